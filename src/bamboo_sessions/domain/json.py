@@ -1,0 +1,126 @@
+"""JSON, lossless: every text, NUL and lone surrogates included, comes back as it went in (L73, L94).
+
+msgspec does the work. Its JSON refuses lone surrogates, which broken tool output does hold; for such values only,
+the standard library's `json` carries them as `\\ud800` escapes. JSON values inside frozen objects are frozen, so
+that a shared snapshot can't be changed by accident; `thawed` gives a mutable copy.
+"""
+
+from __future__ import annotations
+
+import json as stdlib_json
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, Final, NoReturn, TypeVar
+
+import msgspec
+
+from bamboo_sessions.domain.errors import InputError, StorageCorruptError
+from bamboo_sessions.domain.limits import JSON_DEPTH_MAX
+
+T = TypeVar("T")
+
+
+def _refuse(self: object, *_: object, **__: object) -> NoReturn:
+    message = f"This {type(self).__name__} belongs to a frozen object and can't be changed; make a new one."
+    raise TypeError(message)
+
+
+class FrozenDict(dict[str, Any]):
+    """A JSON object that can't be changed. Compares equal to a dict; `copy.deepcopy` makes a mutable one."""
+
+    __slots__ = ()
+    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy by content."""
+        return FrozenDict, (dict(self),)
+
+    def __deepcopy__(self, memo: object) -> dict[str, Any]:
+        """A mutable copy."""
+        copy = thawed(self)
+        assert isinstance(copy, dict)  # noqa: S101 - tells the type checker what a JSON object thaws to
+        return copy
+
+
+class FrozenList(list[Any]):
+    """A JSON array that can't be changed. Compares equal to a list; `copy.deepcopy` makes a mutable one."""
+
+    __slots__ = ()
+    __setitem__ = __delitem__ = append = extend = insert = pop = remove = clear = sort = reverse = _refuse
+    __iadd__ = __imul__ = _refuse  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:  # type: ignore[override]
+        """Pickle and copy by content."""
+        return FrozenList, (list(self),)
+
+    def __deepcopy__(self, memo: object) -> list[Any]:
+        """A mutable copy."""
+        copy = thawed(self)
+        assert isinstance(copy, list)  # noqa: S101 - tells the type checker what a JSON array thaws to
+        return copy
+
+
+EMPTY: Final = FrozenDict()
+
+
+def frozen(value: Any, *, what: str, depth: int = 0) -> Any:  # noqa: ANN401 - any JSON value
+    """`value` as an immutable JSON value; `InputError` if it isn't JSON (NaN, other types, keys that aren't text)."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        if isfinite(value):
+            return value
+        _not_json(what, f"{value!r} has no JSON form")
+    if depth >= JSON_DEPTH_MAX:
+        _not_json(what, f"it is nested more than {JSON_DEPTH_MAX} levels deep")
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                _not_json(what, f"the key {key!r} isn't text")
+        return FrozenDict({k: frozen(v, what=what, depth=depth + 1) for k, v in value.items()})
+    if isinstance(value, list | tuple):
+        return FrozenList([frozen(v, what=what, depth=depth + 1) for v in value])
+    _not_json(what, f"{type(value).__name__} isn't a JSON type")
+
+
+def _not_json(what: str, why: str) -> NoReturn:
+    message = f"{what} can't be stored: {why}."
+    raise InputError(message, hint="Use text, numbers, true, false, null, lists and objects with text keys.")
+
+
+def thawed(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """A mutable copy of a JSON value."""
+    if isinstance(value, dict):
+        return {key: thawed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [thawed(item) for item in value]
+    return value
+
+
+def same(one: Any, other: Any) -> bool:  # noqa: ANN401 - any stored value
+    """Whether two values are stored alike. Stricter than `==`, for which `1`, `1.0` and `True` are equal."""
+    return one is other or (one == other and encode(one) == encode(other))
+
+
+_encoder: Final = msgspec.json.Encoder(order="deterministic")
+
+
+def encode(value: object) -> bytes:
+    """The canonical JSON bytes of a struct or JSON value: equal content gives equal bytes."""
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:
+        plain = msgspec.to_builtins(value, order="deterministic")
+        return stdlib_json.dumps(plain, separators=(",", ":")).encode("ascii")
+
+
+def decode(data: bytes, into: msgspec.json.Decoder[T], *, what: str) -> T:
+    """The value in `data`; raises `StorageCorruptError`, naming `what`, if it can't be read (G8)."""
+    try:
+        return into.decode(data)
+    except msgspec.DecodeError as exc:
+        try:
+            return msgspec.convert(stdlib_json.loads(data), into.type)
+        except (ValueError, RecursionError):
+            message = f"{what} can't be decoded: {exc}"
+            raise StorageCorruptError(message, hint="Run `bamboo-sessions check` on this store.") from exc

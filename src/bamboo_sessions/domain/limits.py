@@ -1,0 +1,90 @@
+"""Every bound of the system, in one place, with its unit and its reason (G13)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bamboo_sessions.domain.errors import LimitExceededError
+
+# --- what callers may hand in -------------------------------------------------------------------------
+
+ID_CHARS_MAX: Final = 512
+"""Characters of a session, namespace, owner, message or question id. They sit in indexes."""
+
+MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Bytes of one stored message. Larger content belongs in a file, by reference."""
+
+HEAD_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes of everything of a session but its messages. It is rewritten as a whole when it changes."""
+
+METADATA_KEYS_MAX: Final = 4_096
+"""Top-level keys of a metadata map. It travels with every list row."""
+
+JSON_DEPTH_MAX: Final = 100
+"""Nesting of a JSON value. Readers in other languages stop at 100 to 512."""
+
+COMMIT_MESSAGES_MAX: Final = 200_000
+"""Messages added by one commit: an import of a very long conversation fits."""
+
+COMMIT_BYTES_MAX: Final = 512 * 1024 * 1024
+"""Bytes added by one commit. SQLite holds them in memory and in the write-ahead log."""
+
+QUESTIONS_PER_SESSION_MAX: Final = 10_000
+"""Questions of one session in all states. Consumed ones are remembered so that none re-opens."""
+
+RECORD_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Bytes of one record."""
+
+SPAWN_DEPTH_MAX: Final = 64
+"""Levels of a session tree."""
+
+# --- pages --------------------------------------------------------------------------------------------
+
+PAGE_DEFAULT: Final = 50
+"""Rows of a page when the caller names no limit."""
+
+PAGE_MAX: Final = 1_000
+"""Rows of a page at most: a page is held in memory."""
+
+# --- time ---------------------------------------------------------------------------------------------
+
+CLOCK_AHEAD_SECONDS_MAX: Final = 300
+"""How far ahead of now a hand-set `updated_at` may be when saved. A wrong clock must not win for ever."""
+
+COMMIT_ID_HOURS_MIN: Final = 24
+"""How long a commit id is kept at least, so that an unknown outcome can be settled (G4)."""
+
+# --- memory and queues --------------------------------------------------------------------------------
+
+CACHE_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Bytes of cached sessions, by default."""
+
+DIRTY_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Bytes of work that waits for storage to come back. Above it tolerant saves raise."""
+
+UNSAVED_WORK_MAX: Final = 1_000
+"""Refused working copies kept for `flush` and `aclose`; the oldest is logged and dropped beyond it."""
+
+GROUP_COMMITS_MAX: Final = 256
+"""Commits in one transaction: bounds how long the first of a group waits for the last."""
+
+GROUP_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Bytes in one group commit, likewise."""
+
+CONFLICTS_BEFORE_TRANSACTION: Final = 3
+"""Conflicts after which a merge runs inside the write transaction, so that nobody starves."""
+
+BUSY_TIMEOUT_MS: Final = 30_000
+"""How long a SQLite writer waits for another process before `StorageUnavailableError`."""
+
+WAL_PAGES_CHECKPOINT: Final = 2_000
+"""Pages in the write-ahead log that start a checkpoint (8 MB)."""
+
+WAL_PAGES_MAX: Final = 65_536
+"""Pages in the write-ahead log at which the writer itself waits for a checkpoint (256 MB)."""
+
+
+def check_limit(what: str, actual: int, limit: int, unit: str = "") -> None:
+    """Raise `LimitExceededError` if `actual` is above `limit`."""
+    if actual > limit:
+        raise LimitExceededError(what, limit=limit, actual=actual, unit=unit)

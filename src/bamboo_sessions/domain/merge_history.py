@@ -1,0 +1,273 @@
+"""The three-way merge of histories, by message id.
+
+Result = committed messages, minus my removals, with my edits, plus my additions. An addition that stood inside stays
+inside, behind the nearest message before it that is still alive; a replacement takes the place of what it replaced;
+all others go to the end, behind what was committed meanwhile. A tool's result goes behind its call and the results
+that the call already has. An addition is never dropped because its neighbours are gone (L111).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bamboo_sessions.domain.history import FrozenMessages, Replaced
+from bamboo_sessions.domain.message import Message, is_tool_result, same_content
+from bamboo_sessions.domain.report import MergeConflict
+
+FRONT: Final = ""
+"""The place before the first message (no message id is empty)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Insertion:
+    """Messages that go directly behind the message `after`; `FRONT`: before all; `None`: behind all.
+
+    Behind all, a tool's result still joins its call.
+    """
+
+    messages: tuple[Message, ...]
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryDelta:
+    """The merged history, and how it differs from the committed one."""
+
+    messages: FrozenMessages
+    insertions: tuple[Insertion, ...] = ()
+    edits: tuple[Message, ...] = ()
+    removals: tuple[str, ...] = ()
+    gained: tuple[str, ...] = ()
+    duplicates: tuple[Message, ...] = ()
+    conflicts: tuple[MergeConflict, ...] = ()
+    orphaned: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the committed history stays as it is."""
+        return not (self.insertions or self.edits or self.removals)
+
+
+def merge_history(
+    base: FrozenMessages,
+    mine: FrozenMessages,
+    durable: FrozenMessages,
+    *,
+    replaced: Replaced,
+    additions_only: bool = False,
+) -> HistoryDelta:
+    """Merge the history `mine`, made from `base`, into `durable`.
+
+    Costs as much as the additions if nothing else happened on either side.
+    """
+    same_lists = durable.extends(base) and len(durable) == len(base)
+    if same_lists and mine.extends(base) and _results_in_place(mine, len(base)):
+        added = tuple(mine[len(base) :])
+        return HistoryDelta(mine, (Insertion(added),) if added else ())
+    return _merge(_Sides.of(base, mine, durable, additions_only=additions_only), replaced)
+
+
+def _results_in_place(messages: FrozenMessages, start: int) -> bool:
+    """Whether every tool result from `start` on stands behind its call and that call's other results."""
+    for index in range(start, len(messages)):
+        message = messages[index]
+        if is_tool_result(message):
+            before = index - 1
+            while before >= 0 and messages[before].role == "tool":
+                before -= 1
+            if before < 0 or not _calls(messages[before], message.tool_call_id):
+                return False
+    return True
+
+
+def _calls(message: Message, call_id: str | None) -> bool:
+    return any(call.id == call_id for call in message.tool_calls)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """The three histories by id, and what the saver did."""
+
+    durable: FrozenMessages
+    mine: tuple[Message, ...]
+    base_by_id: Mapping[str, Message]
+    durable_by_id: Mapping[str, Message]
+    removals: tuple[str, ...]
+    edits: Mapping[str, Message]
+    added: Mapping[str, Message]
+
+    @classmethod
+    def of(
+        cls, base: FrozenMessages, mine: FrozenMessages, durable: FrozenMessages, *, additions_only: bool
+    ) -> _Sides:
+        base_by_id = {message.id: message for message in base}
+        mine_by_id: dict[str, Message] = {}
+        for message in mine:
+            mine_by_id.setdefault(message.id, message)
+        removals: tuple[str, ...] = ()
+        edits: dict[str, Message] = {}
+        if not additions_only:
+            removals = tuple(id_ for id_ in base_by_id if id_ not in mine_by_id)
+            edits = {
+                id_: message
+                for id_, message in mine_by_id.items()
+                if id_ in base_by_id and not same_content(message, base_by_id[id_])
+            }
+        added = {id_: message for id_, message in mine_by_id.items() if id_ not in base_by_id}
+        return cls(
+            durable=durable,
+            mine=tuple(mine_by_id.values()),
+            base_by_id=base_by_id,
+            durable_by_id={message.id: message for message in durable},
+            removals=removals,
+            edits=edits,
+            added=added,
+        )
+
+
+def _merge(sides: _Sides, replaced: Replaced) -> HistoryDelta:
+    durable = sides.durable_by_id
+    conflicts: list[MergeConflict] = []
+    removals = tuple(id_ for id_ in sides.removals if id_ in durable)
+    edits = _applied_edits(sides, conflicts)
+    for id_ in removals:
+        if not same_content(durable[id_], sides.base_by_id[id_]):
+            conflicts.append(MergeConflict(f"message:{id_}", "removed"))
+    fresh = {id_: message for id_, message in sides.added.items() if id_ not in durable}
+    duplicates = tuple(message for id_, message in sides.added.items() if id_ in durable)
+    result = _kept(sides, set(removals), edits, _slots(sides, replaced, fresh))
+    _place_rest(sides, result, fresh)
+    return HistoryDelta(
+        messages=FrozenMessages(result),
+        insertions=_insertions(result, fresh),
+        edits=tuple(edits.values()),
+        removals=removals,
+        gained=tuple(id_ for id_ in durable if id_ not in sides.base_by_id and id_ not in sides.added),
+        duplicates=duplicates,
+        conflicts=tuple(conflicts),
+        orphaned=_orphaned(sides, result, removals, fresh),
+    )
+
+
+def _applied_edits(sides: _Sides, conflicts: list[MergeConflict]) -> dict[str, Message]:
+    edits: dict[str, Message] = {}
+    for id_, message in sides.edits.items():
+        current = sides.durable_by_id.get(id_)
+        if current is None:  # removed by somebody else: stays removed
+            conflicts.append(MergeConflict(f"message:{id_}", "removed"))
+        elif not same_content(message, current):
+            edits[id_] = message
+            if not same_content(current, sides.base_by_id[id_]):
+                conflicts.append(MergeConflict(f"message:{id_}", "mine"))
+    return edits
+
+
+def _slots(sides: _Sides, replaced: Replaced, fresh: Mapping[str, Message]) -> dict[str, list[Message]]:
+    """Replacements, by the committed message whose place they take."""
+    slots: dict[str, list[Message]] = {}
+    for id_, message in fresh.items():
+        if not is_tool_result(message):
+            place = next((gone for gone in replaced.get(id_, ()) if gone in sides.durable_by_id), None)
+            if place is not None:
+                slots.setdefault(place, []).append(message)
+    return slots
+
+
+def _kept(
+    sides: _Sides, removals: set[str], edits: Mapping[str, Message], slots: Mapping[str, list[Message]]
+) -> list[Message]:
+    result: list[Message] = []
+    for message in sides.durable:
+        result.extend(slots.get(message.id, ()))
+        if message.id not in removals:
+            result.append(edits.get(message.id, message))
+    return result
+
+
+def _place_rest(sides: _Sides, result: list[Message], fresh: Mapping[str, Message]) -> None:
+    """Bring in the additions that have no place yet, in the order of the copy."""
+    alive = {message.id for message in result}
+    last_inside = _last_inside(sides)
+    anchor = FRONT
+    for index, message in enumerate(sides.mine):
+        if message.id in fresh and message.id not in alive:
+            place = _behind_call(result, message, sides.mine[:index]) if is_tool_result(message) else None
+            if place is None:
+                place = _index_behind(result, anchor) if index < last_inside else len(result)
+            result.insert(place, message)
+            alive.add(message.id)
+        if message.id in alive:
+            anchor = message.id
+
+
+def _last_inside(sides: _Sides) -> int:
+    """The position in the copy of the last message of the base that is still live; before it is inside."""
+    for index in range(len(sides.mine) - 1, -1, -1):
+        id_ = sides.mine[index].id
+        if id_ in sides.base_by_id and id_ in sides.durable_by_id:
+            return index
+    return -1
+
+
+def _index_behind(result: list[Message], anchor: str) -> int:
+    if anchor == FRONT:
+        return 0
+    return next(index for index in range(len(result) - 1, -1, -1) if result[index].id == anchor) + 1
+
+
+def _behind_call(result: list[Message], message: Message, before: Sequence[Message]) -> int | None:
+    """Where a tool's result belongs: behind its call and the results that this has; `None` without a call.
+
+    Providers reuse call ids, so the call meant is the nearest one before the result in the copy, if it is alive.
+    """
+    call = find_call(before, message.tool_call_id)
+    meant = before[call].id if call is not None else None
+    place = next((i for i in range(len(result) - 1, -1, -1) if result[i].id == meant), None)
+    if place is None:
+        place = find_call(result, message.tool_call_id)
+    if place is None:
+        return None
+    place += 1
+    while place < len(result) and result[place].role == "tool":
+        place += 1
+    return place
+
+
+def find_call(messages: Sequence[Message], call_id: str | None) -> int | None:
+    """The position of the newest message that makes the tool call `call_id`."""
+    for index in range(len(messages) - 1, -1, -1):
+        if _calls(messages[index], call_id):
+            return index
+    return None
+
+
+def _insertions(result: list[Message], fresh: Mapping[str, Message]) -> tuple[Insertion, ...]:
+    """The runs of new messages in the result, each with the committed message that it stands behind."""
+    insertions: list[Insertion] = []
+    run: list[Message] = []
+    after = FRONT
+    for message in result:
+        if message.id in fresh:
+            run.append(message)
+            continue
+        if run:
+            insertions.append(Insertion(tuple(run), after))
+            run = []
+        after = message.id
+    if run:
+        insertions.append(Insertion(tuple(run)))
+    return tuple(insertions)
+
+
+def _orphaned(
+    sides: _Sides, result: list[Message], removals: tuple[str, ...], fresh: Mapping[str, Message]
+) -> tuple[str, ...]:
+    """Tool results without a call: new ones, and those whose call this save removes."""
+    cut = {call.id for id_ in removals for call in sides.durable_by_id[id_].tool_calls}
+    suspects = [m for m in result if is_tool_result(m) and (m.id in fresh or m.tool_call_id in cut)]
+    if not suspects:
+        return ()
+    calls = {call.id for message in result for call in message.tool_calls}
+    return tuple(message.id for message in suspects if message.tool_call_id not in calls)

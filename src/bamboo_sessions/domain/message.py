@@ -1,0 +1,228 @@
+"""A message: one frozen item of a conversation.
+
+Its identity is `id`; its content is every field but `id` and `created_at` (G4). The stored form is JSON with these
+two first, so that the hash of the content is the hash of the bytes from `"role"` on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, Final, Literal, get_args
+
+import msgspec
+
+from bamboo_sessions.domain import json
+from bamboo_sessions.domain.clock import now
+from bamboo_sessions.domain.errors import InvalidMessageError
+from bamboo_sessions.domain.ids import check_message_id, new_id
+from bamboo_sessions.domain.limits import MESSAGE_BYTES_MAX, check_limit
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "event"]
+ROLES: Final = frozenset(get_args(Role))
+
+
+class ToolCall(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A model's wish to run a tool.
+
+    `arguments` is kept as it came: the JSON text that the model wrote (valid or not), or a JSON object.
+    """
+
+    id: str
+    name: str
+    arguments: str | dict[str, Any] = "{}"
+
+    def __post_init__(self) -> None:
+        """Freeze an object given as arguments."""
+        if not isinstance(self.arguments, str | json.FrozenDict):
+            arguments = json.frozen(self.arguments, what="ToolCall.arguments")
+            msgspec.structs.force_setattr(self, "arguments", arguments)
+
+    @property
+    def arguments_text(self) -> str:
+        """The arguments as JSON text, whichever way they were given."""
+        if isinstance(self.arguments, str):
+            return self.arguments
+        return json.encode(self.arguments).decode()
+
+
+class TextPart(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="text"):
+    """Text among other parts."""
+
+    text: str
+
+
+class ImagePart(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="image"):
+    """An image by reference. `detail` is a provider's hint such as `"low"`."""
+
+    url: str
+    media_type: str | None = None
+    detail: str | None = None
+
+
+class FilePart(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="file"):
+    """A file by reference."""
+
+    url: str
+    name: str | None = None
+    media_type: str | None = None
+
+
+class AudioPart(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="audio"):
+    """A recording by reference. `transcript` is what was said, if known."""
+
+    url: str
+    media_type: str | None = None
+    transcript: str | None = None
+
+
+Part = TextPart | ImagePart | FilePart | AudioPart
+
+
+class Native(msgspec.Struct, frozen=True, gc=False):
+    """A framework's own item, byte for byte, with the name of its format."""
+
+    format: str
+    data: bytes
+
+
+class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """One item of a conversation. Frozen: an edit is another `Message` with the same `id`.
+
+    Args:
+        id: Identity inside the session; a UUIDv7 by default.
+        created_at: When it was made, aware UTC; now by default.
+        role: Who speaks. An `"event"` is stored and paged, and never sent to a model.
+        content: Text, or parts (text, image, file, audio).
+        tool_calls: What the assistant wants to run.
+        tool_call_id: In a tool's result: the call that it belongs to.
+        tool_success: In a tool's result: whether it worked. `None` if nobody said.
+        name: The speaker's or the tool's name.
+        reasoning: The model's own thinking, if it was given.
+        metadata: Any JSON.
+        native: The framework's own item, so that an adapter gives back exactly what it was given.
+
+    Raises:
+        InvalidMessageError: The role is unknown.
+        InputError: `metadata` isn't JSON.
+    """
+
+    id: str = msgspec.field(default_factory=new_id)
+    created_at: datetime = msgspec.field(default_factory=now)
+    role: Role
+    content: str | tuple[Part, ...] = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    tool_success: bool | None = None
+    name: str | None = None
+    reasoning: str | None = None
+    metadata: Mapping[str, Any] = json.EMPTY
+    native: Native | None = None
+
+    def __post_init__(self) -> None:
+        """Check what the type checker can't, and freeze the metadata."""
+        if self.role not in ROLES:
+            message = f"{self.role!r} is no role of a message."
+            raise InvalidMessageError(message, hint="Use one of: " + ", ".join(sorted(ROLES)) + ".")
+        if self.metadata and type(self.metadata) is not json.FrozenDict:
+            metadata = json.frozen(self.metadata, what="Message.metadata")
+            msgspec.structs.force_setattr(self, "metadata", metadata)
+
+    @property
+    def text(self) -> str:
+        """The readable text of any content; parts without text give nothing."""
+        if isinstance(self.content, str):
+            return self.content
+        texts = (_part_text(part) for part in self.content)
+        return "\n".join(text for text in texts if text)
+
+    @classmethod
+    def user(cls, content: str | tuple[Part, ...], **fields: Any) -> Message:  # noqa: ANN401 - fields of Message
+        """What a person says. `fields` are further fields of `Message`."""
+        return cls(role="user", content=content, **fields)
+
+    @classmethod
+    def assistant(
+        cls,
+        content: str | tuple[Part, ...] = "",
+        tool_calls: tuple[ToolCall, ...] | list[ToolCall] = (),
+        **fields: Any,  # noqa: ANN401 - fields of Message
+    ) -> Message:
+        """What the model says, and the tools it wants to run."""
+        return cls(role="assistant", content=content, tool_calls=tuple(tool_calls), **fields)
+
+    @classmethod
+    def system(cls, content: str, **fields: Any) -> Message:  # noqa: ANN401 - fields of Message
+        """Instructions to the model."""
+        return cls(role="system", content=content, **fields)
+
+    @classmethod
+    def tool(cls, content: str | tuple[Part, ...], *, tool_call_id: str, **fields: Any) -> Message:  # noqa: ANN401
+        """The result of the tool call `tool_call_id`."""
+        return cls(role="tool", content=content, tool_call_id=tool_call_id, **fields)
+
+
+def _part_text(part: Part) -> str:
+    match part:
+        case TextPart(text=text):
+            return text
+        case AudioPart(transcript=transcript):
+            return transcript or ""
+        case _:
+            return ""
+
+
+class StoredMessage(msgspec.Struct, frozen=True, gc=False):
+    """A message with its stored form: `body` is its JSON, `content_hash` stands for its content (G4)."""
+
+    message: Message
+    body: bytes
+    content_hash: bytes
+
+
+_checked: Final = msgspec.json.Decoder(Message)
+
+
+def to_stored(message: Message) -> StoredMessage:
+    """Encode `message`; raises `InvalidMessageError` or `LimitExceededError` before anything is written (L86)."""
+    if not isinstance(message, Message):
+        error = f"A history holds Message objects, not {type(message).__name__}."
+        raise InvalidMessageError(error, hint="Use Message.user(…), Message.assistant(…), Message.tool(…).")
+    check_message_id(message.id)
+    if not isinstance(message.created_at, datetime) or message.created_at.tzinfo is None:
+        error = f"Message {message.id!r} has no time zone in created_at."
+        raise InvalidMessageError(error, hint="Use datetime.now(timezone.utc), or set tzinfo.")
+    try:
+        body = json.encode(message)
+    except (TypeError, ValueError, RecursionError) as exc:
+        error = f"Message {message.id!r} can't be encoded: {exc}"
+        raise InvalidMessageError(error, hint="Use the types that the fields of Message name.") from exc
+    check_limit(f"Message {message.id!r}", len(body), MESSAGE_BYTES_MAX, "bytes")
+    return StoredMessage(message, body, hash_of_body(body))
+
+
+def hash_of_body(body: bytes) -> bytes:
+    """The hash of a stored message's content: of all but `id` and `created_at`, which stand before `"role"`.
+
+    An unescaped quote can't occur inside a JSON text, so the first `"role":` is the field's name.
+    """
+    return blake2b(memoryview(body)[body.index(b'"role":') :], digest_size=16).digest()
+
+
+def from_body(body: bytes) -> Message:
+    """The message in `body`; raises `StorageCorruptError`."""
+    return json.decode(body, _checked, what="A stored message")
+
+
+def same_content(one: Message, other: Message) -> bool:
+    """Whether two messages have equal content (ids and times don't count)."""
+    if one is other:
+        return True
+    first, second = json.encode(one), json.encode(other)
+    return first[first.index(b'"role":') :] == second[second.index(b'"role":') :]
+
+
+def is_tool_result(message: Message) -> bool:
+    """Whether `message` is the result of a tool call."""
+    return message.role == "tool" and message.tool_call_id is not None

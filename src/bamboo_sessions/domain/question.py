@@ -1,0 +1,163 @@
+"""Questions of an agent to a person: open → answered → consumed, or withdrawn. A state only goes forward (G6)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+
+from bamboo_sessions.domain.clock import now
+from bamboo_sessions.domain.errors import (
+    InvalidAnswerError,
+    NoPendingQuestionError,
+    QuestionAlreadyAnsweredError,
+)
+from bamboo_sessions.domain.ids import new_id
+
+QuestionState = Literal["open", "withdrawn", "answered", "consumed"]
+
+_RANK: Final[dict[QuestionState, int]] = {"open": 0, "withdrawn": 1, "answered": 2, "consumed": 3}
+
+
+class QuestionOption(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One offered answer. The `id` is what counts, the label may be translated (L48)."""
+
+    id: str
+    label: str
+
+
+class PendingQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A question to a person, and what became of it.
+
+    Args:
+        tool_call_id: The tool call that asks. Providers reuse these, so it isn't the identity.
+        tool_name: The tool that asks.
+        question: What the person reads.
+        options: Offered answers, as plain texts or with ids.
+        allow_custom: Whether any other text is an answer as well.
+        source: Where the question comes from, for display. `None` if nobody said.
+        id: Identity; a UUIDv7 by default.
+        state: `open`, `answered` (a person did), `consumed` (a run took the answer up) or `withdrawn`.
+        answer: The answer's text, once answered.
+        answer_id: The idempotency key of that answer.
+        option_id: The option that it chose, if it chose one.
+        asked_at: When it was made, aware UTC.
+        answered_at: When it was answered.
+    """
+
+    tool_call_id: str
+    tool_name: str
+    question: str
+    options: tuple[str | QuestionOption, ...] = ()
+    allow_custom: bool = True
+    source: str | None = None
+    id: str = msgspec.field(default_factory=new_id)
+    state: QuestionState = "open"
+    answer: str | None = None
+    answer_id: str | None = None
+    option_id: str | None = None
+    asked_at: datetime = msgspec.field(default_factory=now)
+    answered_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still waits for an answer."""
+        return self.state == "open"
+
+    @property
+    def answer_message_id(self) -> str:
+        """The id of the tool message that carries the answer: fixed, so that it is written once."""
+        return f"answer-{self.id}"[:512]
+
+
+Questions = tuple[PendingQuestion, ...]
+
+
+def oldest_open(questions: Questions) -> PendingQuestion | None:
+    """The pending question: the oldest open one."""
+    waiting = [question for question in questions if question.is_open]
+    return min(waiting, key=lambda question: (question.asked_at, question.id), default=None)
+
+
+def united(one: Questions, other: Questions) -> Questions:
+    """Both sets by id. Of two states the later one stands; of two equally late ones that of `one`."""
+    result = {question.id: question for question in one}
+    for question in other:
+        known = result.get(question.id)
+        if known is None or _RANK[question.state] > _RANK[known.state]:
+            result[question.id] = question
+    return tuple(result.values())
+
+
+def changed_since(base: Questions, questions: Questions) -> Questions:
+    """What is new or further on in `questions`, compared with `base`."""
+    known = {question.id: question for question in base}
+    return tuple(question for question in questions if known.get(question.id) != question)
+
+
+def advanced(questions: Questions, question_id: str, state: QuestionState) -> Questions:
+    """`questions` with one of them moved on to `state`."""
+    return tuple(
+        msgspec.structs.replace(question, state=state) if question.id == question_id else question
+        for question in questions
+    )
+
+
+def find(session_id: str, questions: Questions, wanted: str) -> PendingQuestion:
+    """The question with the id `wanted`, or the open one of the tool call `wanted`.
+
+    An answered one of that tool call is found too if none is open, so that repeating an answer can succeed.
+    """
+    for question in questions:
+        if question.id == wanted:
+            return question
+    of_call = [question for question in questions if question.tool_call_id == wanted]
+    if found := oldest_open(tuple(of_call)):
+        return found
+    if of_call and of_call[-1].state != "withdrawn":
+        return of_call[-1]
+    raise NoPendingQuestionError(session_id, wanted)
+
+
+def answered(
+    session_id: str, question: PendingQuestion, text: str, *, answer_id: str | None, at: datetime
+) -> PendingQuestion | None:
+    """`question` with its answer, or `None` if this very answer stands already.
+
+    Without an `answer_id`, equal text is the same answer.
+
+    Raises:
+        QuestionAlreadyAnsweredError: Another answer stands.
+        NoPendingQuestionError: It was withdrawn.
+        InvalidAnswerError: `text` is empty or not among the options; the question stays open.
+    """
+    option = _chosen(question, text)
+    if question.state in {"answered", "consumed"}:
+        same = question.answer_id == answer_id if answer_id else question.answer == text
+        if same:
+            return None
+        raise QuestionAlreadyAnsweredError(session_id, question.id, answer=question.answer)
+    if question.state == "withdrawn":
+        raise NoPendingQuestionError(session_id, question.id)
+    if option is None and (not text or (question.options and not question.allow_custom)):
+        labels = tuple(label_of(offered) for offered in question.options)
+        raise InvalidAnswerError(session_id, question.id, options=labels)
+    return msgspec.structs.replace(
+        question, state="answered", answer=text, answer_id=answer_id, option_id=option, answered_at=at
+    )
+
+
+def label_of(option: str | QuestionOption) -> str:
+    """What a person reads."""
+    return option if isinstance(option, str) else option.label
+
+
+def _chosen(question: PendingQuestion, text: str) -> str | None:
+    for option in question.options:
+        if isinstance(option, str):
+            if option == text:
+                return option
+        elif text in {option.id, option.label}:
+            return option.id
+    return None

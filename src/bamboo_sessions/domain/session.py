@@ -1,0 +1,385 @@
+"""A working copy of a session: plain mutable data without I/O, owned by one task.
+
+It shares the frozen head and messages that it was loaded from and holds only what was changed since, so that making
+one costs the same at any length, and saving it costs as much as the change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Generic, Never, Self, TypeVar, overload
+
+import msgspec
+
+from bamboo_sessions.domain import json
+from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock, utc
+from bamboo_sessions.domain.errors import InputError, LimitExceededError
+from bamboo_sessions.domain.head import ForkOrigin, SessionHead, Summary, run_status_of
+from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages, MessageList
+from bamboo_sessions.domain.ids import check_name, check_session_id
+from bamboo_sessions.domain.limits import SPAWN_DEPTH_MAX
+from bamboo_sessions.domain.message import Message
+from bamboo_sessions.domain.question import PendingQuestion, Questions, advanced, oldest_open
+from bamboo_sessions.domain.snapshot import Draft, Snapshot
+from bamboo_sessions.domain.usage import TokenUsage
+
+T = TypeVar("T")
+
+
+class _Fixed(Generic[T]):
+    """A field of the head that can't be changed."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, session: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, session: Session, owner: type) -> T: ...
+    def __get__(self, session: Session | None, owner: type) -> Self | T:
+        if session is None:
+            return self
+        value: T = getattr(session._head, self.name)
+        return value
+
+    def __set__(self, session: Session, value: Never) -> None:
+        message = f"Session.{self.name} is fixed when the session is created and can't be set."
+        raise AttributeError(message)
+
+
+class _Field(_Fixed[T]):
+    """A field of the head that can be set; only what differs from the head is kept in the working copy."""
+
+    def __init__(self, *kinds: type) -> None:
+        self.kinds = kinds
+
+    def __get__(self, session: Session | None, owner: type) -> Any:  # noqa: ANN401 - T, as the overloads say
+        if session is None:
+            return self
+        changes = session._changes
+        return changes[self.name] if self.name in changes else getattr(session._head, self.name)
+
+    def __set__(self, session: Session, value: T) -> None:  # type: ignore[override]
+        if not isinstance(value, self.kinds) or (isinstance(value, bool) and bool not in self.kinds):
+            wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in self.kinds)
+            message = f"Session.{self.name} must be {wanted}, not {value!r}."
+            raise InputError(message, hint="Nothing was changed.")
+        session._change(self.name, value)
+
+
+_NONE = type(None)
+
+
+class Session:
+    """A working copy: one conversation, mutable, not shared between tasks.
+
+    Args:
+        id: 1 to 512 characters without control characters.
+        model: The model that the agent runs on.
+        namespace: The tenant; saving to a repository of another namespace is refused.
+        owner: Whom it belongs to inside the namespace; fixed at creation.
+        kind: `"root"`, `"child"`, or a word of your own; fixed at creation.
+        parent_session_id: The session that spawned it (see `new_child`).
+        root_session_id: The root of its tree; itself by default.
+        spawn_depth: Distance to that root, 0 to 64.
+        title: `None` means that it has none yet.
+        metadata: Any JSON by text keys.
+        created_at, updated_at: Aware times; now by default.
+        clock: Where mutators take the time from.
+
+    Raises:
+        InvalidSessionIdError, InputError: An argument can't be stored.
+    """
+
+    __slots__ = ("_base", "_changes", "_clock", "_head", "_messages", "_metadata", "_mutations", "_touched_at")
+
+    id = _Fixed[str]()
+    namespace = _Fixed[str]()
+    owner = _Fixed["str | None"]()
+    kind = _Fixed[str]()
+    parent_session_id = _Fixed["str | None"]()
+    root_session_id = _Fixed[str]()
+    spawn_depth = _Fixed[int]()
+    forked_from = _Fixed["ForkOrigin | None"]()
+    created_at = _Fixed[datetime]()
+    incarnation = _Fixed[int]()
+    revision = _Fixed[int]()
+    authoritative_keys = _Fixed[frozenset[str]]()
+    title = _Field["str | None"](str, _NONE)
+    title_version = _Field[int](int)
+    title_generated = _Field[bool](bool)
+    pinned = _Field[bool](bool)
+    archived = _Field[bool](bool)
+    metadata_version = _Field[int](int)
+    model = _Field["str | None"](str, _NONE)
+    provider = _Field["str | None"](str, _NONE)
+    reasoning_effort = _Field["str | None"](str, _NONE)
+    workspace = _Field["str | None"](str, _NONE)
+    token_usage = _Field["TokenUsage | None"](TokenUsage, _NONE)
+    run_state = _Field["str | Mapping[str, Any] | None"](str, Mapping, _NONE)
+    summary = _Field["Summary | None"](Summary, _NONE)
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the field's name
+        model: str | None = None,
+        *,
+        namespace: str = "default",
+        owner: str | None = None,
+        kind: str = "root",
+        parent_session_id: str | None = None,
+        root_session_id: str | None = None,
+        spawn_depth: int = 0,
+        title: str | None = None,
+        title_generated: bool = False,
+        pinned: bool = False,
+        archived: bool = False,
+        provider: str | None = None,
+        reasoning_effort: str | None = None,
+        workspace: str | None = None,
+        run_state: str | Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        created_at: datetime | None = None,
+        updated_at: datetime | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        check_session_id(id)
+        check_name(namespace, what="namespace")
+        check_name(kind, what="kind of session")
+        if owner is not None:
+            check_name(owner, what="owner")
+        for other in (parent_session_id, root_session_id):
+            if other is not None:
+                check_session_id(other)
+        created = clock.now() if created_at is None else utc(created_at, what="Session.created_at")
+        head = SessionHead(
+            id=id,
+            namespace=namespace,
+            owner=owner,
+            kind=kind,
+            parent_session_id=parent_session_id,
+            root_session_id=root_session_id or id,
+            spawn_depth=spawn_depth,
+            created_at=created,
+            updated_at=created if updated_at is None else utc(updated_at, what="Session.updated_at"),
+        )
+        self._become(head, None, NO_MESSAGES, clock)
+        given = {
+            "model": model,
+            "title": title,
+            "title_generated": title_generated,
+            "pinned": pinned,
+            "archived": archived,
+            "provider": provider,
+            "reasoning_effort": reasoning_effort,
+            "workspace": workspace,
+            "run_state": run_state,
+        }
+        for name, value in given.items():
+            if value is not None and value is not False:
+                setattr(self, name, value)
+        if metadata is not None:
+            self.metadata.update(json.thawed(json.frozen(metadata, what="Session.metadata")))
+        self._touched_at = None
+
+    @classmethod
+    def from_snapshot(cls, snapshot: Snapshot, clock: Clock = SYSTEM_CLOCK) -> Session:
+        """A working copy based on `snapshot`; costs the same at any length."""
+        session = cls.__new__(cls)
+        session._become(snapshot.head, snapshot, snapshot.messages, clock)
+        return session
+
+    def _become(self, head: SessionHead, base: Snapshot | None, messages: FrozenMessages, clock: Clock) -> None:
+        self._head = head
+        self._base = base
+        self._clock = clock
+        self._changes: dict[str, Any] = {}
+        self._metadata: dict[str, Any] | None = None
+        self._touched_at: datetime | None = None
+        self._mutations = 0
+        self._messages = MessageList(messages, self._touch)
+
+    # --- messages and questions
+
+    @property
+    def messages(self) -> MessageList:
+        """The conversation: behaves as a list and records what is done to it."""
+        return self._messages
+
+    @messages.setter
+    def messages(self, value: Never) -> None:
+        message = (
+            "Session.messages can't be assigned: a shorter list would cut the history. Change the list in place; to "
+            "trim for a model's window read `history` or `model_view`; to rewrite on purpose use `replace_history`."
+        )
+        raise AttributeError(message)
+
+    def add_message(self, message: Message) -> None:
+        """Append `message`."""
+        self._messages.append(message)
+
+    @property
+    def questions(self) -> Questions:
+        """All questions, consumed ones too."""
+        questions: Questions = self._changes.get("questions", self._head.questions)
+        return questions
+
+    @property
+    def pending_question(self) -> PendingQuestion | None:
+        """The oldest open question."""
+        return oldest_open(self.questions)
+
+    @property
+    def has_question(self) -> bool:
+        """Whether a question is open."""
+        return self.pending_question is not None
+
+    def set_pending_question(self, question: PendingQuestion) -> None:
+        """Add a question. One that the copy has already, in whatever state, is left as it is."""
+        if not isinstance(question, PendingQuestion):
+            message = f"A question must be a PendingQuestion, not {type(question).__name__}."
+            raise InputError(message, hint="Use PendingQuestion(tool_call_id, tool_name, question).")
+        check_name(question.id, what="question id")
+        if all(known.id != question.id for known in self.questions):
+            self._change("questions", (*self.questions, question))
+
+    def clear_pending_question(self) -> None:
+        """Withdraw every open question that this copy sees."""
+        for question in self.questions:
+            if question.is_open:
+                self._change("questions", advanced(self.questions, question.id, "withdrawn"))
+
+    def consume_question(self, question_id: str) -> PendingQuestion:
+        """Take up an answer: an answered question becomes consumed when this copy is saved (L97)."""
+        for question in self.questions:
+            if question.id == question_id and question.state in {"answered", "consumed"}:
+                self._change("questions", advanced(self.questions, question_id, "consumed"))
+                return question
+        message = f"Session {self.id!r} has no answered question {question_id!r} to consume."
+        raise InputError(message, hint="Only an answered question can be consumed; load the session again.")
+
+    # --- other fields
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Any JSON by text keys; change it in place."""
+        if self._metadata is None:
+            self._metadata = {key: json.thawed(value) for key, value in self._head.metadata.items()}
+        return self._metadata
+
+    @property
+    def updated_at(self) -> datetime:
+        """When it was last changed, aware UTC; can be set by hand."""
+        moment: datetime = self._touched_at or self._changes.get("updated_at", self._head.updated_at)
+        return moment
+
+    @updated_at.setter
+    def updated_at(self, value: datetime) -> None:
+        self._change("updated_at", utc(value, what="Session.updated_at"))
+        self._touched_at = None
+
+    @property
+    def run_status(self) -> str | None:
+        """The run state as one word."""
+        return run_status_of(self.run_state)
+
+    @property
+    def message_count(self) -> int:
+        """How many messages the copy has."""
+        return len(self._messages)
+
+    def __repr__(self) -> str:
+        title = f" {self.title!r}" if self.title else ""
+        return f"<Session {self.id!r}{title}, revision {self.revision}, {len(self._messages)} messages>"
+
+    # --- copies
+
+    def copy(self) -> Session:
+        """An independent working copy with the same base and the same unsaved changes."""
+        twin = Session.__new__(Session)
+        twin._become(self._head, self._base, NO_MESSAGES, self._clock)
+        twin._changes = dict(self._changes)
+        twin._metadata = json.thawed(self._metadata)
+        twin._touched_at = self._touched_at
+        twin._messages = self._messages.copy(twin._touch)
+        return twin
+
+    def new_child(self, id: str, *, model: str | None = None) -> Session:  # noqa: A002 - the field's name
+        """A new session below this one: same root, owner and namespace, one level deeper."""
+        if self.spawn_depth >= SPAWN_DEPTH_MAX:
+            raise LimitExceededError("Spawn depth", limit=SPAWN_DEPTH_MAX, actual=self.spawn_depth + 1)
+        return Session(
+            id,
+            model if model is not None else self.model,
+            namespace=self.namespace,
+            owner=self.owner,
+            kind="child",
+            parent_session_id=self.id,
+            root_session_id=self.root_session_id,
+            spawn_depth=self.spawn_depth + 1,
+            workspace=self.workspace,
+            clock=self._clock,
+        )
+
+    # --- for the store
+
+    @property
+    def base(self) -> Snapshot | None:
+        """The snapshot that this copy was loaded from or last saved as; `None` before the first save."""
+        return self._base
+
+    @property
+    def mutations(self) -> int:
+        """Counts changes, so that the store can see whether any came while it was saving."""
+        return self._mutations
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether a save would change nothing."""
+        if self._base is None or self._changes or not self._messages.is_clean:
+            return False
+        return self._metadata is None or json.same(self._metadata, self._head.metadata)
+
+    def freeze(self) -> Draft:
+        """The copy at this moment. Raises `InputError` if a value can't be stored."""
+        changes = dict(self._changes)
+        if self._metadata is not None and not json.same(self._metadata, self._head.metadata):
+            changes["metadata"] = json.frozen(self._metadata, what=f"Session {self.id!r}: metadata")
+        if self._touched_at is not None:
+            changes["updated_at"] = self._touched_at
+        head = msgspec.structs.replace(self._head, **changes) if changes else self._head
+        return Draft(head, self._messages.frozen(), dict(self._messages.replaced))
+
+    def rebase(self, base: Snapshot, head: SessionHead, messages: FrozenMessages | None = None) -> None:
+        """Become a copy of `base` with the unsaved changes that make it `head` and `messages` (`None`: none)."""
+        self._base = base
+        self._head = base.head
+        self._touched_at = None
+        self._changes = {} if head is base.head else _differences(base.head, head)
+        metadata = self._changes.pop("metadata", base.head.metadata)
+        if self._metadata is not None and not json.same(self._metadata, metadata):
+            self._metadata.clear()
+            self._metadata.update(json.thawed(metadata))
+        elif metadata is not base.head.metadata:
+            self._metadata = json.thawed(metadata)
+        self._messages.rebase(base.messages, messages)
+
+    def _change(self, name: str, value: object) -> None:
+        if json.same(value, getattr(self._head, name)):
+            self._changes.pop(name, None)
+        else:
+            self._changes[name] = value
+        self._touch()
+
+    def _touch(self) -> None:
+        self._mutations += 1
+        self._touched_at = max(self._clock.now(), self._head.updated_at)
+
+
+def _differences(base: SessionHead, head: SessionHead) -> dict[str, Any]:
+    return {
+        name: value
+        for name in SessionHead.__struct_fields__
+        if not json.same(value := getattr(head, name), getattr(base, name))
+    }

@@ -1,0 +1,43 @@
+"""Values of a session at one moment: committed (`Snapshot`), deleted (`Tombstone`), or about to be saved (`Draft`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.history import FrozenMessages, Replaced
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A session at one revision. Immutable, cheap to share.
+
+    `messages_bytes` is the stored size of the messages: what the cache is bounded by.
+    """
+
+    head: SessionHead
+    messages: FrozenMessages
+    messages_bytes: int = 0
+
+    @property
+    def revision(self) -> int:
+        """The revision of the commit that made it."""
+        return self.head.revision
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What deletion leaves behind, for ever (G9): the counters, so that they never restart."""
+
+    session_id: str
+    revision: int
+    metadata_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A working copy, frozen at the moment of a call."""
+
+    head: SessionHead
+    messages: FrozenMessages
+    replaced: Replaced = field(default_factory=dict)

@@ -1,0 +1,91 @@
+"""Token usage: the ledger of model calls, idempotent by record id (L98), and its totals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from bamboo_sessions.domain import json
+from bamboo_sessions.domain.clock import now, utc
+from bamboo_sessions.domain.errors import InputError
+from bamboo_sessions.domain.ids import check_name, new_id
+
+COUNTS: Final = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "thinking_tokens",
+)
+"""The countable fields that records and totals share."""
+
+
+class TokenUsage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """Tokens of one model call, or of many. Whole numbers, 0 or more."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+    thinking_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together; cached and thinking tokens are contained in these."""
+        return self.input_tokens + self.output_tokens
+
+
+class TokenUsageTotals(TokenUsage, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """The sum of a ledger; `calls` counts its records."""
+
+    calls: int = 0
+
+
+class TokenUsageRecord(TokenUsage, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """One model call in the ledger.
+
+    Args:
+        id: Identity of the call: writing it again changes nothing. A UUIDv7 by default.
+        at: When it happened, aware UTC.
+        model: The model, as the provider names it. `None` if nobody said.
+        provider: Who ran it.
+        metadata: Any JSON.
+    """
+
+    id: str = msgspec.field(default_factory=new_id)
+    at: datetime = msgspec.field(default_factory=now)
+    model: str | None = None
+    provider: str | None = None
+    metadata: Mapping[str, Any] = json.EMPTY
+
+    def __post_init__(self) -> None:
+        """Freeze the metadata."""
+        if self.metadata and type(self.metadata) is not json.FrozenDict:
+            metadata = json.frozen(self.metadata, what="TokenUsageRecord.metadata")
+            msgspec.structs.force_setattr(self, "metadata", metadata)
+
+
+def check_record(record: TokenUsageRecord) -> TokenUsageRecord:
+    """`record`, or `InputError` that names the field."""
+    check_name(record.id, what="token usage record id")
+    utc(record.at, what="TokenUsageRecord.at")
+    for name in COUNTS:
+        count = getattr(record, name)
+        if not isinstance(count, int) or not 0 <= count < 2**53:
+            message = f"TokenUsageRecord.{name} must be a whole number of 0 or more, not {count!r}."
+            raise InputError(message, hint="Leave counts that the provider doesn't report at 0.")
+    return record
+
+
+def totals(records: Iterable[TokenUsage]) -> TokenUsageTotals:
+    """The sum of `records`."""
+    sums = dict.fromkeys(COUNTS, 0)
+    calls = 0
+    for record in records:
+        calls += 1
+        for name in COUNTS:
+            sums[name] += getattr(record, name)
+    return TokenUsageTotals(calls=calls, **sums)

@@ -1,0 +1,75 @@
+"""Windows on a history, cut at tool-pair borders only (L54), and the view that a model may see (L93)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from bamboo_sessions.domain.message import Message
+
+
+def is_border(messages: Sequence[Message], index: int) -> bool:
+    """Whether a window may begin (or the one before it end) at `index`: not between a call and its results."""
+    return index <= 0 or index >= len(messages) or messages[index].role != "tool"
+
+
+def first_of_window(messages: Sequence[Message], limit: int) -> int | None:
+    """Where the newest window of at most `limit` messages begins.
+
+    It is shorter than `limit` where that would cut a tool pair, and longer if one pair alone is longer.
+    `None` if the pair begins before `messages` do, so that more have to be read.
+    """
+    start = max(0, len(messages) - limit)
+    for index in range(start, len(messages)):
+        if is_border(messages, index) and (index > 0 or messages[0].role != "tool"):
+            return index
+    for index in range(start - 1, -1, -1):
+        if messages[index].role != "tool":
+            return index
+    return None
+
+
+def end_of_window(messages: Sequence[Message], limit: int) -> int | None:
+    """Where the oldest window of at most `limit` messages ends (exclusive); `None` if more have to be read."""
+    if len(messages) < limit:
+        return len(messages)
+    for index in range(min(limit, len(messages) - 1), 0, -1):
+        if is_border(messages, index):
+            return index
+    for index in range(limit, len(messages)):
+        if messages[index].role != "tool":
+            return index
+    return None
+
+
+def model_view(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """What can be sent to a model: no events, no calls without all their results, no results without their call.
+
+    A message that says something keeps its text when its unanswered calls are left out.
+    """
+    spoken = [message for message in messages if message.role != "event"]
+    view: list[Message] = []
+    index = 0
+    while index < len(spoken):
+        message = spoken[index]
+        index += 1
+        if message.role == "tool":
+            continue  # its call isn't directly before it
+        results: list[Message] = []
+        while index < len(spoken) and spoken[index].role == "tool":
+            results.append(spoken[index])
+            index += 1
+        view.extend(_whole(message, results) if message.tool_calls else [message])
+    return tuple(view)
+
+
+def _whole(message: Message, results: Sequence[Message]) -> list[Message]:
+    """A message with the calls that have a result, and these results."""
+    first = {result.tool_call_id: result for result in reversed(results)}
+    calls = tuple(call for call in message.tool_calls if call.id in first)
+    if not calls and not message.text:
+        return []
+    whole = message if len(calls) == len(message.tool_calls) else msgspec.structs.replace(message, tool_calls=calls)
+    kept = {first[call.id].id for call in calls}
+    return [whole, *(result for result in results if result.id in kept)]

@@ -1,0 +1,222 @@
+"""What a commit asks of storage, and what it gives back; and the rules of admission that every engine shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from bamboo_sessions.domain.clock import MICROSECOND
+from bamboo_sessions.domain.errors import (
+    BambooSessionsError,
+    PreconditionFailedError,
+    SessionDeletedError,
+    SessionNotFoundError,
+)
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.merge_history import Insertion
+from bamboo_sessions.domain.message import StoredMessage
+from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.usage import TokenUsageRecord
+
+
+class SessionKey(NamedTuple):
+    """Where a session lives: the namespace is in every key (L99)."""
+
+    namespace: str
+    session_id: str
+
+
+State = Snapshot | Tombstone | None
+"""What storage has for a key: a session, what its deletion left, or nothing."""
+
+
+class RevisionConflict(BambooSessionsError):  # noqa: N818 - a signal between the layers, not an error of users
+    """The revision that a commit was computed from is no longer the newest. Internal: the locked store merges again."""
+
+    def __init__(self, key: SessionKey, *, expected: int, actual: int) -> None:
+        super().__init__(f"Session {key.session_id!r} is at revision {actual}, not {expected}.")
+        self.expected = expected
+        self.actual = actual
+
+
+class StoredInsertion(NamedTuple):
+    """Encoded messages, and the message that they go directly behind (`FRONT`: before all; `None`: behind all)."""
+
+    messages: tuple[StoredMessage, ...]
+    after: str | None
+
+
+class RecordScope(msgspec.Struct, frozen=True):
+    """Whose records: a session's, or a shared name's."""
+
+    type: Literal["session", "shared"]
+    name: str
+
+
+class RecordWrite(NamedTuple):
+    """A write of one record.
+
+    `value=None` deletes. `if_absent` inserts only; `if_version` is the version that it must have now.
+    """
+
+    kind: str
+    key: str
+    value: bytes | None
+    if_absent: bool = False
+    if_version: int | None = None
+
+
+class HistorySource(NamedTuple):
+    """A history to start from: that of another session at a revision, up to and including a message."""
+
+    session_id: str
+    at_revision: int
+    through_message_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One atomic change of one session.
+
+    Args:
+        key: Which session.
+        commit_id: Made by the caller's side; the same id again is the same commit, never a second one (G4).
+        at: When, by the caller's clock.
+        expected: The revision that this was computed from; 0: no session may live here; `None`: blind.
+        head: The new head, or `None` if it stays. Storage sets revision, incarnation and message count itself.
+        updated_at: The wished time; storage sets the later of it and the committed one + 1 µs. `None`: `at`.
+        initial_head: For a blind commit: the head to create the session with if there is none.
+        insertions: New messages by place. Behind all, a tool's result still joins its call.
+        edits: New content of living messages, in their places.
+        removals: Ids of living messages that go.
+        usage: Records for the token ledger.
+        records: Adapter state of this session's scope.
+        incarnation: The life of the session that is meant; another one is refused. `None`: whichever lives.
+        reuse_deleted: Create the id again although it was deleted (an explicit act).
+        history_from: For a new session: the history that it begins with, copied inside storage.
+        replace: The plain write of a whole session: no id check of messages, `updated_at` as it is.
+    """
+
+    key: SessionKey
+    commit_id: str
+    at: datetime
+    expected: int | None = None
+    head: SessionHead | None = None
+    updated_at: datetime | None = None
+    initial_head: SessionHead | None = None
+    insertions: tuple[StoredInsertion, ...] = ()
+    edits: tuple[StoredMessage, ...] = ()
+    removals: tuple[str, ...] = ()
+    usage: tuple[TokenUsageRecord, ...] = ()
+    records: tuple[RecordWrite, ...] = ()
+    incarnation: int | None = None
+    reuse_deleted: bool = False
+    history_from: HistorySource | None = None
+    replace: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of its messages and records: what group commits are bounded by."""
+        messages = sum(len(stored.body) for insertion in self.insertions for stored in insertion.messages)
+        edits = sum(len(stored.body) for stored in self.edits)
+        return messages + edits + sum(len(write.value or b"") for write in self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What became of a commit.
+
+    Args:
+        revision, incarnation, updated_at, message_count: The session's, after it.
+        changed: Whether a commit was made; one that would change nothing isn't (L42).
+        placed: The messages really inserted, with their places.
+        duplicates: Ids of messages that were known already with this content, and so weren't inserted (G4).
+        replayed: The commit id was known: this is the outcome of then, the session may be newer by now.
+    """
+
+    revision: int
+    incarnation: int
+    updated_at: datetime
+    message_count: int
+    changed: bool = True
+    placed: tuple[Insertion, ...] = ()
+    duplicates: tuple[str, ...] = ()
+    replayed: bool = False
+
+
+class Current(NamedTuple):
+    """The counters of what storage has for a key, living or deleted."""
+
+    revision: int
+    incarnation: int
+    metadata_version: int
+    updated_at: datetime
+    deleted: bool
+
+
+class Admission(NamedTuple):
+    """A commit that may go ahead: the counters that it gives the session."""
+
+    revision: int
+    incarnation: int
+    metadata_version_min: int
+    updated_at: datetime
+    created: bool
+
+
+def admit(commit: Commit, current: Current | None) -> Admission:
+    """Decide whether `commit` may be applied to `current`. Every engine asks this inside its transaction.
+
+    Raises:
+        RevisionConflict: Another revision is the newest.
+        SessionDeletedError: The session, or the incarnation that is meant, was deleted.
+        SessionNotFoundError: There is none, and the commit doesn't create one.
+    """
+    session_id = commit.key.session_id
+    wished = commit.updated_at or commit.at
+    if current is None or current.deleted:
+        if current is not None and not commit.reuse_deleted:
+            raise SessionDeletedError(session_id)
+        if commit.incarnation is not None or (commit.expected or 0) > 0:
+            raise SessionDeletedError(session_id) if current else SessionNotFoundError(session_id)
+        if commit.expected is None and commit.initial_head is None:
+            raise SessionNotFoundError(session_id)
+        revision = current.revision + 1 if current else 1
+        version = current.metadata_version + 1 if current else 0
+        return Admission(revision, revision, version, wished, created=True)
+    if commit.incarnation is not None and commit.incarnation != current.incarnation:
+        raise SessionDeletedError(session_id)
+    if commit.expected is not None and commit.expected != current.revision:
+        raise RevisionConflict(commit.key, expected=commit.expected, actual=current.revision)
+    updated_at = wished if commit.replace else max(wished, current.updated_at + MICROSECOND)
+    return Admission(current.revision + 1, current.incarnation, current.metadata_version, updated_at, created=False)
+
+
+def check_record_write(write: RecordWrite, version: int, scope: RecordScope) -> None:
+    """Raise `PreconditionFailedError` if the record isn't as `write` says (`version` 0: there is none)."""
+    expected = 0 if write.if_absent else write.if_version
+    if expected is not None and expected != version:
+        what = f"record {write.kind}/{write.key} at version"
+        raise PreconditionFailedError(expected, version, session_id=scope.name, what=what)
+
+
+ChangeKind = Literal["created", "messages", "head", "questions", "usage", "records", "deleted"]
+
+
+def kinds_of(commit: Commit, *, created: bool) -> tuple[ChangeKind, ...]:
+    """What kinds of things a commit changes, for the change log."""
+    kinds: list[ChangeKind] = []
+    if created:
+        kinds.append("created")
+    if commit.insertions or commit.edits or commit.removals or commit.history_from:
+        kinds.append("messages")
+    if commit.head is not None:
+        kinds.append("head")
+    if commit.usage:
+        kinds.append("usage")
+    if commit.records:
+        kinds.append("records")
+    return tuple(kinds)

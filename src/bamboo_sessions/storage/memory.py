@@ -1,0 +1,580 @@
+"""`memory://`: the reference engine. Durable as long as the process; the same contract as every other engine.
+
+Each call runs in one step of the event loop, so it is atomic; whatever can be refused is refused before anything
+changes. Readable first: where another engine disagrees with this one, look here for what was meant.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final, NoReturn
+
+import msgspec
+
+from bamboo_sessions.domain.clock import EPOCH, to_micros
+from bamboo_sessions.domain.errors import (
+    MessageIdConflictError,
+    MessageNotFoundError,
+    SessionDeletedError,
+    SessionNotFoundError,
+    StorageCorruptError,
+)
+from bamboo_sessions.domain.head import SessionHead, head_document
+from bamboo_sessions.domain.history import FrozenMessages
+from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN
+from bamboo_sessions.domain.merge_history import FRONT, Insertion
+from bamboo_sessions.domain.message import Message, StoredMessage, is_tool_result
+from bamboo_sessions.domain.report import CheckReport
+from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.usage import TokenUsageRecord, TokenUsageTotals, totals
+from bamboo_sessions.storage.commit import (
+    Admission,
+    Commit,
+    Committed,
+    Current,
+    RecordScope,
+    RecordWrite,
+    SessionKey,
+    State,
+    StoredInsertion,
+    admit,
+    check_record_write,
+)
+from bamboo_sessions.storage.port import Peek, Plan, SessionStorage
+from bamboo_sessions.storage.query import (
+    Cursor,
+    DeleteQuery,
+    HeadPage,
+    ListQuery,
+    Record,
+    RecordQuery,
+    Window,
+    WindowQuery,
+)
+
+_KEPT: Final = timedelta(hours=COMMIT_ID_HOURS_MIN)
+
+
+@dataclass(slots=True)
+class _Version:
+    """One version of a message; removed ones keep their place, so that old revisions can be read."""
+
+    stored: StoredMessage
+    added: int
+    removed: int | None = None
+
+    @property
+    def message(self) -> Message:
+        return self.stored.message
+
+    def lives_at(self, revision: int | None) -> bool:
+        if revision is None:
+            return self.removed is None
+        return self.added <= revision and (self.removed is None or self.removed > revision)
+
+
+@dataclass(slots=True)
+class _Stored:
+    """Everything about one living session."""
+
+    head: SessionHead
+    versions: list[_Version] = field(default_factory=list)
+    hashes: dict[str, set[bytes]] = field(default_factory=dict)
+    usage: dict[str, TokenUsageRecord] = field(default_factory=dict)
+    live: FrozenMessages = field(default_factory=FrozenMessages)
+    live_bytes: int = 0
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self.head, self.live, self.live_bytes)
+
+
+_RecordsKey = tuple[str, RecordScope, str]
+
+
+class MemoryStorage(SessionStorage):
+    """Sessions in this process's memory."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[SessionKey, _Stored | Tombstone] = {}
+        self._commits: dict[tuple[SessionKey, str], Committed] = {}
+        self._commit_order: deque[tuple[datetime, tuple[SessionKey, str]]] = deque()
+        self._records: dict[_RecordsKey, dict[str, Record]] = {}
+        self._freshness = 0
+
+    async def open(self) -> None:
+        """Nothing to do."""
+
+    async def aclose(self) -> None:
+        """Nothing to do: the data lives as long as this object."""
+
+    # --- freshness
+
+    def freshness(self) -> int | None:
+        """How many commits there were."""
+        return self._freshness
+
+    def peek(self, key: SessionKey) -> Peek | None:
+        """Revision and deletion of one session."""
+        stored = self._sessions.get(key)
+        if stored is None:
+            return None
+        if isinstance(stored, Tombstone):
+            return Peek(stored.revision, deleted=True)
+        return Peek(stored.head.revision, deleted=False)
+
+    # --- reading
+
+    async def read(self, key: SessionKey) -> State:
+        """The whole session, or what its deletion left, or `None`."""
+        stored = self._sessions.get(key)
+        return stored.snapshot if isinstance(stored, _Stored) else stored
+
+    async def read_newer(self, key: SessionKey, known: Snapshot) -> State:
+        """As `read`; `known` itself if nothing came after it."""
+        state = await self.read(key)
+        return known if isinstance(state, Snapshot) and state.revision == known.revision else state
+
+    async def read_head(self, key: SessionKey) -> SessionHead | Tombstone | None:
+        """The session without its messages."""
+        stored = self._sessions.get(key)
+        return stored.head if isinstance(stored, _Stored) else stored
+
+    async def read_window(self, key: SessionKey, query: WindowQuery) -> Window | Tombstone | None:
+        """A stretch of the history."""
+        stored = self._sessions.get(key)
+        if not isinstance(stored, _Stored):
+            return stored
+        versions = stored.versions
+        first = _place(key, versions, query.after) + 1 if query.after is not None else 0
+        last = _place(key, versions, query.before) if query.before is not None else len(versions)
+        alive = [index for index, version in enumerate(versions) if version.lives_at(query.at_revision)]
+        between = [index for index in alive if first <= index < last and versions[index].message.id != query.after]
+        taken = between[: query.count] if query.after is not None else between[-query.count :]
+        start, end = (taken[0], taken[-1]) if taken else (first, first - 1)
+        revision = stored.head.revision if query.at_revision is None else query.at_revision
+        return Window(
+            messages=tuple(versions[index].message for index in taken),
+            has_earlier=any(index < start for index in alive),
+            has_later=any(index > end for index in alive),
+            message_count=len(alive),
+            revision=revision,
+        )
+
+    async def list_heads(self, query: ListQuery) -> HeadPage:
+        """A page of living sessions."""
+        heads = [head for head in self._heads(query.namespace) if _matches(head, query)]
+        descending = query.order.startswith("-")
+        field_name = query.order.lstrip("-")
+
+        def place(head: SessionHead) -> tuple[int, str]:
+            return to_micros(getattr(head, field_name)), head.id
+
+        heads.sort(key=place, reverse=descending)
+        total = len(heads) if query.total else None
+        if query.cursor is not None:
+            at = (query.cursor.micros, query.cursor.session_id)
+            heads = [head for head in heads if (place(head) < at if descending else place(head) > at)]
+        page = heads[: query.limit]
+        more = len(heads) > query.limit
+        return HeadPage(tuple(page), Cursor(query.order, *place(page[-1])) if more else None, total)
+
+    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
+        """The revision that this commit made."""
+        committed = self._commits.get((key, commit_id))
+        return committed.revision if committed else None
+
+    async def usage_totals(
+        self, namespace: str, session_id: str | None, *, include_children: bool
+    ) -> TokenUsageTotals | Tombstone | None:
+        """The ledger's sums."""
+        if session_id is None:
+            keys = [key for key in self._sessions if key.namespace == namespace]
+        else:
+            key = SessionKey(namespace, session_id)
+            stored = self._sessions.get(key)
+            if not isinstance(stored, _Stored):
+                return stored
+            keys = list(self._tree(key)) if include_children else [key]
+        ledgers = [self._sessions[key] for key in keys]
+        return totals(r for ledger in ledgers if isinstance(ledger, _Stored) for r in ledger.usage.values())
+
+    async def get_record(self, namespace: str, scope: RecordScope, kind: str, key: str) -> Record | None:
+        """One record, or `None`."""
+        return self._records.get((namespace, scope, kind), {}).get(key)
+
+    async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
+        """Records by key prefix."""
+        records = self._records.get((namespace, scope, query.kind), {})
+        keys = sorted((key for key in records if key.startswith(query.prefix)), reverse=query.reverse)
+        if query.after is not None:
+            after = query.after
+            keys = [key for key in keys if (key < after if query.reverse else key > after)]
+        return tuple(records[key] for key in keys[: query.limit])
+
+    # --- writing
+
+    async def commit(self, commit: Commit) -> Committed:
+        """Apply one change: all of it or nothing."""
+        return self.apply(commit)
+
+    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+        """Read, plan and commit in one step."""
+        commit = plan(await self.read(key))
+        return None if commit is None else self.apply(commit)
+
+    def apply(self, commit: Commit) -> Committed:
+        """Apply one change, synchronously."""
+        if known := self._commits.get((commit.key, commit.commit_id)):
+            return replace(known, replayed=True)
+        stored = self._sessions.get(commit.key)
+        admission = admit(commit, _current(stored))
+        living = stored if isinstance(stored, _Stored) else None
+        if admission.created:
+            self._check_ancestors(commit)
+        source = self._source(commit)
+        insertions, duplicates = _sift(commit, living)
+        usage = {r.id: r for r in commit.usage if living is None or r.id not in living.usage}
+        head = commit.head or (commit.initial_head if admission.created else None)
+        if head is not None:
+            head_document(head)  # raises if it is too large
+        _check_targets(commit, living)
+        self._check_records(commit.key.namespace, _scope(commit.key), commit.records)
+        if living and not (insertions or usage or head or commit.edits or commit.removals or commit.records):
+            return _outcome(living.head, changed=False, duplicates=duplicates)
+        # from here on nothing can fail
+        target = living or _Stored(head or _unreachable(commit.key))
+        placed = _apply_history(target, commit, admission.revision, source, insertions)
+        target.usage.update(usage)
+        target.head = _clocked(head or target.head, admission, len(target.live))
+        self._sessions[commit.key] = target
+        self._put_records(commit.key.namespace, _scope(commit.key), commit.records)
+        return self._log(commit, _outcome(target.head, placed=placed, duplicates=duplicates))
+
+    def _log(self, commit: Commit, committed: Committed) -> Committed:
+        self._freshness += 1
+        entry = (commit.key, commit.commit_id)
+        self._commits[entry] = committed
+        self._commit_order.append((commit.at, entry))
+        while self._commit_order[0][0] < commit.at - _KEPT:
+            self._commits.pop(self._commit_order.popleft()[1], None)
+        return committed
+
+    def _check_ancestors(self, commit: Commit) -> None:
+        head = commit.head or commit.initial_head
+        if head is None or head.parent_session_id is None:
+            return
+        for session_id in (head.parent_session_id, head.root_session_id):
+            self._living(SessionKey(commit.key.namespace, session_id))
+
+    def _source(self, commit: Commit) -> list[StoredMessage]:
+        source = commit.history_from
+        if source is None:
+            return []
+        stored = self._living(SessionKey(commit.key.namespace, source.session_id))
+        versions = [version for version in stored.versions if version.lives_at(source.at_revision)]
+        if source.through_message_id is None:
+            return [version.stored for version in versions]
+        for index, version in enumerate(versions):
+            if version.message.id == source.through_message_id:
+                return [taken.stored for taken in versions[: index + 1]]
+        raise MessageNotFoundError(source.session_id, source.through_message_id)
+
+    def _living(self, key: SessionKey) -> _Stored:
+        stored = self._sessions.get(key)
+        if stored is None:
+            raise SessionNotFoundError(key.session_id)
+        if isinstance(stored, Tombstone):
+            raise SessionDeletedError(key.session_id)
+        return stored
+
+    async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
+        """Delete a session and all below it; leaves tombstones."""
+        if not isinstance(self._sessions.get(key), _Stored):
+            return ()
+        tree = list(self._tree(key))
+        if any(_spared(self._living(each), query) for each in tree):
+            return ()
+        for each in tree:
+            head = self._living(each).head
+            self._sessions[each] = Tombstone(each.session_id, head.revision + 1, head.metadata_version)
+            for records_key in [k for k in self._records if k[:2] == (each.namespace, _scope(each))]:
+                del self._records[records_key]
+        self._freshness += 1
+        return tuple(each.session_id for each in tree)
+
+    def _tree(self, key: SessionKey) -> Iterator[SessionKey]:
+        """A session and all below it, parents first."""
+        yield key
+        for head in self._heads(key.namespace):
+            if head.parent_session_id == key.session_id:
+                yield from self._tree(SessionKey(key.namespace, head.id))
+
+    def _heads(self, namespace: str) -> list[SessionHead]:
+        return [
+            stored.head
+            for key, stored in self._sessions.items()
+            if key.namespace == namespace and isinstance(stored, _Stored)
+        ]
+
+    # --- records
+
+    async def write_records(
+        self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]
+    ) -> tuple[int, ...]:
+        """Write records as one unit."""
+        if scope.type == "session":
+            self._living(SessionKey(namespace, scope.name))
+        self._check_records(namespace, scope, writes)
+        self._freshness += 1
+        return self._put_records(namespace, scope, writes)
+
+    def _check_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> None:
+        for write in writes:
+            record = self._records.get((namespace, scope, write.kind), {}).get(write.key)
+            check_record_write(write, record.version if record else 0, scope)
+
+    def _put_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
+        versions = []
+        for write in writes:
+            records = self._records.setdefault((namespace, scope, write.kind), {})
+            before = records.pop(write.key, None)
+            version = 0
+            if write.value is not None:
+                version = before.version + 1 if before else 1
+                records[write.key] = Record(write.key, write.value, version)
+            versions.append(version)
+        return tuple(versions)
+
+    # --- upkeep
+
+    async def check(self, *, repair: bool = False) -> CheckReport:  # noqa: ARG002 - nothing here can be broken
+        """Counts only: there is no file that could be damaged, and nothing derived."""
+        counts = await self.stats()
+        return CheckReport(sessions=counts["sessions"], messages=counts["messages"])
+
+    async def stats(self) -> Mapping[str, int]:
+        """Counters of the store."""
+        living = [stored for stored in self._sessions.values() if isinstance(stored, _Stored)]
+        return {
+            "sessions": len(living),
+            "deleted_sessions": len(self._sessions) - len(living),
+            "messages": sum(len(stored.live) for stored in living),
+            "message_versions": sum(len(stored.versions) for stored in living),
+            "bytes": sum(stored.live_bytes for stored in living),
+            "changes": len(self._commits),
+            "records": sum(len(records) for records in self._records.values()),
+        }
+
+
+# --- one session's history
+
+
+def _sift(commit: Commit, living: _Stored | None) -> tuple[list[StoredInsertion], tuple[str, ...]]:
+    """The insertions without what is known already (G4); raises `MessageIdConflictError`."""
+    if commit.replace:
+        return [insertion for insertion in commit.insertions if insertion.messages], ()
+    known = living.hashes if living else {}
+    sifted: list[StoredInsertion] = []
+    duplicates: list[str] = []
+    new: dict[str, bytes] = {}
+    for insertion in commit.insertions:
+        fresh = []
+        for stored in insertion.messages:
+            id_ = stored.message.id
+            hashes = known.get(id_, set()) | ({new[id_]} if id_ in new else set())
+            if not hashes:
+                new[id_] = stored.content_hash
+                fresh.append(stored)
+            elif stored.content_hash in hashes:
+                duplicates.append(id_)
+            else:
+                raise MessageIdConflictError(commit.key.session_id, id_)
+        if fresh:
+            sifted.append(StoredInsertion(tuple(fresh), insertion.after))
+    return sifted, tuple(duplicates)
+
+
+def _check_targets(commit: Commit, living: _Stored | None) -> None:
+    """Edits, removals and anchors name living messages: the merge saw them at this very revision."""
+    anchors = [i.after for i in commit.insertions if i.after not in {None, FRONT}]
+    targets = [*(stored.message.id for stored in commit.edits), *commit.removals, *anchors]
+    if targets:
+        alive = {message.id for message in living.live} if living else set()
+        for target in targets:
+            if target not in alive:
+                message = f"Session {commit.key.session_id!r} has no living message {target!r}."
+                raise StorageCorruptError(message, hint="Please report this: a merge named a message that is gone.")
+
+
+def _apply_history(
+    target: _Stored,
+    commit: Commit,
+    revision: int,
+    source: Sequence[StoredMessage],
+    insertions: Sequence[StoredInsertion],
+) -> tuple[Insertion, ...]:
+    """Change the versions; returns the insertions as they really came to stand."""
+    gone = set(commit.removals)
+    edits = {stored.message.id: stored for stored in commit.edits}
+    if gone or edits:
+        for index in range(len(target.versions) - 1, -1, -1):
+            version = target.versions[index]
+            id_ = version.message.id
+            if version.removed is None and (id_ in gone or id_ in edits):
+                version.removed = revision
+                if id_ in edits:
+                    _insert(target, index + 1, edits[id_], revision)
+    for stored in source:
+        _insert(target, len(target.versions), stored, revision)
+    only_appended = not (gone or edits or source)
+    fresh: list[Message] = []
+    for insertion in insertions:
+        place = None if insertion.after is None else _behind(target.versions, insertion.after)
+        for stored in insertion.messages:
+            index = _end_place(target.versions, stored.message) if place is None else place
+            only_appended = only_appended and index == len(target.versions)
+            _insert(target, index, stored, revision)
+            place = None if place is None else place + 1
+            fresh.append(stored.message)
+    if only_appended:
+        target.live = target.live.extended(fresh)
+    else:
+        target.live = FrozenMessages(v.message for v in target.versions if v.removed is None)
+    target.live_bytes = sum(len(v.stored.body) for v in target.versions if v.removed is None)
+    return _placed(target.live, {message.id for message in fresh})
+
+
+def _insert(target: _Stored, index: int, stored: StoredMessage, revision: int) -> None:
+    target.versions.insert(index, _Version(stored, revision))
+    target.hashes.setdefault(stored.message.id, set()).add(stored.content_hash)
+
+
+def _behind(versions: Sequence[_Version], after: str) -> int:
+    """The index behind the living message `after`."""
+    if after == FRONT:
+        return 0
+    return next(i for i, v in enumerate(versions) if v.removed is None and v.message.id == after) + 1
+
+
+def _end_place(versions: Sequence[_Version], message: Message) -> int:
+    """The end; for a tool's result, behind its call and the results that this has."""
+    if is_tool_result(message):
+        for index in range(len(versions) - 1, -1, -1):
+            version = versions[index]
+            calls = version.message.tool_calls if version.removed is None else ()
+            if any(call.id == message.tool_call_id for call in calls):
+                place = index + 1
+                for later in range(index + 1, len(versions)):
+                    if versions[later].removed is None:
+                        if versions[later].message.role != "tool":
+                            break
+                        place = later + 1
+                return place if any(v.removed is None for v in versions[place:]) else len(versions)
+    return len(versions)
+
+
+def _placed(live: FrozenMessages, fresh: set[str]) -> tuple[Insertion, ...]:
+    """Where the new messages stand, as runs behind messages that were there before."""
+    placed: list[Insertion] = []
+    run: list[Message] = []
+    waiting = len(fresh)
+    for index in range(len(live) - 1, -1, -1):
+        if live[index].id in fresh:
+            run.insert(0, live[index])
+            waiting -= 1
+            continue
+        if run:
+            placed.insert(0, Insertion(tuple(run), None if index + len(run) == len(live) - 1 else live[index].id))
+            run = []
+        if not waiting:
+            return tuple(placed)
+    if run:
+        placed.insert(0, Insertion(tuple(run), None if len(run) == len(live) else FRONT))
+    return tuple(placed)
+
+
+def _place(key: SessionKey, versions: Sequence[_Version], message_id: str) -> int:
+    """The place of a message, also of a removed one."""
+    for index in range(len(versions) - 1, -1, -1):
+        if versions[index].message.id == message_id:
+            return index
+    raise MessageNotFoundError(key.session_id, message_id)
+
+
+# --- heads and rules
+
+
+def _current(stored: _Stored | Tombstone | None) -> Current | None:
+    if stored is None:
+        return None
+    if isinstance(stored, Tombstone):
+        return Current(stored.revision, 0, stored.metadata_version, EPOCH, deleted=True)
+    head = stored.head
+    return Current(head.revision, head.incarnation, head.metadata_version, head.updated_at, deleted=False)
+
+
+def _clocked(head: SessionHead, admission: Admission, message_count: int) -> SessionHead:
+    return msgspec.structs.replace(
+        head,
+        revision=admission.revision,
+        incarnation=admission.incarnation,
+        metadata_version=max(head.metadata_version, admission.metadata_version_min),
+        updated_at=admission.updated_at,
+        message_count=message_count,
+    )
+
+
+def _outcome(
+    head: SessionHead,
+    *,
+    changed: bool = True,
+    placed: tuple[Insertion, ...] = (),
+    duplicates: tuple[str, ...] = (),
+) -> Committed:
+    return Committed(
+        revision=head.revision,
+        incarnation=head.incarnation,
+        updated_at=head.updated_at,
+        message_count=head.message_count,
+        changed=changed,
+        placed=placed,
+        duplicates=duplicates,
+    )
+
+
+def _unreachable(key: SessionKey) -> NoReturn:
+    message = f"A commit for session {key.session_id!r} creates it without a head."
+    raise AssertionError(message)
+
+
+def _scope(key: SessionKey) -> RecordScope:
+    return RecordScope("session", key.session_id)
+
+
+def _spared(stored: _Stored, query: DeleteQuery) -> bool:
+    head = stored.head
+    if (query.keep_pinned and head.pinned) or (query.only_empty and head.message_count):
+        return True
+    return query.updated_before is not None and head.updated_at >= query.updated_before
+
+
+def _matches(head: SessionHead, query: ListQuery) -> bool:
+    equal = {
+        "owner": query.owner,
+        "kind": query.kind,
+        "pinned": query.pinned,
+        "archived": query.archived,
+        "parent_session_id": query.parent,
+        "root_session_id": query.root,
+        "has_question": query.has_question,
+        "run_status": query.run_status,
+    }
+    if any(wanted is not None and getattr(head, name) != wanted for name, wanted in equal.items()):
+        return False
+    if query.owner_prefix is not None and not (head.owner or "").startswith(query.owner_prefix):
+        return False
+    return query.updated_before is None or head.updated_at < query.updated_before

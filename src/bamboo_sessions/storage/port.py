@@ -1,0 +1,209 @@
+"""The seam for engines: what the durable tier has to do. One call is one atomic unit.
+
+`SessionStorage` is for authors of engines and may grow in minor releases; its conformance suite is
+`bamboo_sessions.testing.conformance`. Whoever has only "save, load and delete a session" wraps that in
+`SimpleStorage`.
+
+Correctness under concurrency rests on this layer alone: `commit` compares the revision that the change was computed
+from with the newest one, inside the transaction, and refuses with `RevisionConflict` (an internal signal: the
+locked store merges again). The compare and the write are one atomic unit, in whatever number of processes.
+
+Driver errors never leak: an engine raises the `StorageError` family, `from` the driver's. Only "no such session"
+is `None` (G8).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from bamboo_sessions.domain.clock import SYSTEM_CLOCK
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.ids import new_id
+from bamboo_sessions.domain.message import to_stored
+from bamboo_sessions.domain.report import CheckReport
+from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.usage import TokenUsageTotals
+from bamboo_sessions.storage.commit import (
+    Commit,
+    Committed,
+    RecordScope,
+    RecordWrite,
+    SessionKey,
+    State,
+    StoredInsertion,
+)
+from bamboo_sessions.storage.query import (
+    DeleteQuery,
+    HeadPage,
+    ListQuery,
+    Record,
+    RecordQuery,
+    Window,
+    WindowQuery,
+)
+
+Plan = Callable[[State], Commit | None]
+"""Computes a commit from what is committed now; `None` changes nothing. Synchronous; may run again, on any thread."""
+
+
+class Peek(NamedTuple):
+    """The least that says whether a cached copy is current."""
+
+    revision: int
+    deleted: bool
+
+
+class SessionStorage(ABC):
+    """A durable tier. All calls may be made at the same time from one event loop."""
+
+    # --- life
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Make ready: create or migrate the schema. Idempotent; many processes may do it at once (L85)."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Let everything go. Idempotent. What was acknowledged is durable already."""
+
+    # --- freshness: synchronous, microseconds, never blocking
+
+    @abstractmethod
+    def freshness(self) -> int | None:
+        """A token that differs once anybody has committed anything; `None` if that can't be told just now."""
+
+    @abstractmethod
+    def peek(self, key: SessionKey) -> Peek | None:
+        """Revision and deletion of one session, now; `None` if there never was one.
+
+        Raises `StorageUnavailableError` if it can't be told without waiting; the caller then uses `read_newer`.
+        """
+
+    # --- reading
+
+    @abstractmethod
+    async def read(self, key: SessionKey) -> State:
+        """The whole session, or what its deletion left, or `None`."""
+
+    @abstractmethod
+    async def read_newer(self, key: SessionKey, known: Snapshot) -> State:
+        """As `read`, reading only what came after `known`; `known` itself if nothing did."""
+
+    @abstractmethod
+    async def read_head(self, key: SessionKey) -> SessionHead | Tombstone | None:
+        """The session without its messages."""
+
+    @abstractmethod
+    async def read_window(self, key: SessionKey, query: WindowQuery) -> Window | Tombstone | None:
+        """A stretch of the history. Raises `MessageNotFoundError` if an anchor was never in it."""
+
+    @abstractmethod
+    async def list_heads(self, query: ListQuery) -> HeadPage:
+        """A page of living sessions; never reads messages (L92)."""
+
+    @abstractmethod
+    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
+        """The revision that this commit made, or `None` if it never happened. Settles unknown outcomes."""
+
+    @abstractmethod
+    async def usage_totals(
+        self, namespace: str, session_id: str | None, *, include_children: bool
+    ) -> TokenUsageTotals | Tombstone | None:
+        """The ledger's sums: of one session, of it and all below it, or of the namespace (`session_id=None`)."""
+
+    @abstractmethod
+    async def get_record(self, namespace: str, scope: RecordScope, kind: str, key: str) -> Record | None:
+        """One record, or `None`."""
+
+    @abstractmethod
+    async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
+        """Records by key prefix, in the order of their keys or backwards."""
+
+    # --- writing
+
+    @abstractmethod
+    async def commit(self, commit: Commit) -> Committed:
+        """Apply one change: all of it or nothing; durable when this returns.
+
+        The rules of admission are `commit.admit`'s. A message id that is known in this incarnation is a duplicate if
+        any stored version of it has this content, living or removed, and skipped; else it raises
+        `MessageIdConflictError`. A commit id that is known returns its outcome again. A child's parent and root have
+        to live.
+
+        Raises `RevisionConflict` besides the errors of users. Cancelling the caller doesn't undo it.
+        """
+
+    @abstractmethod
+    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+        """Read, plan and commit inside one write transaction: for a session that is too busy to be caught (L108).
+
+        `None` if the plan changes nothing. What `plan` raises ends the transaction and is raised.
+        """
+
+    @abstractmethod
+    async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
+        """Delete a session and all below it, in one transaction; leaves tombstones (G9).
+
+        Returns the ids deleted, the given one first; empty if it doesn't live or the query's conditions spare it.
+        """
+
+    @abstractmethod
+    async def write_records(
+        self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]
+    ) -> tuple[int, ...]:
+        """Write records as one unit, outside a session's commit. Returns their versions (0: deleted).
+
+        Raises `PreconditionFailedError` if one of them has another version, `SessionNotFoundError` or
+        `SessionDeletedError` if the scope is a session that doesn't live.
+        """
+
+    # --- upkeep
+
+    @abstractmethod
+    async def check(self, *, repair: bool = False) -> CheckReport:
+        """Look for what can't be right, and mend what can be mended. Derived data is rebuilt, truth never dropped."""
+
+    @abstractmethod
+    async def stats(self) -> Mapping[str, int]:
+        """Counters of the store: sessions, messages, bytes …"""
+
+    # --- whole sessions, as tests and importers use them
+
+    async def save_session(self, session: Session, *, namespace: str = "default") -> None:
+        """Write a whole session as it is: what storage had under this id is replaced, `updated_at` included.
+
+        The repository never uses it on a session that exists: it merges nothing.
+        """
+        key = SessionKey(namespace, session.id)
+        await self.transact(key, lambda state: replacement(key, session, state))
+
+    async def load_session(self, session_id: str, *, namespace: str = "default") -> Session | None:
+        """The stored session, or `None`. A storage error is raised, never read as absence."""
+        state = await self.read(SessionKey(namespace, session_id))
+        return Session.from_snapshot(state) if isinstance(state, Snapshot) else None
+
+    async def delete_session(self, session_id: str, *, namespace: str = "default") -> bool:
+        """Delete a session and all below it. `False` if there was none."""
+        query = DeleteQuery(at=SYSTEM_CLOCK.now())
+        return bool(await self.delete_tree(SessionKey(namespace, session_id), query))
+
+
+def replacement(key: SessionKey, session: Session, state: State) -> Commit:
+    """The commit that makes storage hold exactly `session`: every message anew, whatever was there."""
+    draft = session.freeze()
+    current = state.revision if state is not None else 0
+    return Commit(
+        key=key,
+        commit_id=new_id(),
+        at=draft.head.updated_at,
+        expected=current if isinstance(state, Snapshot) else 0,
+        head=draft.head,
+        updated_at=draft.head.updated_at,
+        insertions=(StoredInsertion(tuple(to_stored(message) for message in draft.messages), None),),
+        removals=tuple(message.id for message in state.messages) if isinstance(state, Snapshot) else (),
+        reuse_deleted=True,
+        replace=True,
+    )

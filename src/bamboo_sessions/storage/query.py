@@ -1,0 +1,143 @@
+"""Questions to storage: which sessions, which part of a history; and the opaque cursors of listings."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal, get_args
+
+import msgspec
+
+from bamboo_sessions.domain.errors import InputError
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.limits import PAGE_DEFAULT, PAGE_MAX
+from bamboo_sessions.domain.message import Message
+
+Order = Literal["-updated_at", "updated_at", "-created_at", "created_at"]
+ORDERS: Final[tuple[str, ...]] = get_args(Order)
+
+
+class Cursor(msgspec.Struct, frozen=True, array_like=True):
+    """Where a page ended: the order, the last row's time in microseconds, and its session id as a tie-breaker."""
+
+    order: str
+    micros: int
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """Which sessions of one namespace, in which order. Filters apply before paging; `None` means any."""
+
+    namespace: str
+    limit: int = PAGE_DEFAULT
+    cursor: Cursor | None = None
+    order: Order = "-updated_at"
+    owner: str | None = None
+    owner_prefix: str | None = None
+    kind: str | None = None
+    pinned: bool | None = None
+    archived: bool | None = None
+    parent: str | None = None
+    root: str | None = None
+    has_question: bool | None = None
+    run_status: str | None = None
+    updated_before: datetime | None = None
+    total: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeadPage:
+    """Rows of a listing. `next_cursor` is `None` on the last page."""
+
+    heads: tuple[SessionHead, ...]
+    next_cursor: Cursor | None
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowQuery:
+    """A stretch of a history: the newest `count` messages, those before one, or those after one.
+
+    `at_revision` reads the messages as they were at that revision of the current incarnation.
+    """
+
+    count: int
+    after: str | None = None
+    before: str | None = None
+    at_revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of a history as storage has it; tool pairs may be cut at its borders."""
+
+    messages: tuple[Message, ...]
+    has_earlier: bool
+    has_later: bool
+    message_count: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteQuery:
+    """Which tree to delete, and what must hold inside the transaction, else nothing is deleted.
+
+    Args:
+        keep_pinned: Spare the whole tree if any session in it is pinned (L39).
+        only_empty: Spare it if any session in it has messages.
+        updated_before: Spare it if any session in it was updated at or after this time.
+    """
+
+    at: datetime
+    keep_pinned: bool = False
+    only_empty: bool = False
+    updated_before: datetime | None = None
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One record: its key, its bytes, and its version (1, 2, 3 …)."""
+
+    key: str
+    value: bytes
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordQuery:
+    """Records of one kind in one scope, by key prefix."""
+
+    kind: str
+    prefix: str = ""
+    after: str | None = None
+    limit: int = PAGE_DEFAULT
+    reverse: bool = False
+
+
+def encode_cursor(cursor: Cursor) -> str:
+    """The opaque text of a cursor."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
+
+
+def decode_cursor(text: str, order: str) -> Cursor:
+    """The cursor in `text`; raises `InputError` if it isn't one, or belongs to another order."""
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        cursor = msgspec.json.decode(data, type=Cursor)
+    except (binascii.Error, msgspec.DecodeError, ValueError) as exc:
+        message = f"{text[:80]!r} is no cursor of a listing."
+        raise InputError(message, hint="Pass `next_cursor` of the page before, or nothing.") from exc
+    if cursor.order != order:
+        message = f"The cursor belongs to the order {cursor.order!r}, not {order!r}."
+        raise InputError(message, hint="Keep order and filters the same while paging.")
+    return cursor
+
+
+def check_page_limit(limit: int) -> int:
+    """`limit` if a page may have that many rows, else `InputError`."""
+    if not isinstance(limit, int) or not 1 <= limit <= PAGE_MAX:
+        message = f"A page has 1 to {PAGE_MAX} rows, not {limit!r}."
+        raise InputError(message, hint="Page on with the cursor to get more.")
+    return limit

@@ -1,0 +1,41 @@
+"""What all tests share: the event loop, the profiles of hypothesis, and the `long` marker."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A slow machine must not fail a test: no deadline, no complaint about speed.
+# Examples are random in every run; a failure prints the blob that brings it back.
+_TOO_SLOW = [HealthCheck.too_slow]
+settings.register_profile(
+    "default",
+    derandomize=False,
+    deadline=None,
+    max_examples=100,
+    print_blob=True,
+    suppress_health_check=_TOO_SLOW,
+)
+settings.register_profile("nightly", settings.get_profile("default"), max_examples=10_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--long`, which `scripts/test --long` passes on."""
+    parser.addoption("--long", action="store_true", help="also run the tests marked `long`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests marked `long`, unless they were asked for."""
+    if config.getoption("--long"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Tests marked `anyio` run on asyncio."""
+    return "asyncio"
