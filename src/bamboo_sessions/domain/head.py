@@ -104,13 +104,15 @@ _HEAD: Final = msgspec.json.Decoder(SessionHead)
 
 
 def head_document(head: SessionHead) -> bytes:
-    """The stored form of a head, less what storage keeps in places of its own (counters, times, questions)."""
+    """The stored form of a head, less what storage keeps in places of its own (counters, times, questions).
+
+    Raises `InputError` if a field can't be stored, before anything is written.
+    """
     check_limit(f"Session {head.id!r}: metadata", len(head.metadata), METADATA_KEYS_MAX, "keys")
-    document = json.encode(
-        msgspec.structs.replace(
-            head, revision=0, incarnation=0, message_count=0, questions=(), created_at=EPOCH, updated_at=EPOCH
-        )
+    plain = msgspec.structs.replace(
+        head, revision=0, incarnation=0, message_count=0, questions=(), created_at=EPOCH, updated_at=EPOCH
     )
+    document = json.encode_readable(plain, _HEAD, what=f"Session {head.id!r}")
     check_limit(f"Session {head.id!r} without its messages", len(document), HEAD_BYTES_MAX, "bytes")
     return document
 

@@ -2,42 +2,61 @@
 
 `FrozenMessages` is an immutable sequence: a list that several of them share, and how many of its items are its own.
 Adding at the end extends the shared list in place (the others don't look that far), so a snapshot of a longer
-history costs as much as what is new. `MessageList` is what a working copy holds: a frozen base, and what was done
-to it since. Only what was *done* is ever saved: a list that merely lacks newer messages removes nothing (L02, L104).
+history costs as much as what is new. Only one of them may do that; the right to it is a token that one atomic step
+takes, since snapshots are shared between threads.
+
+`MessageList` is what a working copy holds: a frozen base, and what was done to it since. Only what was *done* is ever
+saved: a list that merely lacks newer messages removes nothing (L02, L104).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
 from itertools import islice
+from operator import eq, is_
 from typing import Final, overload
 
-from bamboo_sessions.domain.errors import InvalidMessageError
-from bamboo_sessions.domain.message import Message
+from bamboo_sessions.domain.message import Message, check_message
 
 
 class FrozenMessages(Sequence[Message]):
     """An immutable sequence of messages with structural sharing."""
 
-    __slots__ = ("_items", "_length")
+    __slots__ = ("_items", "_length", "_origin", "_origin_length", "_right")
 
     def __init__(self, items: Iterable[Message] = ()) -> None:
         self._items = list(items)
         self._length = len(self._items)
+        self._right: list[None] = [None]  # to extend `_items` in place; empty once it was taken
+        self._origin: list[Message] | None = None  # the list that `_items` was copied from, if it begins with a copy
+        self._origin_length = 0
 
     def extended(self, messages: Sequence[Message]) -> FrozenMessages:
-        """These messages and `messages` behind them; O(new) unless somebody else extended the same list."""
+        """These messages and `messages` behind them; O(new) unless somebody else extended these already."""
         if not messages:
             return self
+        if not self._length:  # nothing to share, and `NO_MESSAGES` must not hold on to anybody's
+            return FrozenMessages(messages)
         result = FrozenMessages.__new__(FrozenMessages)
-        result._items = self._items if len(self._items) == self._length else self._items[: self._length]
+        try:
+            self._right.pop()
+            result._items, result._origin, result._origin_length = self._items, self._origin, self._origin_length
+        except IndexError:
+            result._items, result._origin, result._origin_length = (
+                self._items[: self._length],
+                self._items,
+                self._length,
+            )
         result._items.extend(messages)
         result._length = self._length + len(messages)
+        result._right = [None]
         return result
 
     def extends(self, base: FrozenMessages) -> bool:
         """Whether this is `base` with something behind it, seen without comparing items."""
-        return self._items is base._items and self._length >= base._length
+        if self._items is base._items:
+            return self._length >= base._length
+        return not base._length or (self._origin is base._items and self._origin_length >= base._length)
 
     def __len__(self) -> int:
         return self._length
@@ -48,7 +67,8 @@ class FrozenMessages(Sequence[Message]):
     def __getitem__(self, index: slice) -> list[Message]: ...
     def __getitem__(self, index: int | slice) -> Message | list[Message]:
         if isinstance(index, slice):
-            return [self._items[i] for i in range(*index.indices(self._length))]
+            start, stop, step = index.indices(self._length)
+            return self._items[start:stop:step] if step > 0 else [self._items[i] for i in range(start, stop, step)]
         if not -self._length <= index < self._length:
             message = f"message index {index} is out of range: there are {self._length}"
             raise IndexError(message)
@@ -58,9 +78,7 @@ class FrozenMessages(Sequence[Message]):
         return islice(self._items, self._length)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence) or isinstance(other, str):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+        return _equal(self, other)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -83,10 +101,11 @@ class MessageList(MutableSequence[Message]):
     somebody else added behind it meanwhile. The order of existing messages can't be changed.
     """
 
-    __slots__ = ("_base", "_edited", "_replaced", "_tail", "_touch")
+    __slots__ = ("_base", "_edited", "_frozen", "_replaced", "_tail", "_touch")
 
     def __init__(self, base: FrozenMessages = NO_MESSAGES, touch: Callable[[], None] = lambda: None) -> None:
         self._base = base
+        self._frozen = base  # what `frozen` gave last, so that the next one extends it
         self._tail: list[Message] = []
         self._edited: list[Message] | None = None  # the whole content, once more than appending was done
         self._replaced: dict[str, tuple[str, ...]] = {}
@@ -119,9 +138,7 @@ class MessageList(MutableSequence[Message]):
         return iter(self._base) if not self._tail else iter([*self._base, *self._tail])
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence) or isinstance(other, str):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+        return _equal(self, other)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -132,13 +149,13 @@ class MessageList(MutableSequence[Message]):
 
     def append(self, value: Message) -> None:
         """Add a message at the end."""
-        _check(value)
+        check_message(value)
         (self._tail if self._edited is None else self._edited).append(value)
         self._touch()
 
     def insert(self, index: int, value: Message) -> None:
         """Add a message in front of the one at `index`."""
-        _check(value)
+        check_message(value)
         if index >= len(self):
             self.append(value)
             return
@@ -150,25 +167,26 @@ class MessageList(MutableSequence[Message]):
     @overload
     def __setitem__(self, index: slice, value: Iterable[Message]) -> None: ...
     def __setitem__(self, index: int | slice, value: Message | Iterable[Message]) -> None:
-        items = self._editable()
         if isinstance(index, slice):
             new = [value] if isinstance(value, Message) else list(value)
-            old = items[index]
             for message in new:
-                _check(message)
+                check_message(message)
+            items = list(self)  # a copy, for the assignment may be refused
+            old = items[index]
             items[index] = new
         else:
-            assert isinstance(value, Message)  # noqa: S101 - tells the type checker what the overload says
-            _check(value)
-            new, old = [value], [items[index]]
+            check_message(value)
+            assert isinstance(value, Message)  # noqa: S101 - tells the type checker what was checked
+            old, new = [self[index]], [value]
+            items = self._editable()
             items[index] = value
+        self._edited, self._tail = items, []
         self._remember_replaced(new, old)
         self._touch()
 
     def __delitem__(self, index: int | slice) -> None:
-        items = self._editable()
-        gone = items[index]
-        del items[index]
+        gone = self[index]
+        del self._editable()[index]
         for message in [gone] if isinstance(gone, Message) else gone:
             self._replaced.pop(message.id, None)
         self._touch()
@@ -180,13 +198,22 @@ class MessageList(MutableSequence[Message]):
         return self._edited
 
     def _remember_replaced(self, new: list[Message], old: list[Message]) -> None:
-        before = {message.id for message in old}
-        place: list[str] = []
-        for message in old:  # a replacement of a replacement stands for what that one stood for
-            place.extend(self._replaced.get(message.id, (message.id,)))
+        """Note for each new message which ones it stands for: those gone from between the same kept neighbours."""
+        kept = {message.id for message in old} & {message.id for message in new}
+        gone: dict[str, list[str]] = {}
+        neighbour = ""
+        for message in old:
+            if message.id in kept:
+                neighbour = message.id
+            else:  # a replacement of a replacement stands for what that one stood for
+                place = self._replaced.pop(message.id, (message.id,))
+                gone.setdefault(neighbour, []).extend(place)
+        neighbour = ""
         for message in new:
-            if message.id not in before:
-                self._replaced[message.id] = tuple(place)
+            if message.id in kept:
+                neighbour = message.id
+            elif neighbour in gone:
+                self._replaced[message.id] = tuple(gone[neighbour])
 
     # --- for the store
 
@@ -209,11 +236,13 @@ class MessageList(MutableSequence[Message]):
         """The content at this moment; O(appended) if messages were only appended."""
         if self._edited is not None:
             return FrozenMessages(self._edited)
-        return self._base.extended(self._tail)
+        self._frozen = self._frozen.extended(self._tail[len(self._frozen) - len(self._base) :])
+        return self._frozen
 
     def copy(self, touch: Callable[[], None]) -> MessageList:
         """An independent list with the same base and content; contents are shared."""
         result = MessageList(self._base, touch)
+        result._frozen = self._frozen
         result._tail = list(self._tail)
         result._edited = None if self._edited is None else list(self._edited)
         result._replaced = dict(self._replaced)
@@ -221,18 +250,27 @@ class MessageList(MutableSequence[Message]):
 
     def rebase(self, base: FrozenMessages, content: Sequence[Message] | None = None) -> None:
         """Become a list loaded as `base`, whose content is `content` (`None`: the base itself)."""
-        self._base = base
-        self._tail = []
-        self._edited = None
+        self._base = self._frozen = base
+        self._tail, self._edited = [], None
         if content is None or content is base:
             self._replaced = {}
-        elif isinstance(content, FrozenMessages) and content.extends(base):
-            self._tail = content[len(base) :]
+            return
+        if isinstance(content, FrozenMessages) and content.extends(base):
+            self._tail, self._frozen = content[len(base) :], content
+        elif len(content) >= len(base) and all(map(is_, base, content)):
+            self._tail = list(content[len(base) :])
         else:
             self._edited = list(content)
+        self._forget_saved_replacements()
+
+    def _forget_saved_replacements(self) -> None:
+        """A replacement that is saved is a message like any other: what it stood for is history."""
+        if self._replaced:
+            saved = {message.id for message in self._base}
+            self._replaced = {id_: place for id_, place in self._replaced.items() if id_ not in saved}
 
 
-def _check(message: object) -> None:
-    if not isinstance(message, Message):
-        error = f"A history holds Message objects, not {type(message).__name__}."
-        raise InvalidMessageError(error, hint="Use Message.user(…), Message.assistant(…), Message.tool(…).")
+def _equal(one: Sequence[Message], other: object) -> bool:
+    if not isinstance(other, Sequence) or isinstance(other, str):
+        return False
+    return len(one) == len(other) and all(map(eq, one, other))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Final
 
 import uuid_utils
 
 from bamboo_sessions.domain.errors import InputError, InvalidMessageError, InvalidSessionIdError
 from bamboo_sessions.domain.limits import ID_CHARS_MAX
+
+_SHOWN_CHARS_MAX: Final = 80  # of a bad value in an error's sentence
 
 
 def new_id() -> str:
@@ -32,16 +35,14 @@ def _flaw(value: object) -> str | None:
 
 def _shown(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "…"
+    return text if len(text) <= _SHOWN_CHARS_MAX else text[: _SHOWN_CHARS_MAX - 1] + "…"
 
 
 def check_session_id(value: str) -> str:
     """`value`, or `InvalidSessionIdError`."""
     if flaw := _flaw(value):
         message = f"{_shown(value)} is no session id: {flaw}."
-        raise InvalidSessionIdError(
-            message, hint=f"Use 1 to {ID_CHARS_MAX} characters without control characters."
-        )
+        raise InvalidSessionIdError(message, hint=f"Use 1 to {ID_CHARS_MAX} characters without control characters.")
     return value
 
 

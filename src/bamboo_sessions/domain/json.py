@@ -1,7 +1,7 @@
-"""JSON, lossless: every text, NUL and lone surrogates included, comes back as it went in (L73, L94).
+r"""JSON, lossless: every text, NUL and lone surrogates included, comes back as it went in (L73, L94).
 
 msgspec does the work. Its JSON refuses lone surrogates, which broken tool output does hold; for such values only,
-the standard library's `json` carries them as `\\ud800` escapes. JSON values inside frozen objects are frozen, so
+the standard library's `json` carries them as `\ud800` escapes. JSON values inside frozen objects are frozen, so
 that a shared snapshot can't be changed by accident; `thawed` gives a mutable copy.
 """
 
@@ -29,7 +29,7 @@ class FrozenDict(dict[str, Any]):
     """A JSON object that can't be changed. Compares equal to a dict; `copy.deepcopy` makes a mutable one."""
 
     __slots__ = ()
-    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy by content."""
@@ -47,9 +47,9 @@ class FrozenList(list[Any]):
 
     __slots__ = ()
     __setitem__ = __delitem__ = append = extend = insert = pop = remove = clear = sort = reverse = _refuse
-    __iadd__ = __imul__ = _refuse  # type: ignore[assignment]
+    __iadd__ = __imul__ = _refuse
 
-    def __reduce__(self) -> tuple[Any, ...]:  # type: ignore[override]
+    def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy by content."""
         return FrozenList, (list(self),)
 
@@ -65,27 +65,40 @@ EMPTY: Final = FrozenDict()
 
 def frozen(value: Any, *, what: str, depth: int = 0) -> Any:  # noqa: ANN401 - any JSON value
     """`value` as an immutable JSON value; `InputError` if it isn't JSON (NaN, other types, keys that aren't text)."""
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        if isfinite(value):
-            return value
-        _not_json(what, f"{value!r} has no JSON form")
+    if value is None or isinstance(value, str | bool | int | float):
+        return _scalar(value, what)
     if depth >= JSON_DEPTH_MAX:
-        _not_json(what, f"it is nested more than {JSON_DEPTH_MAX} levels deep")
+        raise _not_json(what, f"it is nested more than {JSON_DEPTH_MAX} levels deep")
     if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                _not_json(what, f"the key {key!r} isn't text")
-        return FrozenDict({k: frozen(v, what=what, depth=depth + 1) for k, v in value.items()})
+        return FrozenDict({_key(k, what): frozen(v, what=what, depth=depth + 1) for k, v in value.items()})
     if isinstance(value, list | tuple):
         return FrozenList([frozen(v, what=what, depth=depth + 1) for v in value])
-    _not_json(what, f"{type(value).__name__} isn't a JSON type")
+    raise _not_json(what, f"{type(value).__name__} isn't a JSON type")
 
 
-def _not_json(what: str, why: str) -> NoReturn:
+_EXACT: Final = frozenset({str, bool, int, type(None)})
+
+
+def _scalar(value: Any, what: str) -> Any:  # noqa: ANN401 - any JSON value
+    """A plain value of the builtin type: enums and other subclasses would come back without their class."""
+    if type(value) in _EXACT:
+        return value
+    if isinstance(value, float):
+        if not isfinite(value):
+            raise _not_json(what, f"{value!r} has no JSON form")
+        return float(value)
+    return str.__str__(value) if isinstance(value, str) else int(value)
+
+
+def _key(key: object, what: str) -> str:
+    if not isinstance(key, str):
+        raise _not_json(what, f"the key {key!r} isn't text")
+    return key if type(key) is str else str.__str__(key)
+
+
+def _not_json(what: str, why: str) -> InputError:
     message = f"{what} can't be stored: {why}."
-    raise InputError(message, hint="Use text, numbers, true, false, null, lists and objects with text keys.")
+    return InputError(message, hint="Use text, numbers, true, false, null, lists and objects with text keys.")
 
 
 def thawed(value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -99,7 +112,11 @@ def thawed(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 def same(one: Any, other: Any) -> bool:  # noqa: ANN401 - any stored value
     """Whether two values are stored alike. Stricter than `==`, for which `1`, `1.0` and `True` are equal."""
-    return one is other or (one == other and encode(one) == encode(other))
+    if one is other:
+        return True
+    if one != other:
+        return False
+    return (type(one) is type(other) and type(one) in _EXACT) or encode(one) == encode(other)
 
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
@@ -118,9 +135,24 @@ def decode(data: bytes, into: msgspec.json.Decoder[T], *, what: str) -> T:
     """The value in `data`; raises `StorageCorruptError`, naming `what`, if it can't be read (G8)."""
     try:
         return into.decode(data)
-    except msgspec.DecodeError as exc:
+    except (ValueError, RecursionError) as exc:
         try:
             return msgspec.convert(stdlib_json.loads(data), into.type)
         except (ValueError, RecursionError):
             message = f"{what} can't be decoded: {exc}"
             raise StorageCorruptError(message, hint="Run `bamboo-sessions check` on this store.") from exc
+
+
+def encode_readable(value: T, into: msgspec.json.Decoder[T], *, what: str) -> bytes:
+    """The bytes of `value`, which are sure to be read back as `value`; else `InputError`, before anything is written.
+
+    Structs check no types when they are made, so a field may hold what its reader would refuse (L86).
+    """
+    try:
+        data = encode(value)
+        readable = decode(data, into, what=what) == value
+    except (TypeError, ValueError, RecursionError, StorageCorruptError) as exc:
+        raise InputError(f"{what} can't be stored: {exc}", hint="Use the types that its fields name.") from exc
+    if not readable:
+        raise InputError(f"{what} would not be read back as it is.", hint="Use the types that its fields name.")
+    return data

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -24,7 +25,7 @@ from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages
 from bamboo_sessions.domain.limits import CLOCK_AHEAD_SECONDS_MAX
 from bamboo_sessions.domain.merge_history import HistoryDelta, merge_history
-from bamboo_sessions.domain.question import united
+from bamboo_sessions.domain.question import changed_since, united
 from bamboo_sessions.domain.report import MergeConflict
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
 
@@ -81,8 +82,10 @@ def fields_of(policy: Policy) -> tuple[str, ...]:
 
 
 GROUP: Final = fields_of(Policy.AUTHORITATIVE)
+_VISIBLE_GROUP: Final = tuple(name for name in GROUP if name not in {"metadata_version", "authoritative_keys"})
 _REGISTERS: Final = (*fields_of(Policy.REGISTER), *fields_of(Policy.SUMMARY))
-_CLOCKS: Final = frozenset(fields_of(Policy.CLOCK))
+_IDENTITY: Final = tuple(name for name in fields_of(Policy.FIXED) if name != "incarnation")
+_STORED: Final = attrgetter(*(name for name, its in POLICY.items() if its not in {Policy.CLOCK, Policy.FIXED}))
 _ABSENT: Final = object()
 
 
@@ -119,54 +122,72 @@ def merge(
     Raises:
         InputError: `mine` contradicts a field that is fixed at creation.
     """
-    base_messages = base.messages if base else NO_MESSAGES
-    durable_messages = durable.messages if durable else NO_MESSAGES
+    if durable is not None:
+        _check_identity(mine.head, durable.head, has_base=base is not None)
+    unmoved = base is not None and durable is not None and durable.revision == base.revision
+    if unmoved:
+        durable = base  # the same value; taking this very object makes comparing cheap
     delta = merge_history(
-        base_messages, mine.messages, durable_messages, replaced=mine.replaced, additions_only=additions_only
+        base.messages if base else NO_MESSAGES,
+        mine.messages,
+        durable.messages if durable else NO_MESSAGES,
+        replaced=mine.replaced,
+        additions_only=additions_only,
     )
+    if durable is None:
+        return _first(mine.head, delta, now)
     conflicts = [*delta.conflicts]
     ignored: tuple[str, ...] = ()
-    if durable is None:
-        head = mine.head
-    elif base is not None and durable.revision == base.revision:
-        head = _with_group_version(base.head, mine.head)
+    if unmoved:
+        head = _with_group_version(durable.head, mine.head)
     else:
-        _check_identity(mine.head, durable.head, has_base=base is not None)
         head, ignored = _merge_heads(base.head if base else None, mine.head, durable.head, conflicts)
-    head = _without_stale_summary(head, durable.head if durable else None, delta)
-    head_changed = durable is None or _differs(head, durable.head)
-    by_hand = base is not None and mine.head.updated_at != base.head.updated_at and not head_changed
-    changed = head_changed or not delta.is_empty or (by_hand and mine.head.updated_at > base.head.updated_at)
-    if durable is not None:
-        head = _clocked(head, mine.head, durable.head, len(delta.messages), now)
-    else:
-        head = msgspec.structs.replace(
-            head, updated_at=_bounded(head.updated_at, now), message_count=len(delta.messages)
-        )
+    head = _without_stale_summary(head, durable.head, delta)
+    updated_at = _bounded(mine.head.updated_at, now)
+    head_changed = _differs(head, durable.head)
+    changed = head_changed or not delta.is_empty or (mine.time_set and updated_at > durable.head.updated_at)
+    head = _clocked(head, durable.head, updated_at, len(delta.messages)) if changed else durable.head
     return Merged(head, delta.messages, delta, changed, head_changed, tuple(conflicts), ignored)
+
+
+def _first(head: SessionHead, delta: HistoryDelta, now: datetime) -> Merged:
+    """The first save of a session: as it is, a hand-set past time included."""
+    head = _without_stale_summary(head, None, delta)
+    head = msgspec.structs.replace(head, updated_at=_bounded(head.updated_at, now), message_count=len(delta.messages))
+    return Merged(head, delta.messages, delta, changed=True, head_changed=True)
 
 
 def rebase(saved: Snapshot, mine: Draft, committed: Snapshot) -> tuple[SessionHead, FrozenMessages]:
     """What a copy that went on changing while it was saved looks like on top of the result (L100).
 
-    `saved` is what was sent, `mine` the copy now, `committed` the result. Authoritative changes made meanwhile stay
-    in the copy unless somebody else's came in; the next save decides about them.
+    `saved` is what was sent (of a checkpoint: without what it held back), `mine` the copy now, `committed` the result.
+    Authoritative changes made meanwhile stay in the copy unless somebody else's came in; the next save decides about
+    them.
     """
     delta = merge_history(saved.messages, mine.messages, committed.messages, replaced=mine.replaced)
-    conflicts: list[MergeConflict] = []
-    if group_changed(saved.head, committed.head) or not group_changed(saved.head, mine.head):
-        head, _ = _merge_heads(saved.head, mine.head, committed.head, conflicts)
+    base, head, now = saved.head, mine.head, committed.head
+    if group_changed(base, head) and _is_own_group(base, now):
+        # For this once the copy's group wins: its version is raised above the committed one, and put back afterwards.
+        version = max(now.metadata_version, head.metadata_version)
+        base = msgspec.structs.replace(base, metadata_version=now.metadata_version)
+        head = msgspec.structs.replace(head, metadata_version=version + 1)
+        merged, _ = _merge_heads(base, head, now, [])
+        merged = msgspec.structs.replace(merged, metadata_version=version)
     else:
-        version = max(mine.head.metadata_version, committed.head.metadata_version)
-        mine_head = msgspec.structs.replace(mine.head, metadata_version=version + 1)
-        head, _ = _merge_heads(saved.head, mine_head, committed.head, conflicts)
-        head = msgspec.structs.replace(head, metadata_version=version)
-    return msgspec.structs.replace(
-        head,
-        revision=committed.head.revision,
-        updated_at=committed.head.updated_at,
-        message_count=committed.head.message_count,
-    ), delta.messages
+        merged, _ = _merge_heads(base, head, now, [])
+    if head.updated_at != base.updated_at:
+        merged = msgspec.structs.replace(merged, updated_at=max(head.updated_at, now.updated_at))
+    return merged, delta.messages
+
+
+def _is_own_group(saved: SessionHead, committed: SessionHead) -> bool:
+    """Whether the committed group is the saved one, but for the version that the save itself may have raised.
+
+    Two steps up with equal content are somebody's A → B → A, which counts as a change (L12).
+    """
+    raised = committed.metadata_version - saved.metadata_version
+    same = msgspec.structs.replace(saved, metadata_version=committed.metadata_version)
+    return raised in {0, 1} and not group_changed(same, committed)
 
 
 def group_changed(one: SessionHead, other: SessionHead) -> bool:
@@ -176,7 +197,8 @@ def group_changed(one: SessionHead, other: SessionHead) -> bool:
     if any(getattr(one, name) != getattr(other, name) for name in GROUP):
         return True
     return any(
-        not json.same(one.metadata.get(key), other.metadata.get(key)) or (key in one.metadata) != (key in other.metadata)
+        not json.same(one.metadata.get(key), other.metadata.get(key))
+        or (key in one.metadata) != (key in other.metadata)
         for key in one.authoritative_keys
     )
 
@@ -191,22 +213,33 @@ def with_raised_version(before: SessionHead, after: SessionHead) -> SessionHead:
 def _with_group_version(base: SessionHead, mine: SessionHead) -> SessionHead:
     """The copy's head when nothing happened in between; the group's version never stays behind its content (L09)."""
     head = mine
-    if base.authoritative_keys != mine.authoritative_keys or any(k not in mine.metadata for k in mine.authoritative_keys):
+    if base.authoritative_keys != mine.authoritative_keys or any(
+        k not in mine.metadata for k in mine.authoritative_keys
+    ):
         kept = frozenset(key for key in mine.authoritative_keys if key in mine.metadata)
         head = msgspec.structs.replace(mine, authoritative_keys=kept)
     return with_raised_version(base, head)
 
 
 def _check_identity(mine: SessionHead, durable: SessionHead, *, has_base: bool) -> None:
-    """A copy built by hand may leave fixed fields at their defaults; it may not contradict them."""
-    defaults: dict[str, Any] = {"owner": None, "kind": "root", "parent_session_id": None, "spawn_depth": 0}
-    defaults["root_session_id"] = mine.id
-    for name in ("id", "namespace", "owner", "kind", "parent_session_id", "root_session_id", "spawn_depth"):
+    """A copy built by hand may leave fixed fields at their defaults; it may not contradict them.
+
+    The incarnation isn't looked at: a copy of another one is refused as deleted before anything is merged (G9).
+    """
+    for name in _IDENTITY:
         value, fixed = getattr(mine, name), getattr(durable, name)
-        left_out = not has_base and name in defaults and value == defaults[name]
-        if value != fixed and not left_out:
+        if value is fixed or value == fixed:
+            continue
+        if has_base or not _is_left_out(mine, name, value):
             message = f"Session {mine.id!r}: {name} is fixed at creation as {fixed!r} and can't become {value!r}."
             raise InputError(message, hint="Load the session, or use another id.")
+
+
+def _is_left_out(mine: SessionHead, name: str, value: object) -> bool:
+    if name in {"created_at", "forked_from"}:
+        return True
+    defaults = {"owner": None, "kind": "root", "parent_session_id": None, "spawn_depth": 0, "root_session_id": mine.id}
+    return name in defaults and value == defaults[name]
 
 
 def _merge_heads(
@@ -220,9 +253,11 @@ def _merge_heads(
     for name in _REGISTERS:
         before = getattr(base, name) if base else _ABSENT
         value = getattr(mine, name)
-        changes[name] = choose(name, before, _ABSENT if base is None and value is None else value, getattr(durable, name))
+        changes[name] = choose(
+            name, before, _ABSENT if base is None and value is None else value, getattr(durable, name)
+        )
     changes["metadata"] = _merge_metadata(base, mine, durable, winner, choose)
-    changes["questions"] = united(durable.questions, _new_states(base, mine))
+    changes["questions"] = united(durable.questions, changed_since(base.questions if base else (), mine.questions))
     head = msgspec.structs.replace(durable, **changes)
     return head, () if from_mine else _ignored(base, mine, durable)
 
@@ -278,21 +313,13 @@ def _merge_metadata(
     return json.FrozenDict(result)
 
 
-def _new_states(base: SessionHead | None, mine: SessionHead) -> tuple[Any, ...]:
-    """The questions that the copy itself added or moved on; what it merely still shows says nothing."""
-    if base is None:
-        return mine.questions
-    known = {question.id: question for question in base.questions}
-    return tuple(question for question in mine.questions if known.get(question.id) != question)
-
-
 def _ignored(base: SessionHead | None, mine: SessionHead, durable: SessionHead) -> tuple[str, ...]:
     """What the copy had changed in the group and lost."""
     if base is None:
         defaults = {"title": None, "pinned": False, "archived": False}
         changed = [name for name, default in defaults.items() if getattr(mine, name) != default]
     else:
-        changed = [name for name in GROUP if getattr(mine, name) != getattr(base, name)]
+        changed = [name for name in _VISIBLE_GROUP if getattr(mine, name) != getattr(base, name)]
     lost = [name for name in changed if getattr(mine, name) != getattr(durable, name)]
     before = base.metadata if base else json.EMPTY
     for key in sorted(mine.authoritative_keys | durable.authoritative_keys):
@@ -314,21 +341,17 @@ def _without_stale_summary(head: SessionHead, durable: SessionHead | None, delta
 
 
 def _differs(head: SessionHead, durable: SessionHead) -> bool:
-    return head is not durable and any(
-        name not in _CLOCKS and not json.same(getattr(head, name), getattr(durable, name)) for name in POLICY
-    )
+    return head is not durable and not all(map(json.same, _STORED(head), _STORED(durable)))
 
 
 def _bounded(moment: datetime, now: datetime) -> datetime:
     return min(moment, now + timedelta(seconds=CLOCK_AHEAD_SECONDS_MAX))
 
 
-def _clocked(head: SessionHead, mine: SessionHead, durable: SessionHead, count: int, now: datetime) -> SessionHead:
+def _clocked(head: SessionHead, durable: SessionHead, updated_at: datetime, count: int) -> SessionHead:
     return msgspec.structs.replace(
         head,
         revision=durable.revision + 1,
-        created_at=durable.created_at,
-        incarnation=durable.incarnation,
-        updated_at=max(_bounded(mine.updated_at, now), durable.updated_at + MICROSECOND),
+        updated_at=max(updated_at, durable.updated_at + MICROSECOND),
         message_count=count,
     )

@@ -9,6 +9,7 @@ that the call already has. An addition is never dropped because its neighbours a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,7 +34,11 @@ class Insertion:
 
 @dataclass(frozen=True, slots=True)
 class HistoryDelta:
-    """The merged history, and how it differs from the committed one."""
+    """The merged history, and how it differs from the committed one.
+
+    `gained` are the ids of what others added. `duplicates` are additions whose id is taken already; whether their
+    content is known, too, only storage can tell (G4): it keeps the versions that were edited or removed.
+    """
 
     messages: FrozenMessages
     insertions: tuple[Insertion, ...] = ()
@@ -60,25 +65,31 @@ def merge_history(
 ) -> HistoryDelta:
     """Merge the history `mine`, made from `base`, into `durable`.
 
-    Costs as much as the additions if nothing else happened on either side.
+    Costs as much as the additions if both sides only added at the end. (Additions that the base has already aren't
+    noticed then; storage finds them by their ids.)
     """
-    same_lists = durable.extends(base) and len(durable) == len(base)
-    if same_lists and mine.extends(base) and _results_in_place(mine, len(base)):
-        added = tuple(mine[len(base) :])
-        return HistoryDelta(mine, (Insertion(added),) if added else ())
+    if mine.extends(base) and durable.extends(base):
+        added, gained = mine[len(base) :], durable[len(base) :]
+        if not added or _can_follow(durable, added, gained):
+            messages = durable.extended(added) if gained else mine
+            insertions = (Insertion(tuple(added)),) if added else ()
+            return HistoryDelta(messages, insertions, gained=tuple(message.id for message in gained))
     return _merge(_Sides.of(base, mine, durable, additions_only=additions_only), replaced)
 
 
-def _results_in_place(messages: FrozenMessages, start: int) -> bool:
-    """Whether every tool result from `start` on stands behind its call and that call's other results."""
-    for index in range(start, len(messages)):
-        message = messages[index]
-        if is_tool_result(message):
-            before = index - 1
-            while before >= 0 and messages[before].role == "tool":
-                before -= 1
-            if before < 0 or not _calls(messages[before], message.tool_call_id):
-                return False
+def _can_follow(durable: FrozenMessages, added: Sequence[Message], gained: Sequence[Message]) -> bool:
+    """Whether `added` may stand behind `durable` as it is: no id twice, every tool result behind its call."""
+    ids = {message.id for message in added}
+    if len(ids) < len(added) or any(message.id in ids for message in gained):
+        return False
+    call = None
+    if added[0].role == "tool" and not gained:
+        call = next((message for message in reversed(durable) if message.role != "tool"), None)
+    for message in added:
+        if message.role != "tool":
+            call = message
+        elif is_tool_result(message) and (call is None or not _calls(call, message.tool_call_id)):
+            return False
     return True
 
 
@@ -97,11 +108,10 @@ class _Sides:
     removals: tuple[str, ...]
     edits: Mapping[str, Message]
     added: Mapping[str, Message]
+    repeated: tuple[Message, ...]
 
     @classmethod
-    def of(
-        cls, base: FrozenMessages, mine: FrozenMessages, durable: FrozenMessages, *, additions_only: bool
-    ) -> _Sides:
+    def of(cls, base: FrozenMessages, mine: FrozenMessages, durable: FrozenMessages, *, additions_only: bool) -> _Sides:
         base_by_id = {message.id: message for message in base}
         mine_by_id: dict[str, Message] = {}
         for message in mine:
@@ -120,10 +130,11 @@ class _Sides:
             durable=durable,
             mine=tuple(mine_by_id.values()),
             base_by_id=base_by_id,
-            durable_by_id={message.id: message for message in durable},
+            durable_by_id=base_by_id if durable is base else {message.id: message for message in durable},
             removals=removals,
             edits=edits,
             added=added,
+            repeated=tuple(message for message in mine if message is not mine_by_id[message.id]),
         )
 
 
@@ -132,22 +143,24 @@ def _merge(sides: _Sides, replaced: Replaced) -> HistoryDelta:
     conflicts: list[MergeConflict] = []
     removals = tuple(id_ for id_ in sides.removals if id_ in durable)
     edits = _applied_edits(sides, conflicts)
-    for id_ in removals:
-        if not same_content(durable[id_], sides.base_by_id[id_]):
-            conflicts.append(MergeConflict(f"message:{id_}", "removed"))
+    edited = (id_ for id_ in removals if not same_content(durable[id_], sides.base_by_id[id_]))
+    conflicts.extend(MergeConflict(f"message:{id_}", "removed") for id_ in edited)
     fresh = {id_: message for id_, message in sides.added.items() if id_ not in durable}
     duplicates = tuple(message for id_, message in sides.added.items() if id_ in durable)
-    result = _kept(sides, set(removals), edits, _slots(sides, replaced, fresh))
-    _place_rest(sides, result, fresh)
+    slots = _slots(sides, replaced, fresh)
+    result = _kept(sides, set(removals), edits, slots)
+    _place_rest(sides, result, fresh, slots)
+    changed = fresh or edits or removals
+    lost = {call.id for id_ in (*removals, *edits) for call in durable[id_].tool_calls}
     return HistoryDelta(
-        messages=FrozenMessages(result),
+        messages=FrozenMessages(result) if changed else sides.durable,
         insertions=_insertions(result, fresh),
         edits=tuple(edits.values()),
         removals=removals,
         gained=tuple(id_ for id_ in durable if id_ not in sides.base_by_id and id_ not in sides.added),
-        duplicates=duplicates,
+        duplicates=duplicates + sides.repeated,
         conflicts=tuple(conflicts),
-        orphaned=_orphaned(sides, result, removals, fresh),
+        orphaned=_orphaned(result, fresh, lost),
     )
 
 
@@ -186,44 +199,55 @@ def _kept(
     return result
 
 
-def _place_rest(sides: _Sides, result: list[Message], fresh: Mapping[str, Message]) -> None:
+def _place_rest(
+    sides: _Sides, result: list[Message], fresh: Mapping[str, Message], slots: Mapping[str, list[Message]]
+) -> None:
     """Bring in the additions that have no place yet, in the order of the copy."""
     alive = {message.id for message in result}
-    last_inside = _last_inside(sides)
+    seen = {message.id for message in sides.mine}
+    last_inside = _last_inside(sides, {message.id for slot in slots.values() for message in slot})
     anchor = FRONT
     for index, message in enumerate(sides.mine):
         if message.id in fresh and message.id not in alive:
-            place = _behind_call(result, message, sides.mine[:index]) if is_tool_result(message) else None
-            if place is None:
-                place = _index_behind(result, anchor) if index < last_inside else len(result)
-            result.insert(place, message)
+            at_anchor = _index_behind(result, anchor, seen) if index < last_inside else len(result)
+            place = _behind_call(result, message, sides.mine, index) if is_tool_result(message) else None
+            result.insert(at_anchor if place is None else place, message)
             alive.add(message.id)
+            if place is not None and place != at_anchor:
+                continue  # it joined its call elsewhere: what follows it in the copy doesn't go there
         if message.id in alive:
             anchor = message.id
 
 
-def _last_inside(sides: _Sides) -> int:
-    """The position in the copy of the last message of the base that is still live; before it is inside."""
+def _last_inside(sides: _Sides, in_slots: AbstractSet[str]) -> int:
+    """The position in the copy of the last message of the base that is still live; before it is inside.
+
+    A replacement counts as what it replaced.
+    """
     for index in range(len(sides.mine) - 1, -1, -1):
         id_ = sides.mine[index].id
-        if id_ in sides.base_by_id and id_ in sides.durable_by_id:
+        if id_ in in_slots or (id_ in sides.base_by_id and id_ in sides.durable_by_id):
             return index
     return -1
 
 
-def _index_behind(result: list[Message], anchor: str) -> int:
+def _index_behind(result: list[Message], anchor: str, seen: AbstractSet[str]) -> int:
+    """The position behind `anchor`, and behind the results that it got meanwhile: a call isn't parted from them."""
     if anchor == FRONT:
         return 0
-    return next(index for index in range(len(result) - 1, -1, -1) if result[index].id == anchor) + 1
+    place = next(index for index in range(len(result) - 1, -1, -1) if result[index].id == anchor) + 1
+    while place < len(result) and result[place].role == "tool" and result[place].id not in seen:
+        place += 1
+    return place
 
 
-def _behind_call(result: list[Message], message: Message, before: Sequence[Message]) -> int | None:
+def _behind_call(result: list[Message], message: Message, mine: Sequence[Message], index: int) -> int | None:
     """Where a tool's result belongs: behind its call and the results that this has; `None` without a call.
 
     Providers reuse call ids, so the call meant is the nearest one before the result in the copy, if it is alive.
     """
-    call = find_call(before, message.tool_call_id)
-    meant = before[call].id if call is not None else None
+    call = find_call(mine, message.tool_call_id, before=index)
+    meant = mine[call].id if call is not None else None
     place = next((i for i in range(len(result) - 1, -1, -1) if result[i].id == meant), None)
     if place is None:
         place = find_call(result, message.tool_call_id)
@@ -235,9 +259,9 @@ def _behind_call(result: list[Message], message: Message, before: Sequence[Messa
     return place
 
 
-def find_call(messages: Sequence[Message], call_id: str | None) -> int | None:
-    """The position of the newest message that makes the tool call `call_id`."""
-    for index in range(len(messages) - 1, -1, -1):
+def find_call(messages: Sequence[Message], call_id: str | None, *, before: int | None = None) -> int | None:
+    """The position of the newest message that makes the tool call `call_id`, in front of `before` if that is given."""
+    for index in range((len(messages) if before is None else before) - 1, -1, -1):
         if _calls(messages[index], call_id):
             return index
     return None
@@ -261,13 +285,15 @@ def _insertions(result: list[Message], fresh: Mapping[str, Message]) -> tuple[In
     return tuple(insertions)
 
 
-def _orphaned(
-    sides: _Sides, result: list[Message], removals: tuple[str, ...], fresh: Mapping[str, Message]
-) -> tuple[str, ...]:
-    """Tool results without a call: new ones, and those whose call this save removes."""
-    cut = {call.id for id_ in removals for call in sides.durable_by_id[id_].tool_calls}
-    suspects = [m for m in result if is_tool_result(m) and (m.id in fresh or m.tool_call_id in cut)]
-    if not suspects:
+def _orphaned(result: list[Message], fresh: Mapping[str, Message], lost: set[str]) -> tuple[str, ...]:
+    """Tool results without a call: new ones, and those whose call (one of `lost`) this save takes out."""
+    if not lost and not any(is_tool_result(message) for message in fresh.values()):
         return ()
     calls = {call.id for message in result for call in message.tool_calls}
-    return tuple(message.id for message in suspects if message.tool_call_id not in calls)
+    return tuple(
+        message.id
+        for message in result
+        if is_tool_result(message)
+        and message.tool_call_id not in calls
+        and (message.tool_call_id in lost or message.id in fresh)
+    )

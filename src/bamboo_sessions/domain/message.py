@@ -7,7 +7,7 @@ two first, so that the hash of the content is the hash of the bytes from `"role"
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final, Literal, get_args
 
@@ -15,7 +15,7 @@ import msgspec
 
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.clock import now
-from bamboo_sessions.domain.errors import InvalidMessageError
+from bamboo_sessions.domain.errors import InputError, InvalidMessageError
 from bamboo_sessions.domain.ids import check_message_id, new_id
 from bamboo_sessions.domain.limits import MESSAGE_BYTES_MAX, check_limit
 
@@ -104,7 +104,7 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
         native: The framework's own item, so that an adapter gives back exactly what it was given.
 
     Raises:
-        InvalidMessageError: The role is unknown.
+        InvalidMessageError: The role is unknown, or `created_at` has no time zone.
         InputError: `metadata` isn't JSON.
     """
 
@@ -121,10 +121,15 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
     native: Native | None = None
 
     def __post_init__(self) -> None:
-        """Check what the type checker can't, and freeze the metadata."""
-        if self.role not in ROLES:
+        """Check what the type checker can't, and freeze what comes as a list or a dict."""
+        if not isinstance(self.role, str) or self.role not in ROLES:
             message = f"{self.role!r} is no role of a message."
             raise InvalidMessageError(message, hint="Use one of: " + ", ".join(sorted(ROLES)) + ".")
+        if getattr(self.created_at, "tzinfo", None) is not UTC:
+            msgspec.structs.force_setattr(self, "created_at", _in_utc(self.id, self.created_at))
+        for name in ("content", "tool_calls"):
+            if type(value := getattr(self, name)) is list:
+                msgspec.structs.force_setattr(self, name, tuple(value))
         if self.metadata and type(self.metadata) is not json.FrozenDict:
             metadata = json.frozen(self.metadata, what="Message.metadata")
             msgspec.structs.force_setattr(self, "metadata", metadata)
@@ -163,6 +168,13 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
         return cls(role="tool", content=content, tool_call_id=tool_call_id, **fields)
 
 
+def _in_utc(id: str, moment: datetime) -> datetime:
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        message = f"Message {id!r} has no time zone in created_at."
+        raise InvalidMessageError(message, hint="Use datetime.now(timezone.utc), or set tzinfo.")
+    return moment.astimezone(UTC)
+
+
 def _part_text(part: Part) -> str:
     match part:
         case TextPart(text=text):
@@ -184,20 +196,21 @@ class StoredMessage(msgspec.Struct, frozen=True, gc=False):
 _checked: Final = msgspec.json.Decoder(Message)
 
 
+def check_message(value: object) -> None:
+    """Raise `InvalidMessageError` if `value` isn't a message at all."""
+    if not isinstance(value, Message):
+        message = f"A history holds Message objects, not {type(value).__name__}."
+        raise InvalidMessageError(message, hint="Use Message.user(…), Message.assistant(…), Message.tool(…).")
+
+
 def to_stored(message: Message) -> StoredMessage:
     """Encode `message`; raises `InvalidMessageError` or `LimitExceededError` before anything is written (L86)."""
-    if not isinstance(message, Message):
-        error = f"A history holds Message objects, not {type(message).__name__}."
-        raise InvalidMessageError(error, hint="Use Message.user(…), Message.assistant(…), Message.tool(…).")
+    check_message(message)
     check_message_id(message.id)
-    if not isinstance(message.created_at, datetime) or message.created_at.tzinfo is None:
-        error = f"Message {message.id!r} has no time zone in created_at."
-        raise InvalidMessageError(error, hint="Use datetime.now(timezone.utc), or set tzinfo.")
     try:
-        body = json.encode(message)
-    except (TypeError, ValueError, RecursionError) as exc:
-        error = f"Message {message.id!r} can't be encoded: {exc}"
-        raise InvalidMessageError(error, hint="Use the types that the fields of Message name.") from exc
+        body = json.encode_readable(message, _checked, what=f"Message {message.id!r}")
+    except InputError as exc:
+        raise InvalidMessageError(str(exc), hint=exc.hint) from exc
     check_limit(f"Message {message.id!r}", len(body), MESSAGE_BYTES_MAX, "bytes")
     return StoredMessage(message, body, hash_of_body(body))
 

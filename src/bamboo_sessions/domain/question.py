@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
+from hashlib import blake2b
 from typing import Final, Literal
 
 import msgspec
 
-from bamboo_sessions.domain.clock import now
+from bamboo_sessions.domain import json
+from bamboo_sessions.domain.clock import now, utc
 from bamboo_sessions.domain.errors import (
+    InputError,
     InvalidAnswerError,
     NoPendingQuestionError,
     QuestionAlreadyAnsweredError,
 )
-from bamboo_sessions.domain.ids import new_id
+from bamboo_sessions.domain.ids import check_name, new_id
+from bamboo_sessions.domain.limits import ID_CHARS_MAX
 
 QuestionState = Literal["open", "withdrawn", "answered", "consumed"]
 
@@ -60,6 +64,11 @@ class PendingQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     asked_at: datetime = msgspec.field(default_factory=now)
     answered_at: datetime | None = None
 
+    def __post_init__(self) -> None:
+        """Freeze options given as a list."""
+        if isinstance(self.options, list):
+            msgspec.structs.force_setattr(self, "options", tuple(self.options))
+
     @property
     def is_open(self) -> bool:
         """Whether it still waits for an answer."""
@@ -68,7 +77,12 @@ class PendingQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     @property
     def answer_message_id(self) -> str:
         """The id of the tool message that carries the answer: fixed, so that it is written once."""
-        return f"answer-{self.id}"[:512]
+        id = f"answer-{self.id}"
+        return (
+            id
+            if len(id) <= ID_CHARS_MAX
+            else f"answer-{blake2b(self.id.encode(errors='surrogatepass'), digest_size=16).hexdigest()}"
+        )
 
 
 Questions = tuple[PendingQuestion, ...]
@@ -86,8 +100,15 @@ def united(one: Questions, other: Questions) -> Questions:
     for question in other:
         known = result.get(question.id)
         if known is None or _RANK[question.state] > _RANK[known.state]:
-            result[question.id] = question
+            result[question.id] = question if known is None else _moved_on(known, question)
     return tuple(result.values())
+
+
+def _moved_on(known: PendingQuestion, later: PendingQuestion) -> PendingQuestion:
+    """`later`, but with the answer that stands already: of two answers exactly one wins (G6)."""
+    if known.state != "answered":
+        return later
+    return msgspec.structs.replace(known, state=later.state)
 
 
 def changed_since(base: Questions, questions: Questions) -> Questions:
@@ -125,7 +146,7 @@ def answered(
 ) -> PendingQuestion | None:
     """`question` with its answer, or `None` if this very answer stands already.
 
-    Without an `answer_id`, equal text is the same answer.
+    Without an `answer_id`, equal text or the same option is the same answer.
 
     Raises:
         QuestionAlreadyAnsweredError: Another answer stands.
@@ -134,13 +155,12 @@ def answered(
     """
     option = _chosen(question, text)
     if question.state in {"answered", "consumed"}:
-        same = question.answer_id == answer_id if answer_id else question.answer == text
-        if same:
+        if _is_same_answer(question, text, option, answer_id):
             return None
         raise QuestionAlreadyAnsweredError(session_id, question.id, answer=question.answer)
     if question.state == "withdrawn":
         raise NoPendingQuestionError(session_id, question.id)
-    if option is None and (not text or (question.options and not question.allow_custom)):
+    if option is None and (not _is_text(text) or (question.options and not question.allow_custom)):
         labels = tuple(label_of(offered) for offered in question.options)
         raise InvalidAnswerError(session_id, question.id, options=labels)
     return msgspec.structs.replace(
@@ -153,11 +173,33 @@ def label_of(option: str | QuestionOption) -> str:
     return option if isinstance(option, str) else option.label
 
 
+def _is_same_answer(question: PendingQuestion, text: str, option: str | None, answer_id: str | None) -> bool:
+    if answer_id:
+        return question.answer_id == answer_id
+    return question.answer == text or (option is not None and question.option_id == option)
+
+
+def _is_text(text: object) -> bool:
+    return isinstance(text, str) and bool(text)
+
+
 def _chosen(question: PendingQuestion, text: str) -> str | None:
-    for option in question.options:
-        if isinstance(option, str):
-            if option == text:
-                return option
-        elif text in {option.id, option.label}:
-            return option.id
-    return None
+    """The option that `text` names. Ids come first: a label may be worded like another option's id (L48)."""
+    ids = [option if isinstance(option, str) else option.id for option in question.options]
+    if text in ids:
+        return text
+    labels = [label_of(option) for option in question.options]
+    return ids[labels.index(text)] if text in labels else None
+
+
+_checked: Final = msgspec.json.Decoder(PendingQuestion)
+
+
+def check_question(value: object) -> None:
+    """Raise `InputError` if `value` isn't a question that can be stored."""
+    if not isinstance(value, PendingQuestion):
+        message = f"A question must be a PendingQuestion, not {type(value).__name__}."
+        raise InputError(message, hint="Use PendingQuestion(tool_call_id, tool_name, question).")
+    check_name(value.id, what="question id")
+    utc(value.asked_at, what="PendingQuestion.asked_at")
+    json.encode_readable(value, _checked, what=f"Question {value.id!r}")

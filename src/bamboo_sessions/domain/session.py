@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Generic, Never, Self, TypeVar, overload
+from typing import Any, Final, Generic, Never, Self, TypeVar, overload
 
 import msgspec
 
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock, utc
-from bamboo_sessions.domain.errors import InputError, LimitExceededError
+from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.head import ForkOrigin, SessionHead, Summary, run_status_of
 from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages, MessageList
 from bamboo_sessions.domain.ids import check_name, check_session_id
-from bamboo_sessions.domain.limits import SPAWN_DEPTH_MAX
+from bamboo_sessions.domain.limits import QUESTIONS_PER_SESSION_MAX, SPAWN_DEPTH_MAX, check_limit
 from bamboo_sessions.domain.message import Message
-from bamboo_sessions.domain.question import PendingQuestion, Questions, advanced, oldest_open
+from bamboo_sessions.domain.question import PendingQuestion, Questions, advanced, check_question, oldest_open
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
 from bamboo_sessions.domain.usage import TokenUsage
 
@@ -60,7 +60,7 @@ class _Field(_Fixed[T]):
         changes = session._changes
         return changes[self.name] if self.name in changes else getattr(session._head, self.name)
 
-    def __set__(self, session: Session, value: T) -> None:  # type: ignore[override]
+    def __set__(self, session: Session, value: T) -> None:
         if not isinstance(value, self.kinds) or (isinstance(value, bool) and bool not in self.kinds):
             wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in self.kinds)
             message = f"Session.{self.name} must be {wanted}, not {value!r}."
@@ -92,6 +92,11 @@ class Session:
         InvalidSessionIdError, InputError: An argument can't be stored.
     """
 
+    _base: Snapshot | None
+    _changes: dict[str, Any]
+    _metadata: dict[str, Any] | None
+    _touched_at: datetime | None
+
     __slots__ = ("_base", "_changes", "_clock", "_head", "_messages", "_metadata", "_mutations", "_touched_at")
 
     id = _Fixed[str]()
@@ -101,7 +106,7 @@ class Session:
     parent_session_id = _Fixed["str | None"]()
     root_session_id = _Fixed[str]()
     spawn_depth = _Fixed[int]()
-    forked_from = _Fixed["ForkOrigin | None"]()
+    forked_from = _Fixed[ForkOrigin | None]()
     created_at = _Fixed[datetime]()
     incarnation = _Fixed[int]()
     revision = _Fixed[int]()
@@ -122,7 +127,7 @@ class Session:
 
     def __init__(
         self,
-        id: str,  # noqa: A002 - the field's name
+        id: str,
         model: str | None = None,
         *,
         namespace: str = "default",
@@ -152,6 +157,7 @@ class Session:
         for other in (parent_session_id, root_session_id):
             if other is not None:
                 check_session_id(other)
+        _check_depth(spawn_depth)
         created = clock.now() if created_at is None else utc(created_at, what="Session.created_at")
         head = SessionHead(
             id=id,
@@ -162,6 +168,7 @@ class Session:
             root_session_id=root_session_id or id,
             spawn_depth=spawn_depth,
             created_at=created,
+            metadata=json.EMPTY if metadata is None else json.frozen(metadata, what="Session.metadata"),
             updated_at=created if updated_at is None else utc(updated_at, what="Session.updated_at"),
         )
         self._become(head, None, NO_MESSAGES, clock)
@@ -179,8 +186,6 @@ class Session:
         for name, value in given.items():
             if value is not None and value is not False:
                 setattr(self, name, value)
-        if metadata is not None:
-            self.metadata.update(json.thawed(json.frozen(metadata, what="Session.metadata")))
         self._touched_at = None
 
     @classmethod
@@ -190,13 +195,21 @@ class Session:
         session._become(snapshot.head, snapshot, snapshot.messages, clock)
         return session
 
+    @classmethod
+    def without_base(cls, head: SessionHead, messages: FrozenMessages, clock: Clock = SYSTEM_CLOCK) -> Session:
+        """A working copy that nobody committed as it is: saving it unites it with what is committed."""
+        session = cls.__new__(cls)
+        session._become(head, None, NO_MESSAGES, clock)
+        session._messages.rebase(NO_MESSAGES, messages)
+        return session
+
     def _become(self, head: SessionHead, base: Snapshot | None, messages: FrozenMessages, clock: Clock) -> None:
         self._head = head
         self._base = base
         self._clock = clock
-        self._changes: dict[str, Any] = {}
-        self._metadata: dict[str, Any] | None = None
-        self._touched_at: datetime | None = None
+        self._changes = {}
+        self._metadata = None
+        self._touched_at = None
         self._mutations = 0
         self._messages = MessageList(messages, self._touch)
 
@@ -208,7 +221,9 @@ class Session:
         return self._messages
 
     @messages.setter
-    def messages(self, value: Never) -> None:
+    def messages(self, value: MessageList) -> None:
+        if value is self._messages:
+            return  # this is how `session.messages += …` ends
         message = (
             "Session.messages can't be assigned: a shorter list would cut the history. Change the list in place; to "
             "trim for a model's window read `history` or `model_view`; to rewrite on purpose use `replace_history`."
@@ -237,18 +252,23 @@ class Session:
 
     def set_pending_question(self, question: PendingQuestion) -> None:
         """Add a question. One that the copy has already, in whatever state, is left as it is."""
-        if not isinstance(question, PendingQuestion):
-            message = f"A question must be a PendingQuestion, not {type(question).__name__}."
-            raise InputError(message, hint="Use PendingQuestion(tool_call_id, tool_name, question).")
-        check_name(question.id, what="question id")
-        if all(known.id != question.id for known in self.questions):
-            self._change("questions", (*self.questions, question))
+        check_question(question)
+        if any(known.id == question.id for known in self.questions):
+            return
+        check_limit(f"Session {self.id!r}: questions", len(self.questions) + 1, QUESTIONS_PER_SESSION_MAX)
+        self._change("questions", (*self.questions, question))
 
     def clear_pending_question(self) -> None:
         """Withdraw every open question that this copy sees."""
-        for question in self.questions:
+        questions = self.questions
+        for question in questions:
             if question.is_open:
-                self._change("questions", advanced(self.questions, question.id, "withdrawn"))
+                questions = advanced(questions, question.id, "withdrawn")
+        self._change("questions", questions)
+
+    def record_answer(self, question: PendingQuestion) -> None:
+        """Put the answered `question` in the place of the open one; `SessionRepository.answer` decides if it may."""
+        self._change("questions", tuple(question if q.id == question.id else q for q in self.questions))
 
     def consume_question(self, question_id: str) -> PendingQuestion:
         """Take up an answer: an answered question becomes consumed when this copy is saved (L97)."""
@@ -305,10 +325,8 @@ class Session:
         twin._messages = self._messages.copy(twin._touch)
         return twin
 
-    def new_child(self, id: str, *, model: str | None = None) -> Session:  # noqa: A002 - the field's name
+    def new_child(self, id: str, *, model: str | None = None) -> Session:
         """A new session below this one: same root, owner and namespace, one level deeper."""
-        if self.spawn_depth >= SPAWN_DEPTH_MAX:
-            raise LimitExceededError("Spawn depth", limit=SPAWN_DEPTH_MAX, actual=self.spawn_depth + 1)
         return Session(
             id,
             model if model is not None else self.model,
@@ -330,38 +348,42 @@ class Session:
         return self._base
 
     @property
-    def mutations(self) -> int:
-        """Counts changes, so that the store can see whether any came while it was saving."""
-        return self._mutations
-
-    @property
     def is_clean(self) -> bool:
         """Whether a save would change nothing."""
         if self._base is None or self._changes or not self._messages.is_clean:
             return False
         return self._metadata is None or json.same(self._metadata, self._head.metadata)
 
+    def unchanged_since(self, draft: Draft) -> bool:
+        """Whether nothing was done to the copy since `draft` was made of it."""
+        if self._mutations != draft.mutations:
+            return False
+        return self._metadata is None or json.same(self._metadata, draft.head.metadata)
+
     def freeze(self) -> Draft:
         """The copy at this moment. Raises `InputError` if a value can't be stored."""
         changes = dict(self._changes)
         if self._metadata is not None and not json.same(self._metadata, self._head.metadata):
             changes["metadata"] = json.frozen(self._metadata, what=f"Session {self.id!r}: metadata")
+            if self._base is not None:  # it is changed in place, which touched nothing
+                changes.setdefault("updated_at", self._now())
+        time_set = self._touched_at is None and "updated_at" in self._changes
         if self._touched_at is not None:
             changes["updated_at"] = self._touched_at
         head = msgspec.structs.replace(self._head, **changes) if changes else self._head
-        return Draft(head, self._messages.frozen(), dict(self._messages.replaced))
+        return Draft(head, self._messages.frozen(), dict(self._messages.replaced), self._mutations, time_set)
 
     def rebase(self, base: Snapshot, head: SessionHead, messages: FrozenMessages | None = None) -> None:
         """Become a copy of `base` with the unsaved changes that make it `head` and `messages` (`None`: none)."""
         self._base = base
         self._head = base.head
-        self._touched_at = None
         self._changes = {} if head is base.head else _differences(base.head, head)
+        self._touched_at = self._changes.pop("updated_at", None)
         metadata = self._changes.pop("metadata", base.head.metadata)
         if self._metadata is not None and not json.same(self._metadata, metadata):
             self._metadata.clear()
             self._metadata.update(json.thawed(metadata))
-        elif metadata is not base.head.metadata:
+        elif self._metadata is None and metadata is not base.head.metadata:
             self._metadata = json.thawed(metadata)
         self._messages.rebase(base.messages, messages)
 
@@ -374,12 +396,26 @@ class Session:
 
     def _touch(self) -> None:
         self._mutations += 1
-        self._touched_at = max(self._clock.now(), self._head.updated_at)
+        self._touched_at = self._now()
+
+    def _now(self) -> datetime:
+        return max(self._clock.now(), self._head.updated_at)
+
+
+def _check_depth(depth: object) -> None:
+    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 0:
+        message = f"Session.spawn_depth must be a whole number of 0 or more, not {depth!r}."
+        raise InputError(message, hint="Use `new_child`, which counts by itself.")
+    check_limit("Spawn depth", depth, SPAWN_DEPTH_MAX)
+
+
+_COUNTED: Final = frozenset({"incarnation", "revision", "message_count"})
+"""What storage counts: never a change of a working copy."""
 
 
 def _differences(base: SessionHead, head: SessionHead) -> dict[str, Any]:
     return {
         name: value
         for name in SessionHead.__struct_fields__
-        if not json.same(value := getattr(head, name), getattr(base, name))
+        if name not in _COUNTED and not json.same(value := getattr(head, name), getattr(base, name))
     }

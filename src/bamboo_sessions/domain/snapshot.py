@@ -36,8 +36,14 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A working copy, frozen at the moment of a call."""
+    """A working copy, frozen at the moment of a call.
+
+    `mutations` counts the changes that it had seen by then. `time_set` says that `updated_at` was set by hand, which
+    is a change in itself.
+    """
 
     head: SessionHead
     messages: FrozenMessages
     replaced: Replaced = field(default_factory=dict)
+    mutations: int = 0
+    time_set: bool = False

@@ -68,15 +68,20 @@ class TokenUsageRecord(TokenUsage, frozen=True, gc=False, omit_defaults=True, kw
             msgspec.structs.force_setattr(self, "metadata", metadata)
 
 
+_COUNT_MAX: Final = 2**53  # readers in other languages keep whole numbers exactly up to here
+_checked: Final = msgspec.json.Decoder(TokenUsageRecord)
+
+
 def check_record(record: TokenUsageRecord) -> TokenUsageRecord:
     """`record`, or `InputError` that names the field."""
     check_name(record.id, what="token usage record id")
     utc(record.at, what="TokenUsageRecord.at")
     for name in COUNTS:
         count = getattr(record, name)
-        if not isinstance(count, int) or not 0 <= count < 2**53:
+        if type(count) is not int or not 0 <= count < _COUNT_MAX:
             message = f"TokenUsageRecord.{name} must be a whole number of 0 or more, not {count!r}."
             raise InputError(message, hint="Leave counts that the provider doesn't report at 0.")
+    json.encode_readable(record, _checked, what=f"Token usage record {record.id!r}")
     return record
 
 

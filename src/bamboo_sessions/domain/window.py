@@ -46,7 +46,8 @@ def end_of_window(messages: Sequence[Message], limit: int) -> int | None:
 def model_view(messages: Sequence[Message]) -> tuple[Message, ...]:
     """What can be sent to a model: no events, no calls without all their results, no results without their call.
 
-    A message that says something keeps its text when its unanswered calls are left out.
+    A message that says something keeps its text when its unanswered calls are left out (and loses its native form,
+    which has them still).
     """
     spoken = [message for message in messages if message.role != "event"]
     view: list[Message] = []
@@ -68,8 +69,10 @@ def _whole(message: Message, results: Sequence[Message]) -> list[Message]:
     """A message with the calls that have a result, and these results."""
     first = {result.tool_call_id: result for result in reversed(results)}
     calls = tuple(call for call in message.tool_calls if call.id in first)
-    if not calls and not message.text:
+    if not calls and not message.content:
         return []
-    whole = message if len(calls) == len(message.tool_calls) else msgspec.structs.replace(message, tool_calls=calls)
+    whole = message
+    if len(calls) < len(message.tool_calls):
+        whole = msgspec.structs.replace(message, tool_calls=calls, native=None)
     kept = {first[call.id].id for call in calls}
     return [whole, *(result for result in results if result.id in kept)]

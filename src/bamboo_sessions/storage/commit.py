@@ -33,7 +33,7 @@ State = Snapshot | Tombstone | None
 """What storage has for a key: a session, what its deletion left, or nothing."""
 
 
-class RevisionConflict(BambooSessionsError):  # noqa: N818 - a signal between the layers, not an error of users
+class RevisionConflict(BambooSessionsError):
     """The revision that a commit was computed from is no longer the newest. Internal: the locked store merges again."""
 
     def __init__(self, key: SessionKey, *, expected: int, actual: int) -> None:
@@ -97,7 +97,8 @@ class Commit:
         incarnation: The life of the session that is meant; another one is refused. `None`: whichever lives.
         reuse_deleted: Create the id again although it was deleted (an explicit act).
         history_from: For a new session: the history that it begins with, copied inside storage.
-        replace: The plain write of a whole session: no id check of messages, `updated_at` as it is.
+        replace: Take the messages as they come: ids known before are no duplicates, results don't join their calls,
+            and `updated_at` stands as it is. For rewriting a history as a whole.
     """
 
     key: SessionKey

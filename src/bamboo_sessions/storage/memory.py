@@ -26,8 +26,9 @@ from bamboo_sessions.domain.head import SessionHead, head_document
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN
 from bamboo_sessions.domain.merge_history import FRONT, Insertion
-from bamboo_sessions.domain.message import Message, StoredMessage, is_tool_result
+from bamboo_sessions.domain.message import Message, StoredMessage, is_tool_result, to_stored
 from bamboo_sessions.domain.report import CheckReport
+from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageRecord, TokenUsageTotals, totals
 from bamboo_sessions.storage.commit import (
@@ -90,6 +91,23 @@ class _Stored:
     @property
     def snapshot(self) -> Snapshot:
         return Snapshot(self.head, self.live, self.live_bytes)
+
+    def copy(self) -> _Stored:
+        return replace(
+            self,
+            versions=[replace(version) for version in self.versions],
+            hashes={id_: set(hashes) for id_, hashes in self.hashes.items()},
+            usage=dict(self.usage),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A commit that was checked, the session after it, and what to tell the caller."""
+
+    commit: Commit
+    target: _Stored
+    committed: Committed
 
 
 _RecordsKey = tuple[str, RecordScope, str]
@@ -228,6 +246,14 @@ class MemoryStorage(SessionStorage):
 
     def apply(self, commit: Commit) -> Committed:
         """Apply one change, synchronously."""
+        prepared = self._prepare(commit)
+        return self._install(prepared) if isinstance(prepared, _Prepared) else prepared
+
+    def _prepare(self, commit: Commit, *, on_copy: bool = False) -> _Prepared | Committed:
+        """Check everything and work out the session after the commit; the outcome itself if nothing is to be done.
+
+        With `on_copy` the session that readers see stays as it is until `_install`.
+        """
         if known := self._commits.get((commit.key, commit.commit_id)):
             return replace(known, replayed=True)
         stored = self._sessions.get(commit.key)
@@ -247,12 +273,18 @@ class MemoryStorage(SessionStorage):
             return _outcome(living.head, changed=False, duplicates=duplicates)
         # from here on nothing can fail
         target = living or _Stored(head or _unreachable(commit.key))
+        if on_copy:
+            target = target.copy()
         placed = _apply_history(target, commit, admission.revision, source, insertions)
         target.usage.update(usage)
         target.head = _clocked(head or target.head, admission, len(target.live))
-        self._sessions[commit.key] = target
+        return _Prepared(commit, target, _outcome(target.head, placed=placed, duplicates=duplicates))
+
+    def _install(self, prepared: _Prepared) -> Committed:
+        commit = prepared.commit
+        self._sessions[commit.key] = prepared.target
         self._put_records(commit.key.namespace, _scope(commit.key), commit.records)
-        return self._log(commit, _outcome(target.head, placed=placed, duplicates=duplicates))
+        return self._log(commit, prepared.committed)
 
     def _log(self, commit: Commit, committed: Committed) -> Committed:
         self._freshness += 1
@@ -322,9 +354,7 @@ class MemoryStorage(SessionStorage):
 
     # --- records
 
-    async def write_records(
-        self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]
-    ) -> tuple[int, ...]:
+    async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
         """Write records as one unit."""
         if scope.type == "session":
             self._living(SessionKey(namespace, scope.name))
@@ -349,9 +379,26 @@ class MemoryStorage(SessionStorage):
             versions.append(version)
         return tuple(versions)
 
+    # --- for `SimpleStorage`
+
+    def _seed(self, key: SessionKey, session: Session) -> None:
+        """Take over a session that was kept elsewhere, with its counters."""
+        draft = session.freeze()
+        revision = max(1, draft.head.revision)
+        incarnation = min(revision, draft.head.incarnation or 1)
+        head = msgspec.structs.replace(
+            draft.head, revision=revision, incarnation=incarnation, message_count=len(draft.messages)
+        )
+        stored = _Stored(head, live=draft.messages)
+        for message in draft.messages:
+            _insert(stored, len(stored.versions), to_stored(message), revision)
+        stored.live_bytes = sum(len(version.stored.body) for version in stored.versions)
+        self._sessions[key] = stored
+        self._freshness += 1
+
     # --- upkeep
 
-    async def check(self, *, repair: bool = False) -> CheckReport:  # noqa: ARG002 - nothing here can be broken
+    async def check(self, *, repair: bool = False) -> CheckReport:
         """Counts only: there is no file that could be damaged, and nothing derived."""
         counts = await self.stats()
         return CheckReport(sessions=counts["sessions"], messages=counts["messages"])
@@ -435,16 +482,20 @@ def _apply_history(
     for insertion in insertions:
         place = None if insertion.after is None else _behind(target.versions, insertion.after)
         for stored in insertion.messages:
-            index = _end_place(target.versions, stored.message) if place is None else place
+            if place is not None:
+                index = place
+            else:
+                index = len(target.versions) if commit.replace else _end_place(target.versions, stored.message)
             only_appended = only_appended and index == len(target.versions)
             _insert(target, index, stored, revision)
             place = None if place is None else place + 1
             fresh.append(stored.message)
     if only_appended:
         target.live = target.live.extended(fresh)
+        target.live_bytes += commit.size
     else:
         target.live = FrozenMessages(v.message for v in target.versions if v.removed is None)
-    target.live_bytes = sum(len(v.stored.body) for v in target.versions if v.removed is None)
+        target.live_bytes = sum(len(v.stored.body) for v in target.versions if v.removed is None)
     return _placed(target.live, {message.id for message in fresh})
 
 

@@ -151,9 +151,7 @@ class SessionStorage(ABC):
         """
 
     @abstractmethod
-    async def write_records(
-        self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]
-    ) -> tuple[int, ...]:
+    async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
         """Write records as one unit, outside a session's commit. Returns their versions (0: deleted).
 
         Raises `PreconditionFailedError` if one of them has another version, `SessionNotFoundError` or

@@ -1,0 +1,153 @@
+"""Sessions of AI agents that can't be lost: every save is a merge, every acknowledged change is durable.
+
+```python
+async with SessionRepository.open("sqlite:///agents.db") as sessions:
+    session = await sessions.load_or_create("chat-42", model="gpt-5.2")
+    session.add_message(Message.user("Where is my order?"))
+    await sessions.save(session)
+```
+"""
+
+from bamboo_sessions.coordination import LockedSessionStore, SessionCache
+from bamboo_sessions.domain.clock import Clock, SystemClock
+from bamboo_sessions.domain.errors import (
+    AuthError,
+    BambooSessionsError,
+    ConcurrencyError,
+    FeedError,
+    HistoryError,
+    InputError,
+    InvalidAnswerError,
+    InvalidMessageError,
+    InvalidSessionIdError,
+    LeaseLostError,
+    LimitExceededError,
+    MessageIdConflictError,
+    MessageNotFoundError,
+    NoPendingQuestionError,
+    PermissionDeniedError,
+    PositionExpiredError,
+    PreconditionFailedError,
+    QuestionAlreadyAnsweredError,
+    QuestionError,
+    SchemaVersionError,
+    SessionBusyError,
+    SessionDeletedError,
+    SessionError,
+    SessionExistsError,
+    SessionNotFoundError,
+    StorageCorruptError,
+    StorageError,
+    StorageFullError,
+    StorageTimeoutError,
+    StorageUnavailableError,
+    SubscriberTooSlowError,
+    TooMuchContentionError,
+    UnauthenticatedError,
+)
+from bamboo_sessions.domain.head import ForkOrigin, SessionHead, Summary
+from bamboo_sessions.domain.message import (
+    AudioPart,
+    FilePart,
+    ImagePart,
+    Message,
+    Native,
+    TextPart,
+    ToolCall,
+)
+from bamboo_sessions.domain.question import PendingQuestion, QuestionOption
+from bamboo_sessions.domain.report import (
+    Appended,
+    CheckReport,
+    CleanupFailure,
+    CleanupReport,
+    HistoryPage,
+    MergeConflict,
+    MergeReport,
+    Problem,
+    SessionPage,
+    UnsavedWork,
+)
+from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.usage import TokenUsage, TokenUsageRecord, TokenUsageTotals
+from bamboo_sessions.repository import RuntimeSessionPersistence, SessionRepository
+from bamboo_sessions.storage.commit import RecordWrite
+from bamboo_sessions.storage.memory import MemoryStorage
+from bamboo_sessions.storage.port import SessionStorage
+from bamboo_sessions.storage.query import Record
+from bamboo_sessions.storage.simple import SimpleStorage
+from bamboo_sessions.storage.sqlite import SqliteStorage
+
+__all__ = [
+    "Appended",
+    "AudioPart",
+    "AuthError",
+    "BambooSessionsError",
+    "CheckReport",
+    "CleanupFailure",
+    "CleanupReport",
+    "Clock",
+    "ConcurrencyError",
+    "FeedError",
+    "FilePart",
+    "ForkOrigin",
+    "HistoryError",
+    "HistoryPage",
+    "ImagePart",
+    "InputError",
+    "InvalidAnswerError",
+    "InvalidMessageError",
+    "InvalidSessionIdError",
+    "LeaseLostError",
+    "LimitExceededError",
+    "LockedSessionStore",
+    "MemoryStorage",
+    "MergeConflict",
+    "MergeReport",
+    "Message",
+    "MessageIdConflictError",
+    "MessageNotFoundError",
+    "Native",
+    "NoPendingQuestionError",
+    "PendingQuestion",
+    "PermissionDeniedError",
+    "PositionExpiredError",
+    "PreconditionFailedError",
+    "Problem",
+    "QuestionAlreadyAnsweredError",
+    "QuestionError",
+    "QuestionOption",
+    "Record",
+    "RecordWrite",
+    "RuntimeSessionPersistence",
+    "SchemaVersionError",
+    "Session",
+    "SessionBusyError",
+    "SessionCache",
+    "SessionDeletedError",
+    "SessionError",
+    "SessionExistsError",
+    "SessionHead",
+    "SessionNotFoundError",
+    "SessionPage",
+    "SessionRepository",
+    "SessionStorage",
+    "SimpleStorage",
+    "SqliteStorage",
+    "StorageCorruptError",
+    "StorageError",
+    "StorageFullError",
+    "StorageTimeoutError",
+    "StorageUnavailableError",
+    "SubscriberTooSlowError",
+    "Summary",
+    "SystemClock",
+    "TextPart",
+    "TokenUsage",
+    "TokenUsageRecord",
+    "TokenUsageTotals",
+    "TooMuchContentionError",
+    "ToolCall",
+    "UnauthenticatedError",
+    "UnsavedWork",
+]

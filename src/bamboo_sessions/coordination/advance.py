@@ -1,0 +1,54 @@
+"""From a snapshot and a commit on top of it to the next snapshot, without reading anything. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.history import FrozenMessages
+from bamboo_sessions.domain.merge_history import FRONT, Insertion
+from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.storage.commit import Commit, Committed
+
+
+def committed_head(head: SessionHead, committed: Committed) -> SessionHead:
+    """`head` with the counters that the commit gave it."""
+    return msgspec.structs.replace(
+        head,
+        revision=committed.revision,
+        incarnation=committed.incarnation,
+        updated_at=committed.updated_at,
+        message_count=committed.message_count,
+    )
+
+
+def advanced(snapshot: Snapshot, commit: Commit, committed: Committed) -> Snapshot | None:
+    """The snapshot after a commit that only added messages; `None` if that can't be told from here.
+
+    Only a snapshot of the revision before can be advanced, else something in between would be missing.
+    """
+    follows = snapshot.revision == committed.revision - 1 and snapshot.head.incarnation == committed.incarnation
+    if not follows or committed.replayed or commit.edits or commit.removals or commit.replace:
+        return None
+    messages = with_insertions(snapshot.messages, committed.placed)
+    if len(messages) != committed.message_count:
+        return None
+    head = committed_head(commit.head or snapshot.head, committed)
+    return Snapshot(head, messages, snapshot.messages_bytes + commit.size)
+
+
+def with_insertions(messages: FrozenMessages, insertions: Sequence[Insertion]) -> FrozenMessages:
+    """`messages` with `insertions` at their places."""
+    for insertion in insertions:
+        if insertion.after is None:
+            messages = messages.extended(insertion.messages)
+            continue
+        items = list(messages)
+        index = 0
+        if insertion.after != FRONT:
+            index = next(i for i in range(len(items) - 1, -1, -1) if items[i].id == insertion.after) + 1
+        items[index:index] = insertion.messages
+        messages = FrozenMessages(items)
+    return messages

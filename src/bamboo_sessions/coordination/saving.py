@@ -1,0 +1,164 @@
+"""The plan of a save: merge a frozen working copy into a state, and correct the copy afterwards. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from bamboo_sessions.domain.errors import PreconditionFailedError, SessionDeletedError, SessionNotFoundError
+from bamboo_sessions.domain.ids import new_id
+from bamboo_sessions.domain.limits import COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, check_limit
+from bamboo_sessions.domain.merge import Merged, merge, rebase, with_raised_version
+from bamboo_sessions.domain.merge_history import HistoryDelta
+from bamboo_sessions.domain.message import Message, StoredMessage, to_stored
+from bamboo_sessions.domain.report import MergeReport
+from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.storage.commit import Commit, Committed, RecordWrite, SessionKey, State, StoredInsertion
+
+
+class SavePlan:
+    """One save of one working copy. Called with a state, it gives the commit; it may be called again."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        now: datetime,
+        if_revision: int | None = None,
+        additions_only: bool = False,
+        records: tuple[RecordWrite, ...] = (),
+        refuse_conflicts: bool = False,
+    ) -> None:
+        self.key = SessionKey(session.namespace, session.id)
+        self.base = session.base
+        self.draft = session.freeze()
+        self.now = now
+        self.if_revision = if_revision
+        self.additions_only = additions_only
+        self.records = records
+        self.refuse_conflicts = refuse_conflicts
+        if refuse_conflicts and self.base is not None:
+            self.draft = replace(self.draft, head=with_raised_version(self.base.head, self.draft.head))
+        self.result: Snapshot | None = None
+        self._merged: Merged | None = None
+        self._stored: dict[str, StoredMessage] = {}
+        self._commit_id = new_id()
+
+    def __call__(self, state: State) -> Commit | None:
+        """The commit that brings the copy into `state`; `None` if that changes nothing."""
+        durable = self._admitted(state)
+        merged = self._merged = merge(self.base, self.draft, durable, now=self.now, additions_only=self.additions_only)
+        if self.refuse_conflicts and self.base and durable and (merged.conflicts or merged.authoritative_ignored):
+            raise PreconditionFailedError(self.base.revision, durable.revision, session_id=self.key.session_id)
+        if not (merged.changed or merged.delta.duplicates or self.records):
+            return None
+        commit = to_commit(self.key, durable, merged, self._store, commit_id=self._commit_id, at=self.now)
+        commit = with_records(commit, self.records)
+        self.result = Snapshot(merged.head, merged.messages, bytes_after(durable, commit))
+        return commit
+
+    def _admitted(self, state: State) -> Snapshot | None:
+        """What is committed, if this copy may be merged into it at all."""
+        if isinstance(state, Tombstone):
+            raise SessionDeletedError(self.key.session_id)
+        if self.if_revision is not None and self.if_revision != (state.revision if state else 0):
+            actual = state.revision if state else 0
+            raise PreconditionFailedError(self.if_revision, actual, session_id=self.key.session_id)
+        if self.base is not None:
+            if state is None:
+                raise SessionNotFoundError(self.key.session_id)
+            if state.head.incarnation != self.base.head.incarnation:
+                raise SessionDeletedError(self.key.session_id)
+        return state
+
+    def _store(self, message: Message) -> StoredMessage:
+        """Encode once, however often the plan runs."""
+        stored = self._stored.get(message.id)
+        if stored is None or stored.message is not message:
+            stored = self._stored[message.id] = to_stored(message)
+        return stored
+
+    def finish(self, session: Session, after: Snapshot, committed: Committed | None) -> MergeReport:
+        """Bring the caller's copy up to date, keeping what was done to it meanwhile (L100); the report."""
+        assert self._merged is not None  # noqa: S101 - a save ends after its plan ran
+        if session.unchanged_since(self.draft) and not self.additions_only:
+            session.rebase(after, after.head)
+        else:
+            head, messages = rebase(self._saved(), session.freeze(), after)
+            session.rebase(after, head, messages)
+        merged = self._merged
+        return MergeReport(
+            revision=after.revision,
+            changed=committed is not None and committed.changed,
+            merged=merged.delta.gained,
+            removed=merged.delta.removals,
+            conflicts=merged.conflicts,
+            authoritative_ignored=merged.authoritative_ignored,
+            orphaned_tool_results=merged.delta.orphaned,
+        )
+
+    def _saved(self) -> Snapshot:
+        """What this save stands for: the copy as it was, less what a checkpoint holds back."""
+        if not self.additions_only:
+            return Snapshot(self.draft.head, self.draft.messages)
+        sent = merge(self.base, self.draft, self.base, now=self.now, additions_only=True)
+        return Snapshot(self.draft.head, sent.messages)
+
+
+def to_commit(
+    key: SessionKey,
+    durable: Snapshot | None,
+    merged: Merged,
+    store: Callable[[Message], StoredMessage],
+    *,
+    commit_id: str,
+    at: datetime,
+) -> Commit:
+    """The commit that makes storage hold what was merged. Everything is encoded and checked here, before a write."""
+    insertions = _insertions(merged.delta, store)
+    commit = Commit(
+        key=key,
+        commit_id=commit_id,
+        at=at,
+        expected=durable.revision if durable else 0,
+        head=merged.head if merged.head_changed else None,
+        updated_at=merged.head.updated_at,
+        insertions=insertions,
+        edits=tuple(store(message) for message in merged.delta.edits),
+        removals=merged.delta.removals,
+    )
+    check_commit_size(commit)
+    return commit
+
+
+def _insertions(delta: HistoryDelta, store: Callable[[Message], StoredMessage]) -> tuple[StoredInsertion, ...]:
+    insertions = [
+        StoredInsertion(tuple(store(message) for message in insertion.messages), insertion.after)
+        for insertion in delta.insertions
+    ]
+    if delta.duplicates:  # there already by id: storage compares the contents (G4)
+        insertions.append(StoredInsertion(tuple(store(message) for message in delta.duplicates), None))
+    return tuple(insertions)
+
+
+def check_commit_size(commit: Commit) -> None:
+    """Raise `LimitExceededError` if the commit is larger than one may be."""
+    count = sum(len(insertion.messages) for insertion in commit.insertions) + len(commit.edits)
+    what = f"The change of session {commit.key.session_id!r}"
+    check_limit(what, count, COMMIT_MESSAGES_MAX, "messages")
+    check_limit(what, commit.size, COMMIT_BYTES_MAX, "bytes")
+
+
+def with_records(commit: Commit, records: tuple[RecordWrite, ...]) -> Commit:
+    """`commit` with adapter state in it."""
+    return replace(commit, records=records) if records else commit
+
+
+def bytes_after(durable: Snapshot | None, commit: Commit) -> int:
+    """Stored bytes of the messages after the commit; removals count with the average."""
+    if durable is None or not durable.messages:
+        return commit.size
+    kept = len(durable.messages) - len(commit.removals) - len(commit.edits)
+    return durable.messages_bytes * max(0, kept) // len(durable.messages) + commit.size

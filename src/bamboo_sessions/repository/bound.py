@@ -1,0 +1,103 @@
+"""What all parts of the repository share: the three tiers, and the namespace that this handle can see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from bamboo_sessions.coordination.cache import SessionCache
+from bamboo_sessions.coordination.locked_store import LockedSessionStore, Planned, living
+from bamboo_sessions.coordination.saving import SavePlan
+from bamboo_sessions.domain.clock import Clock
+from bamboo_sessions.domain.errors import InputError, PreconditionFailedError, SessionBusyError
+from bamboo_sessions.domain.ids import check_session_id
+from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.repository.tolerant import TolerantSaves
+from bamboo_sessions.storage.commit import SessionKey, State
+from bamboo_sessions.storage.port import SessionStorage
+
+sessions_in_edit: ContextVar[frozenset[SessionKey]] = ContextVar("sessions_in_edit", default=frozenset())
+"""The sessions whose `edit` block the running task is inside of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """The three tiers and what belongs to them; shared by all namespaces' views."""
+
+    cache: SessionCache
+    storage: SessionStorage
+    persistence: LockedSessionStore
+    tolerant: TolerantSaves
+
+
+class Bound:
+    """Tiers, bound to one namespace."""
+
+    def __init__(self, tiers: Tiers, namespace: str) -> None:
+        self._tiers = tiers
+        self._namespace = namespace
+
+    @property
+    def namespace(self) -> str:
+        """The tenant whose sessions this handle sees; never another's."""
+        return self._namespace
+
+    @property
+    def _store(self) -> LockedSessionStore:
+        return self._tiers.persistence
+
+    @property
+    def _storage(self) -> SessionStorage:
+        return self._tiers.storage
+
+    @property
+    def _clock(self) -> Clock:
+        return self._tiers.persistence.clock
+
+    def _key(self, session_id: str) -> SessionKey:
+        return SessionKey(self._namespace, check_session_id(session_id))
+
+    def _writable(self, session_id: str) -> SessionKey:
+        """The key of a session that this call may write: not one that the running task is editing in a block."""
+        key = self._key(session_id)
+        if key in sessions_in_edit.get():
+            raise SessionBusyError(session_id, reason="this task is inside an `edit` block of it")
+        return key
+
+    def _own(self, session: object) -> Session:
+        """`session` if it is one and belongs to this namespace."""
+        if not isinstance(session, Session):
+            message = f"What is saved must be a Session, not {type(session).__name__}."
+            raise InputError(message, hint="Load or create one, change it, and hand it over.")
+        if session.namespace != self._namespace:
+            message = (
+                f"Session {session.id!r} belongs to namespace {session.namespace!r}; "
+                f"this repository is bound to {self._namespace!r}."
+            )
+            raise InputError(message, hint="Use in_namespace(…) to get a handle for the other namespace.")
+        return session
+
+    def _copy(self, state: State) -> Session:
+        """A working copy of what a write ended with."""
+        assert isinstance(state, Snapshot)  # noqa: S101 - only writes that left a living session come here
+        return Session.from_snapshot(state, self._clock)
+
+    async def _rework(
+        self, session_id: str, change: Callable[[Session], None], *, if_revision: int | None = None
+    ) -> Session:
+        """Run `change` on a copy of the newest state and commit what it did; again on a newer state if need be."""
+        key = self._writable(session_id)
+
+        def planner(state: State) -> Planned | None:
+            snapshot = living(key, state)
+            if if_revision is not None and if_revision != snapshot.revision:
+                raise PreconditionFailedError(if_revision, snapshot.revision, session_id=session_id)
+            session = Session.from_snapshot(snapshot, self._clock)
+            change(session)
+            plan = SavePlan(session, now=self._clock.now())
+            commit = plan(snapshot)
+            return None if commit is None else Planned(commit, plan.result)
+
+        return await self._store.write(key, planner, then=lambda written: self._copy(written.after))

@@ -1,0 +1,273 @@
+"""Loading sessions, and reading windows of their histories."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Final
+
+from bamboo_sessions.coordination.cache import Entry
+from bamboo_sessions.domain.errors import InputError, SessionDeletedError, SessionNotFoundError, StorageError
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.limits import PAGE_DEFAULT
+from bamboo_sessions.domain.merge import merge
+from bamboo_sessions.domain.message import Message
+from bamboo_sessions.domain.reconcile import prefers_storage
+from bamboo_sessions.domain.report import HistoryPage, SessionPage
+from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.window import model_view
+from bamboo_sessions.repository.bound import Bound
+from bamboo_sessions.repository.history_pages import read_page
+from bamboo_sessions.storage.commit import SessionKey, State
+from bamboo_sessions.storage.query import (
+    ORDERS,
+    ListQuery,
+    Order,
+    check_page_limit,
+    decode_cursor,
+    encode_cursor,
+)
+
+_log: Final = logging.getLogger("bamboo_sessions")
+
+
+class Reading(Bound):
+    """The load family, histories and listings."""
+
+    async def load(self, session_id: str, *, fresh: bool = False) -> Session | None:
+        """A working copy of the session, or `None` if there is none.
+
+        From the cache if that is current, else from storage; never older than this repository showed it before, or
+        than its own last acknowledged write (G7). On SQLite it sees every commit that any process acknowledged
+        before the call. Work of a tolerant save that isn't durable yet is part of what is loaded.
+
+        Args:
+            session_id: Which session.
+            fresh: Ask storage in any case.
+
+        Raises:
+            StorageError: Storage failed; that is never read as absence (G8).
+        """
+        key = self._key(session_id)
+        entry = self._tiers.cache.entry(key)
+        if entry is not None and (entry.by_hand or entry.dirty is not None):
+            return await self._reconciled(key, entry)
+        state = await self._store.load(key, fresh=fresh)
+        return Session.from_snapshot(state, self._clock) if isinstance(state, Snapshot) else None
+
+    async def load_best_effort(self, session_id: str) -> Session | None:
+        """As `load`, but a storage error is logged and read as absence: for read-only display, never before a save."""
+        try:
+            return await self.load(session_id)
+        except StorageError as exc:
+            _log.warning("session %r could not be loaded, shown as absent: %s", session_id, exc)
+            return None
+
+    async def get(self, session_id: str) -> Session:
+        """As `load`; raises `SessionNotFoundError` if there is none."""
+        session = await self.load(session_id)
+        if session is None:
+            raise SessionNotFoundError(session_id)
+        return session
+
+    async def load_or_create(self, session_id: str, *, model: str | None = None) -> Session:
+        """The session, or a new one of this id that isn't persisted until it is saved.
+
+        Raises:
+            StorageError: Storage failed; no empty session is made in place of one that can't be read (L26).
+            SessionDeletedError: It was deleted; only `create` makes it again (G9).
+        """
+        session = await self.load(session_id)
+        if session is not None:
+            return session
+        key = self._key(session_id)
+        if isinstance(await self._storage.read_head(key), Tombstone):
+            raise SessionDeletedError(session_id)
+        return Session(session_id, model, namespace=self._namespace, clock=self._clock)
+
+    async def load_merged(self, session_id: str) -> Session | None:
+        """The memory copy against the durable copy: the newer one, or the merge of both.
+
+        Storage is asked in any case. It is preferred if it is strictly newer, or of the same age and carrying an open
+        question that memory lost; never if it is strictly older. Work in memory that isn't durable yet is merged into
+        it. The cache is refreshed only if it gets newer.
+
+        Raises:
+            StorageError: Storage failed.
+        """
+        key = self._key(session_id)
+        entry = self._tiers.cache.entry(key)
+        if entry is not None and (entry.by_hand or entry.dirty is not None):
+            return await self._reconciled(key, entry)
+        state = await self._store.load(key, fresh=True)
+        return Session.from_snapshot(state, self._clock) if isinstance(state, Snapshot) else None
+
+    async def _reconciled(self, key: SessionKey, entry: Entry) -> Session | None:
+        token = self._storage.freshness()
+        try:
+            state = await self._store.load(key, fresh=True)
+        except StorageError as exc:
+            if entry.dirty is None or not exc.retryable:
+                raise
+            return entry.dirty.copy()
+        if entry.dirty is not None:
+            return self._with_dirty_work(entry.dirty, state)
+        if state is None:
+            return entry.working_copy(self._clock)
+        if isinstance(state, Tombstone):
+            self._tiers.cache.discard(key)
+            return None
+        if prefers_storage(entry.snapshot.head, state.head):
+            self._tiers.cache.publish(key, state, token)
+            return Session.from_snapshot(state, self._clock)
+        return entry.working_copy(self._clock)
+
+    def _with_dirty_work(self, work: Session, state: State) -> Session | None:
+        """What is committed with the waiting work on top, so that the next save still writes the latter (L107)."""
+        if isinstance(state, Tombstone):
+            return None
+        if state is None or (work.base and work.base.head.incarnation != state.head.incarnation):
+            return work.copy()
+        merged = merge(work.base, work.freeze(), state, now=self._clock.now())
+        session = Session.from_snapshot(state, self._clock)
+        session.rebase(state, merged.head, merged.messages)
+        return session
+
+    async def history(
+        self,
+        session_id: str,
+        *,
+        after: str | None = None,
+        before: str | None = None,
+        limit: int = PAGE_DEFAULT,
+        at_revision: int | None = None,
+    ) -> HistoryPage:
+        """A window of the messages, without loading the rest. Tool pairs are never cut.
+
+        Args:
+            session_id: Which session.
+            after: The oldest messages behind this message id. Neither `after` nor `before`: the newest messages.
+            before: The newest messages in front of this message id.
+            limit: Messages at most, 1 to 1000; fewer where a tool pair would be cut, more if one pair alone is longer.
+            at_revision: The messages as they were at this revision of the current incarnation.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            MessageNotFoundError: The anchor was never in it (a removed one pages from its place).
+            InputError: `limit` or `at_revision` is out of range.
+        """
+        key = self._key(session_id)
+        return await read_page(
+            self._storage, key, after=after, before=before, limit=check_page_limit(limit), at_revision=at_revision
+        )
+
+    async def model_view(self, session_id: str, *, limit: int | None = None) -> tuple[Message, ...]:
+        """The messages that can be sent to a model: no events, no calls without results, no results without calls.
+
+        Args:
+            session_id: Which session.
+            limit: The newest so many messages at most, cut at tool-pair borders; `None`: all.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        if limit is not None:
+            return model_view((await self.history(session_id, limit=limit)).messages)
+        return model_view(list((await self.get(session_id)).messages))
+
+    async def list_sessions(
+        self,
+        *,
+        limit: int = PAGE_DEFAULT,
+        cursor: str | None = None,
+        owner: str | None = None,
+        owner_prefix: str | None = None,
+        kind: str | None = None,
+        pinned: bool | None = None,
+        archived: bool | None = None,
+        parent: str | None = None,
+        root: str | None = None,
+        has_question: bool | None = None,
+        run_status: str | None = None,
+        order: Order = "-updated_at",
+        total: bool = False,
+    ) -> SessionPage:
+        """A page of sessions without their messages. Filters apply before paging; `None` means any.
+
+        Args:
+            limit: Rows at most, 1 to 1000.
+            cursor: `next_cursor` of the page before.
+            owner, owner_prefix: Whose; or whose owner begins so.
+            kind, pinned, archived, has_question, run_status: As in `SessionHead`.
+            parent, root: Children of a session; members of a tree.
+            order: `-updated_at` (newest first), `updated_at`, `-created_at` or `created_at`.
+            total: Count all that match, too; that reads them all.
+
+        Raises:
+            InputError: A wrong limit, order or cursor.
+        """
+        _check_order(order)
+        query = ListQuery(
+            namespace=self._namespace,
+            limit=check_page_limit(limit),
+            cursor=decode_cursor(cursor, order) if cursor is not None else None,
+            order=order,
+            owner=owner,
+            owner_prefix=owner_prefix,
+            kind=kind,
+            pinned=pinned,
+            archived=archived,
+            parent=parent,
+            root=root,
+            has_question=has_question,
+            run_status=run_status,
+            total=total,
+        )
+        page = await self._storage.list_heads(query)
+        next_cursor = encode_cursor(page.next_cursor) if page.next_cursor else None
+        return SessionPage(sessions=page.heads, next_cursor=next_cursor, total=page.total)
+
+    async def iter_sessions(
+        self,
+        *,
+        page_size: int = PAGE_DEFAULT,
+        owner: str | None = None,
+        owner_prefix: str | None = None,
+        kind: str | None = None,
+        pinned: bool | None = None,
+        archived: bool | None = None,
+        parent: str | None = None,
+        root: str | None = None,
+        has_question: bool | None = None,
+        run_status: str | None = None,
+        order: Order = "-updated_at",
+    ) -> AsyncIterator[SessionHead]:
+        """All sessions that match, page by page; holds no lock and no connection between pages (L91)."""
+        cursor: str | None = None
+        while True:
+            page = await self.list_sessions(
+                limit=page_size,
+                cursor=cursor,
+                owner=owner,
+                owner_prefix=owner_prefix,
+                kind=kind,
+                pinned=pinned,
+                archived=archived,
+                parent=parent,
+                root=root,
+                has_question=has_question,
+                run_status=run_status,
+                order=order,
+            )
+            for head in page.sessions:
+                yield head
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+
+def _check_order(order: str) -> None:
+    if order not in ORDERS:
+        message = f"{order!r} is no order of a listing."
+        raise InputError(message, hint="Use one of: " + ", ".join(ORDERS) + ".")

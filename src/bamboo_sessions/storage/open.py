@@ -1,0 +1,50 @@
+"""From a URL to a storage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote
+
+from bamboo_sessions.domain.errors import InputError
+from bamboo_sessions.storage.memory import MemoryStorage
+from bamboo_sessions.storage.port import SessionStorage
+from bamboo_sessions.storage.sqlite import SqliteStorage
+
+Durability = Literal["full", "relaxed"]
+
+_HINT = "Use sqlite:///file.db (relative), sqlite:////absolute/file.db, or memory://."
+
+
+def storage_for(url: str | Path | SessionStorage, *, durability: Durability = "full") -> SessionStorage:
+    """The storage that `url` names, not opened yet.
+
+    Args:
+        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `memory://`, a path, or a storage, which is returned.
+        durability: `"full"` survives a power cut; `"relaxed"` may lose the last moments in one, never in a crash of
+            the process, and never corrupts.
+
+    Raises:
+        InputError: The URL can't be understood.
+    """
+    if isinstance(url, SessionStorage):
+        return url
+    if durability not in {"full", "relaxed"}:
+        message = f"durability must be 'full' or 'relaxed', not {durability!r}."
+        raise InputError(message, hint="'full' is the default.")
+    if isinstance(url, Path):
+        return SqliteStorage(url, durability=durability)
+    return _from_text(url, durability)
+
+
+def _from_text(url: object, durability: Durability) -> SessionStorage:
+    if not isinstance(url, str):
+        message = f"A store is named by a URL or a storage object, not by {type(url).__name__}."
+        raise InputError(message, hint=_HINT)
+    scheme, separator, rest = url.partition("://")
+    if scheme == "memory" and separator and not rest.strip("/"):
+        return MemoryStorage()
+    if scheme == "sqlite" and separator and rest.startswith("/") and rest.strip("/"):
+        return SqliteStorage(Path(unquote(rest[1:])), durability=durability)
+    message = f"{url!r} names no store that this release knows."
+    raise InputError(message, hint=_HINT)

@@ -1,0 +1,161 @@
+"""`SimpleStorage`: a working storage out of three calls of somebody else's.
+
+Whoever has `save_session`, `load_session` and `delete_session` gets all of the repository: slower, and correct within
+one process. The wrapped object holds the sessions; everything that it knows nothing of (older versions, tombstones,
+the ledger, records, the log of commits, listings) is kept by a `MemoryStorage` in front of it, for as long as the
+process lives. A listing shows the sessions that this process has touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol, TypeVar
+from weakref import WeakValueDictionary
+
+from bamboo_sessions.domain.errors import BambooSessionsError, InputError, StorageUnavailableError
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.snapshot import Tombstone
+from bamboo_sessions.domain.usage import TokenUsageTotals
+from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
+from bamboo_sessions.storage.memory import MemoryStorage
+from bamboo_sessions.storage.port import Plan
+from bamboo_sessions.storage.query import DeleteQuery, Window, WindowQuery
+
+T = TypeVar("T")
+
+
+class ThreeCalls(Protocol):
+    """What a storage of one's own has to do at least."""
+
+    async def save_session(self, session: Session) -> None:
+        """Keep the whole session, durably on return."""
+        ...
+
+    async def load_session(self, session_id: str) -> Session | None:
+        """The session as it was kept, or `None` if there is none. Failures are raised."""
+        ...
+
+    async def delete_session(self, session_id: str) -> object:
+        """Forget the session; nothing happens if there is none."""
+        ...
+
+
+class SimpleStorage(MemoryStorage):
+    """A storage around an object with `save_session`, `load_session` and `delete_session`.
+
+    It keeps one namespace, `namespace`, for the three calls know of none. Errors of the wrapped object that aren't
+    of this package's tree are raised as `StorageUnavailableError`.
+    """
+
+    def __init__(self, wrapped: ThreeCalls, *, namespace: str = "default") -> None:
+        super().__init__()
+        self._wrapped = wrapped
+        self._namespace = namespace
+        self._adopted: set[SessionKey] = set()
+        self._locks: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
+
+    # --- reading: what the wrapped object has is taken over at the first touch
+
+    async def read(self, key: SessionKey) -> State:
+        """The whole session, or what its deletion left, or `None`."""
+        await self._adopt(key)
+        return await super().read(key)
+
+    async def read_head(self, key: SessionKey) -> SessionHead | Tombstone | None:
+        """The session without its messages."""
+        await self._adopt(key)
+        return await super().read_head(key)
+
+    async def read_window(self, key: SessionKey, query: WindowQuery) -> Window | Tombstone | None:
+        """A stretch of the history."""
+        await self._adopt(key)
+        return await super().read_window(key, query)
+
+    async def usage_totals(
+        self, namespace: str, session_id: str | None, *, include_children: bool
+    ) -> TokenUsageTotals | Tombstone | None:
+        """The ledger's sums, of what this process counted."""
+        if session_id is not None:
+            await self._adopt(SessionKey(namespace, session_id))
+        return await super().usage_totals(namespace, session_id, include_children=include_children)
+
+    # --- writing: first the wrapped object, then what readers see
+
+    async def commit(self, commit: Commit) -> Committed:
+        """Apply one change: all of it or nothing."""
+        async with self._alone(commit.key):
+            return await self._write_through(commit)
+
+    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+        """Read, plan and commit while nobody else can."""
+        async with self._alone(key):
+            commit = plan(await super().read(key))
+            return None if commit is None else await self._write_through(commit)
+
+    async def _write_through(self, commit: Commit) -> Committed:
+        await self._adopt_others(commit)
+        prepared = self._prepare(commit, on_copy=True)
+        if isinstance(prepared, Committed):
+            return prepared
+        await _tried(self._wrapped.save_session(Session.from_snapshot(prepared.target.snapshot)), unknown=True)
+        return self._install(prepared)
+
+    async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
+        """Delete a session and all below it that this process knows; the wrapped object forgets each."""
+        async with self._alone(key):
+            deleted = await super().delete_tree(key, query)
+            for session_id in deleted:
+                await _tried(self._wrapped.delete_session(session_id), unknown=True)
+            return deleted
+
+    async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
+        """Write records as one unit."""
+        if scope.type == "session":
+            await self._adopt(SessionKey(namespace, scope.name))
+        return await super().write_records(namespace, scope, writes)
+
+    @asynccontextmanager
+    async def _alone(self, key: SessionKey) -> AsyncIterator[None]:
+        """Let the writers of one session take turns: between reading and keeping there is an await."""
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            await self._adopt(key)
+            yield
+
+    async def _adopt(self, key: SessionKey) -> None:
+        """Take over what the wrapped object has under this id, once."""
+        if key.namespace != self._namespace:
+            message = f"This SimpleStorage keeps the namespace {self._namespace!r}, not {key.namespace!r}."
+            raise InputError(message, hint="Wrap one object for each namespace, or use a full storage.")
+        if key in self._adopted:
+            return
+        session = await _tried(self._wrapped.load_session(key.session_id), unknown=False)
+        if key not in self._adopted:
+            self._adopted.add(key)
+            if session is not None:
+                self._seed(key, session)
+
+    async def _adopt_others(self, commit: Commit) -> None:
+        """Take over the sessions that a creation looks at: its ancestors, or what it forks."""
+        head = commit.head or commit.initial_head
+        others = {head.parent_session_id, head.root_session_id} if head and head.parent_session_id else set()
+        if commit.history_from is not None:
+            others.add(commit.history_from.session_id)
+        for session_id in others - {None, commit.key.session_id}:
+            await self._adopt(SessionKey(commit.key.namespace, str(session_id)))
+
+
+async def _tried(call: Awaitable[T], *, unknown: bool) -> T:
+    """The result of somebody else's code; its own errors become ours (G8)."""
+    try:
+        return await call
+    except BambooSessionsError:
+        raise
+    except Exception as exc:
+        message = f"The wrapped storage failed: {type(exc).__name__}: {exc}"
+        raise StorageUnavailableError(
+            message, hint="See the cause of this error; trying again is safe.", outcome_unknown=unknown
+        ) from exc

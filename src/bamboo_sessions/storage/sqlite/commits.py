@@ -1,0 +1,286 @@
+"""Applies one commit, inside the writer's transaction: all of it or nothing (G3).
+
+Reads one row of `sessions`, probes the ids of new messages, writes what is new, one row of `changes`, and the
+counters. Whatever it raises, the caller rolls back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import apsw
+
+from bamboo_sessions.domain.clock import from_micros, to_micros
+from bamboo_sessions.domain.errors import (
+    MessageIdConflictError,
+    MessageNotFoundError,
+    SessionDeletedError,
+    SessionNotFoundError,
+    StorageError,
+)
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.storage.commit import (
+    Admission,
+    Commit,
+    Committed,
+    HistorySource,
+    RecordScope,
+    SessionKey,
+    StoredInsertion,
+    admit,
+    kinds_of,
+)
+from bamboo_sessions.storage.sqlite import records, usage
+from bamboo_sessions.storage.sqlite.connection import reading, row_of, rows_of
+from bamboo_sessions.storage.sqlite.history import HistoryWriter
+from bamboo_sessions.storage.sqlite.placing import place
+from bamboo_sessions.storage.sqlite.sessions import SessionRow, find, write_head
+from bamboo_sessions.storage.sqlite.tuning import POSITION_STEP, ROW_BITS
+
+_REPLAY: Final = (
+    "SELECT revision, incarnation, updated_at, message_count FROM changes WHERE commit_id = ? AND session = ?"
+)
+_HASHES: Final = "SELECT content_hash FROM messages WHERE session = ? AND message_id = ?"
+_LOG: Final = (
+    "INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_COPIED: Final = "message_id, role, tool_call_id, content_hash, body"
+_COUNT: Final = (
+    "UPDATE sessions SET revision = ?, updated_at = ?, message_count = ?, message_bytes = ?, tail_position = ?, "
+    "row_count = ?, reshaped_revision = ? WHERE key = ?"
+)
+
+
+def apply(connection: apsw.Connection, commit: Commit) -> Committed:
+    """Apply `commit`; the rules are those of `SessionStorage.commit`."""
+    row = find(connection, commit.key)
+    if row is not None and (replayed := _replayed(connection, commit, row)):
+        return replayed
+    admission = admit(commit, row.current if row else None)
+    living = row if row is not None and not admission.created else None
+    if living is None:
+        _check_ancestors(connection, commit)
+    insertions, duplicates = _sift(connection, commit, living)
+    new_usage = usage.new_records(connection, living.key if living else None, commit.usage)
+    head = commit.head or (commit.initial_head if living is None else None)
+    if living and not (insertions or new_usage or head or commit.edits or commit.removals or commit.records):
+        return _unchanged(living, duplicates)
+    session = _write_head(connection, commit, admission, head, row)
+    history = _history(connection, commit.key, admission, session, living)
+    for message_id in commit.removals:
+        history.remove(message_id)
+    for stored in commit.edits:
+        history.edit(stored)
+    if commit.history_from is not None:
+        _copy_history(connection, commit.key, commit.history_from, history)
+    placed = place(history, insertions)
+    usage.write(connection, session, new_usage)
+    if commit.records:
+        records.put(connection, commit.key.namespace, RecordScope("session", commit.key.session_id), commit.records)
+    _finish(connection, commit, admission, history, living)
+    return Committed(
+        revision=admission.revision,
+        incarnation=admission.incarnation,
+        updated_at=admission.updated_at,
+        message_count=history.message_count,
+        placed=placed,
+        duplicates=duplicates,
+    )
+
+
+def _replayed(connection: apsw.Connection, commit: Commit, row: SessionRow) -> Committed | None:
+    """The outcome of then, if this commit was made already (G4)."""
+    found = row_of(connection, _REPLAY, (commit.commit_id, row.key))
+    if found is None:
+        return None
+    revision, incarnation, updated_at, message_count = found
+    return Committed(
+        revision=revision,
+        incarnation=incarnation,
+        updated_at=from_micros(updated_at),
+        message_count=message_count,
+        duplicates=_duplicates_of(connection, commit, row, revision),
+        replayed=True,
+    )
+
+
+def _duplicates_of(connection: apsw.Connection, commit: Commit, row: SessionRow, revision: int) -> tuple[str, ...]:
+    """The messages that the commit of then didn't add."""
+    sql = "SELECT 1 FROM messages WHERE session = ? AND message_id = ? AND added_revision = ?"
+    ids = (stored.message.id for insertion in commit.insertions for stored in insertion.messages)
+    return tuple(id_ for id_ in ids if row.is_living and row_of(connection, sql, (row.key, id_, revision)) is None)
+
+
+def _unchanged(row: SessionRow, duplicates: tuple[str, ...]) -> Committed:
+    return Committed(
+        revision=row.revision,
+        incarnation=row.incarnation,
+        updated_at=from_micros(row.updated_at),
+        message_count=row.message_count,
+        changed=False,
+        duplicates=duplicates,
+    )
+
+
+# --- what has to hold
+
+
+def _check_ancestors(connection: apsw.Connection, commit: Commit) -> None:
+    """A new child's parent and root have to live, or it would be an orphan (L110)."""
+    head = commit.head or commit.initial_head
+    if head is not None and head.parent_session_id is not None:
+        for session_id in {head.parent_session_id, head.root_session_id} - {head.id}:
+            require(connection, SessionKey(commit.key.namespace, session_id))
+
+
+def require(connection: apsw.Connection, key: SessionKey) -> SessionRow:
+    """The row of a living session; raises `SessionNotFoundError` or `SessionDeletedError`."""
+    row = find(connection, key)
+    if row is None:
+        raise SessionNotFoundError(key.session_id)
+    if not row.is_living:
+        raise SessionDeletedError(key.session_id)
+    return row
+
+
+def _sift(
+    connection: apsw.Connection, commit: Commit, living: SessionRow | None
+) -> tuple[Sequence[StoredInsertion], tuple[str, ...]]:
+    """The insertions without what is known already (G4); raises `MessageIdConflictError`."""
+    if commit.replace or not commit.insertions:
+        return [insertion for insertion in commit.insertions if insertion.messages], ()
+    sifted: list[StoredInsertion] = []
+    duplicates: list[str] = []
+    new: dict[str, bytes] = {}
+    for insertion in commit.insertions:
+        fresh = []
+        for stored in insertion.messages:
+            id_, digest = stored.message.id, stored.content_hash
+            known = [(new[id_],)] if id_ in new else []
+            if living is not None:
+                known += rows_of(connection, _HASHES, (living.key, id_))
+            if not known:
+                new[id_] = digest
+                fresh.append(stored)
+            elif (digest,) in known:
+                duplicates.append(id_)
+            else:
+                raise MessageIdConflictError(commit.key.session_id, id_)
+        if fresh:
+            sifted.append(StoredInsertion(tuple(fresh), insertion.after))
+    return sifted, tuple(duplicates)
+
+
+# --- writing
+
+
+def _write_head(
+    connection: apsw.Connection, commit: Commit, admission: Admission, head: SessionHead | None, row: SessionRow | None
+) -> int:
+    if head is not None:
+        return write_head(connection, commit.key, head, admission, row=row, replace=commit.replace)
+    if row is None or admission.created:
+        raise StorageError(f"A commit for session {commit.key.session_id!r} creates it without a head.")
+    return row.key
+
+
+def _history(
+    connection: apsw.Connection, key: SessionKey, admission: Admission, session: int, living: SessionRow | None
+) -> HistoryWriter:
+    history = HistoryWriter(connection, session, key.session_id, admission.revision)
+    if living is not None:
+        history.message_count = living.message_count
+        history.message_bytes = living.message_bytes
+        history.tail_position = living.tail_position
+        history.row_count = living.row_count
+    return history
+
+
+def _copy_history(connection: apsw.Connection, key: SessionKey, source: HistorySource, history: HistoryWriter) -> None:
+    """Copy the rows of another session's messages, byte for byte."""
+    origin = require(connection, SessionKey(key.namespace, source.session_id))
+    at = (origin.key, source.at_revision, source.at_revision)
+    lives = "session = ? AND added_revision <= ? AND (removed_revision IS NULL OR removed_revision > ?)"
+    last = origin.tail_position
+    if source.through_message_id is not None:
+        sql = f"SELECT position FROM messages WHERE {lives} AND message_id = ?"  # noqa: S608 - constants
+        found = row_of(connection, sql, (*at, source.through_message_id))
+        if found is None:
+            raise MessageNotFoundError(source.session_id, source.through_message_id)
+        last = found[0]
+    count, size = _copied(connection, f"{lives} AND position <= ?", (*at, last), history)
+    history.message_count += count
+    history.message_bytes += size
+    history.row_count += count
+    history.tail_position += count * POSITION_STEP
+
+
+def _copied(connection: apsw.Connection, where: str, args: tuple[int, ...], history: HistoryWriter) -> tuple[int, int]:
+    first = (history.session << ROW_BITS) + history.row_count
+    count, size = rows_of(
+        connection,
+        f"SELECT count(*), coalesce(sum(length(body)), 0) FROM messages WHERE {where}",  # noqa: S608 - constants
+        args,
+    )[0]
+    numbered = f"SELECT *, row_number() OVER (ORDER BY position) AS number FROM messages WHERE {where}"  # noqa: S608
+    connection.execute(
+        f"INSERT INTO messages ({_COPIED}, row, session, position, added_revision) "  # noqa: S608 - constants
+        f"SELECT {_COPIED}, ? + number, ?, number * ?, ? FROM ({numbered})",
+        (first, history.session, POSITION_STEP, history.revision, *args),
+    )
+    connection.execute(
+        "INSERT INTO tool_calls (session, call_id, message_row) "  # noqa: S608 - constants
+        f"SELECT ?, call_id, ? + number FROM ({numbered}) AS copied JOIN tool_calls "
+        "ON tool_calls.session = copied.session AND tool_calls.message_row = copied.row",
+        (history.session, first, *args),
+    )
+    return count, size
+
+
+def _finish(
+    connection: apsw.Connection,
+    commit: Commit,
+    admission: Admission,
+    history: HistoryWriter,
+    living: SessionRow | None,
+) -> None:
+    """Log the commit and write the counters."""
+    updated_at = to_micros(admission.updated_at)
+    kinds = ",".join(kinds_of(commit, created=admission.created))
+    connection.execute(
+        _LOG,
+        (
+            history.session,
+            admission.revision,
+            admission.incarnation,
+            commit.commit_id,
+            kinds,
+            to_micros(commit.at),
+            updated_at,
+            history.message_count,
+        ),
+    )
+    reshaped = admission.revision if history.reshaped or living is None else living.reshaped_revision
+    connection.execute(
+        _COUNT,
+        (
+            admission.revision,
+            updated_at,
+            history.message_count,
+            history.message_bytes,
+            history.tail_position,
+            history.row_count,
+            reshaped,
+            history.session,
+        ),
+    )
+
+
+def find_commit(connection: apsw.Connection, key: SessionKey, commit_id: str) -> int | None:
+    """The revision that a commit made, or `None` if it never happened."""
+    with reading(connection):
+        row = find(connection, key)
+        found = row_of(connection, _REPLAY, (commit_id, row.key)) if row else None
+    return None if found is None else found[0]

@@ -1,0 +1,188 @@
+"""The threads and connections behind one open database file.
+
+- The *writer* thread has the only connection that writes, and commits in groups (see `writer`).
+- The *reader* thread does the reads that take long, one after another.
+- The *upkeep* thread prepares the file, and copies the write-ahead log into it, off the writer's path.
+- The event loop's own thread has a connection for small reads, which take less than a hop to a thread; it never
+  waits for a lock: what is busy goes to the reader thread.
+
+Nothing survives a fork, for SQLite's locks belong to the process: afterwards each call raises.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+import apsw
+
+from bamboo_sessions.domain.errors import StorageError
+from bamboo_sessions.domain.limits import GROUP_BYTES_MAX, GROUP_COMMITS_MAX
+from bamboo_sessions.storage.sqlite import tuning
+from bamboo_sessions.storage.sqlite.connection import Durability, connect_reader, connect_writer
+from bamboo_sessions.storage.sqlite.errors import translated, translating
+from bamboo_sessions.storage.sqlite.migrations import prepare
+from bamboo_sessions.storage.sqlite.worker import Batch, Request, Worker
+from bamboo_sessions.storage.sqlite.writer import Writer
+
+T = TypeVar("T")
+Work = Callable[[apsw.Connection], T]
+
+_left_behind: Final[list[object]] = []
+"""Engines of a parent process: closing their connections in the child could disturb the parent, so they are kept."""
+
+
+class Engine:
+    """An open database file. Made, used and closed on one event loop's thread."""
+
+    def __init__(self, path: str, durability: Durability, busy_timeout_ms: int) -> None:
+        self.path = path
+        self._durability = durability
+        self._busy_timeout_ms = busy_timeout_ms
+        self._pid = os.getpid()
+        self._is_open = False
+        self._here: apsw.Connection | None = None
+        self._reader: apsw.Connection | None = None
+        self._checkpointer: apsw.Connection | None = None
+        self._checkpoint_queued = False
+        self._writer = Writer(path, self._connect, self._queue_checkpoint, busy_timeout_ms)
+        self._writing = Worker(
+            "bamboo-sessions writer",
+            self._writer.run,
+            self._writer.close,
+            batch=Batch(GROUP_COMMITS_MAX, GROUP_BYTES_MAX),
+            after=self._writer.tend_log,
+        )
+        self._reading = Worker("bamboo-sessions reader", self._run_reads, self._close_reader)
+        self._upkeep = Worker("bamboo-sessions upkeep", self._run_upkeep, self._close_checkpointer)
+
+    # --- life
+
+    async def open(self) -> None:
+        """Start the threads and prepare the file."""
+        for worker in (self._upkeep, self._reading, self._writing):
+            worker.start()
+        try:
+            await self._upkeep.submit(self._prepare)
+        except BaseException:
+            await self.aclose()
+            raise
+        self._is_open = True
+
+    async def aclose(self) -> None:
+        """Do what is queued, end the threads, close the connections."""
+        self._is_open = False
+        self._writing.stop()
+        self._reading.stop()
+        ended = self._upkeep.submit(self._join)
+        self._upkeep.stop()
+        try:
+            await ended
+            self._upkeep.join()
+        finally:
+            if self._here is not None:
+                self._here.close()
+                self._here = None
+
+    def _join(self, _: object) -> None:
+        self._writing.join()
+        self._reading.join()
+
+    def abandon(self) -> None:
+        """Let go without waiting: nobody closed it."""
+        if os.getpid() != self._pid:
+            _left_behind.append(self)
+        elif self._is_open:
+            self._is_open = False
+            for worker in (self._writing, self._reading, self._upkeep):
+                worker.stop()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened and not closed."""
+        return self._is_open
+
+    def check_usable(self) -> None:
+        """Raise `StorageError` in a forked child, and before `open` and after `aclose`."""
+        if os.getpid() != self._pid:
+            raise StorageError(
+                f"{self.path} was opened by the process that this one was forked from.",
+                hint="Open the repository after the fork.",
+            )
+        if not self._is_open:
+            raise StorageError(f"{self.path} isn't open.", hint="Await `open()` first; after `aclose()` it is over.")
+
+    # --- work
+
+    async def write(self, work: Work[T], size: int = 0) -> T:
+        """Run `work` as one transaction, durable when this returns. `work` may run again. `size` is in bytes."""
+        self.check_usable()
+        return await self._writing.submit(work, size)
+
+    async def read(self, work: Work[T]) -> T:
+        """Run `work` on the reader thread."""
+        self.check_usable()
+        return await self._reading.submit(work)
+
+    def read_here(self, work: Work[T]) -> T:
+        """Run `work` now, on this thread; raises `StorageUnavailableError` if it would have to wait."""
+        self.check_usable()
+        assert self._here is not None  # noqa: S101 - tells the type checker what check_usable made sure of
+        with translating(self.path):
+            return work(self._here)
+
+    # --- the threads
+
+    def _connect(self) -> apsw.Connection:
+        return connect_writer(self.path, self._durability, busy_timeout_ms=self._busy_timeout_ms)
+
+    def _prepare(self, _: object) -> None:
+        prepare(self.path, busy_timeout_ms=self._busy_timeout_ms)
+        self._here = connect_reader(self.path, busy_timeout_ms=0, cache_kib=tuning.LOOP_CACHE_KIB)
+
+    def _run_upkeep(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            self._answer(request, lambda: None)
+
+    def _run_reads(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            self._answer(request, self._reader_connection)
+
+    def _answer(self, request: Request, argument: Callable[[], object]) -> None:
+        try:
+            request.result = request.work(argument())
+        except apsw.Error as exc:
+            request.error = translated(exc, self.path)
+            request.error.__cause__ = exc
+        except BaseException as exc:  # noqa: BLE001 - goes to its caller
+            request.error = exc
+
+    def _reader_connection(self) -> apsw.Connection:
+        if self._reader is None:
+            self._reader = connect_reader(
+                self.path, busy_timeout_ms=self._busy_timeout_ms, cache_kib=tuning.PAGE_CACHE_KIB
+            )
+        return self._reader
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+    # --- checkpoints
+
+    def _queue_checkpoint(self) -> None:
+        if not self._checkpoint_queued:
+            self._checkpoint_queued = True
+            self._upkeep.post(self._checkpoint)
+
+    def _checkpoint(self, _: object) -> None:
+        self._checkpoint_queued = False
+        if self._checkpointer is None:
+            self._checkpointer = self._connect()
+        self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        self._writer.finish_checkpoint = True
+
+    def _close_checkpointer(self) -> None:
+        if self._checkpointer is not None:
+            self._checkpointer.close()

@@ -1,0 +1,189 @@
+"""Rows of `sessions`, the documents in `heads`, and the questions: reading and writing a session's head.
+
+The document holds the head; the columns hold what commits count and listings filter by, and win over the document
+where both have a field (counters, times).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import apsw
+import msgspec
+
+from bamboo_sessions.domain import json
+from bamboo_sessions.domain.clock import from_micros, to_micros
+from bamboo_sessions.domain.errors import StorageCorruptError
+from bamboo_sessions.domain.head import SessionHead, head_document, head_from_document
+from bamboo_sessions.domain.question import PendingQuestion, Questions
+from bamboo_sessions.domain.snapshot import Tombstone
+from bamboo_sessions.storage.commit import Admission, Current, SessionKey
+from bamboo_sessions.storage.sqlite.connection import row_of, rows_of, value_of
+
+_QUESTION: Final = msgspec.json.Decoder(PendingQuestion)
+
+
+class SessionRow(NamedTuple):
+    """The columns that reading and committing need; times in microseconds."""
+
+    key: int
+    session_id: str
+    revision: int
+    incarnation: int
+    metadata_version: int
+    updated_at: int
+    created_at: int
+    deleted_at: int | None
+    message_count: int
+    message_bytes: int
+    tail_position: int
+    row_count: int
+    reshaped_revision: int
+    head_revision: int
+    question_count: int
+
+    @property
+    def is_living(self) -> bool:
+        """Whether it wasn't deleted."""
+        return self.deleted_at is None
+
+    @property
+    def current(self) -> Current:
+        """Its counters, for admission."""
+        return Current(
+            self.revision, self.incarnation, self.metadata_version, from_micros(self.updated_at), not self.is_living
+        )
+
+    @property
+    def tombstone(self) -> Tombstone:
+        """What its deletion left."""
+        return Tombstone(self.session_id, self.revision, self.metadata_version)
+
+
+COLUMNS: Final = ", ".join(SessionRow._fields)
+_FIND: Final = f"SELECT {COLUMNS} FROM sessions WHERE namespace = ? AND session_id = ?"  # noqa: S608 - constants
+
+
+def find(connection: apsw.Connection, key: SessionKey) -> SessionRow | None:
+    """The row of a session, living or deleted, or `None`."""
+    row = row_of(connection, _FIND, key)
+    return None if row is None else SessionRow(*row)
+
+
+def storable(text: str | None) -> str | None:
+    """`text` for a column that only filters: lone surrogates, which SQLite's text can't hold, are escaped."""
+    if text is None or text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+# --- reading
+
+
+def read_head(connection: apsw.Connection, row: SessionRow) -> SessionHead:
+    """The head of a living session. Raises `StorageCorruptError` (G8)."""
+    document = value_of(connection, "SELECT document FROM heads WHERE session = ?", (row.key,))
+    if document is None:
+        raise StorageCorruptError(
+            f"Session {row.session_id!r} has no head.", hint="Run `bamboo-sessions check` on this store."
+        )
+    head = head_from_document(document, row.session_id)
+    questions = read_questions(connection, row) if row.question_count else ()
+    return msgspec.structs.replace(
+        with_counters(head, row), created_at=from_micros(row.created_at), questions=questions
+    )
+
+
+def with_counters(head: SessionHead, row: SessionRow) -> SessionHead:
+    """`head` at the revision of `row`."""
+    return msgspec.structs.replace(
+        head,
+        revision=row.revision,
+        incarnation=row.incarnation,
+        metadata_version=row.metadata_version,
+        updated_at=from_micros(row.updated_at),
+        message_count=row.message_count,
+    )
+
+
+def read_questions(connection: apsw.Connection, row: SessionRow) -> Questions:
+    """All questions of a session, in the order of its head."""
+    found = rows_of(connection, "SELECT document FROM questions WHERE session = ? ORDER BY seq", (row.key,))
+    what = f"A question of session {row.session_id!r}"
+    return tuple(json.decode(document, _QUESTION, what=what) for (document,) in found)
+
+
+# --- writing
+
+_HEAD_FIELDS: Final = (
+    "namespace, session_id, revision, incarnation, metadata_version, updated_at, created_at, deleted_at, "
+    "head_revision, question_count, open_questions, owner, kind, parent_id, root_id, pinned, archived, run_status"
+)
+_INSERT: Final = (
+    f"INSERT INTO sessions ({_HEAD_FIELDS}, message_count, message_bytes, tail_position, row_count, reshaped_revision) "  # noqa: S608 - constants
+    f"VALUES ({', '.join('?' * 18)}, 0, 0, 0, 0, 0)"
+)
+_UPDATE: Final = f"UPDATE sessions SET ({_HEAD_FIELDS}) = ({', '.join('?' * 18)}) WHERE key = ?"  # noqa: S608 - constants
+
+
+def write_head(
+    connection: apsw.Connection,
+    key: SessionKey,
+    head: SessionHead,
+    admission: Admission,
+    *,
+    row: SessionRow | None,
+    replace: bool,
+) -> int:
+    """Store a head: the session's row, its document, its questions. Returns the key of the row."""
+    document = head_document(head)
+    columns = _columns(key, head, admission)
+    if row is None:
+        connection.execute(_INSERT, columns)
+        session = connection.last_insert_rowid()
+    else:
+        session = row.key
+        connection.execute(_UPDATE, (*columns, session))
+    connection.execute("INSERT OR REPLACE INTO heads (session, document) VALUES (?, ?)", (session, document))
+    if head.questions or (row is not None and row.question_count):
+        _write_questions(connection, session, head.questions, replace=replace)
+    return session
+
+
+def _columns(key: SessionKey, head: SessionHead, admission: Admission) -> tuple[Any, ...]:
+    return (
+        key.namespace,
+        key.session_id,
+        admission.revision,
+        admission.incarnation,
+        max(head.metadata_version, admission.metadata_version_min),
+        to_micros(admission.updated_at),
+        to_micros(head.created_at),
+        None,
+        admission.revision,
+        len(head.questions),
+        sum(question.is_open for question in head.questions),
+        head.owner,
+        head.kind,
+        head.parent_session_id,
+        head.root_session_id,
+        int(head.pinned),
+        int(head.archived),
+        storable(head.run_status),
+    )
+
+
+def _write_questions(connection: apsw.Connection, session: int, questions: Questions, *, replace: bool) -> None:
+    """Write those that are new or changed; a merge never drops one."""
+    found = connection.execute("SELECT question_id, seq, document FROM questions WHERE session = ?", (session,))
+    stored = {question_id: (seq, document) for question_id, seq, document in found.fetchall()}
+    for seq, question in enumerate(questions):
+        document = json.encode(question)
+        if stored.pop(question.id, None) != (seq, document):
+            connection.execute(
+                "INSERT OR REPLACE INTO questions (session, question_id, seq, state, document) VALUES (?, ?, ?, ?, ?)",
+                (session, question.id, seq, question.state, document),
+            )
+    if replace:
+        for question_id in stored:
+            connection.execute("DELETE FROM questions WHERE session = ? AND question_id = ?", (session, question_id))

@@ -1,0 +1,217 @@
+"""`sqlite:///path`: sessions in one local file, safe for any number of tasks and processes of one host.
+
+Each call is one closure on one of the engine's threads, and one transaction: that keeps G1, G3 and G10; `commits` keeps
+G2, G4 and G9. This class only decides which thread a read belongs to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+import apsw
+
+from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
+from bamboo_sessions.domain.errors import StorageUnavailableError
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.limits import BUSY_TIMEOUT_MS
+from bamboo_sessions.domain.report import CheckReport
+from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.usage import TokenUsageTotals
+from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
+from bamboo_sessions.storage.port import Peek, Plan, SessionStorage
+from bamboo_sessions.storage.query import (
+    DeleteQuery,
+    HeadPage,
+    ListQuery,
+    Record,
+    RecordQuery,
+    Window,
+    WindowQuery,
+)
+from bamboo_sessions.storage.sqlite import check, commits, listing, reads, records, trees, usage, windows
+from bamboo_sessions.storage.sqlite.connection import Durability, check_place, reading, row_of, value_of
+from bamboo_sessions.storage.sqlite.engine import Engine
+from bamboo_sessions.storage.sqlite.sessions import find, read_head
+from bamboo_sessions.storage.sqlite.tuning import LOOP_MESSAGES_MAX
+
+T = TypeVar("T")
+
+_PEEK: Final = "SELECT revision, deleted_at FROM sessions WHERE namespace = ? AND session_id = ?"
+
+
+class _ReadState(Protocol):
+    def __call__(self, connection: apsw.Connection, *, small: bool = False) -> State: ...
+
+
+class SqliteStorage(SessionStorage):
+    """Sessions in a SQLite file.
+
+    Args:
+        path: The file; it is made if there is none.
+        durability: `"full"`: a commit that returned survives a power cut. `"relaxed"`: the last moments before a power
+            cut may be lost; a crash of the process loses nothing either way.
+        busy_timeout_ms: How long a write waits for another process's, in milliseconds.
+        create_parents: Whether to make the folders above the file.
+        clock: Names the backups that `check` makes.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability = "full",
+        busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+        create_parents: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._path = Path(path).absolute()
+        self._durability: Durability = durability
+        self._busy_timeout_ms = busy_timeout_ms
+        self._create_parents = create_parents
+        self._clock = clock
+        self._life = asyncio.Lock()
+        self._engine = self._new_engine()
+
+    def _new_engine(self) -> Engine:
+        return Engine(str(self._path), self._durability, self._busy_timeout_ms)
+
+    # --- life
+
+    async def open(self) -> None:
+        async with self._life:
+            if not self._engine.is_open:
+                check_place(self._path, create_parents=self._create_parents)
+                engine = self._new_engine()
+                await engine.open()
+                self._engine = engine
+
+    async def aclose(self) -> None:
+        async with self._life:
+            if self._engine.is_open:
+                self._engine.check_usable()
+                await self._engine.aclose()
+
+    def __del__(self) -> None:
+        engine: Engine | None = getattr(self, "_engine", None)
+        if engine is not None and engine.is_open:
+            engine.abandon()
+            warnings.warn(f"{self._path} was never closed: await aclose()", ResourceWarning, stacklevel=2, source=self)
+
+    # --- freshness
+
+    def freshness(self) -> int | None:
+        try:
+            version: int = self._engine.read_here(lambda c: value_of(c, "PRAGMA data_version"))
+        except StorageUnavailableError:
+            return None
+        return version
+
+    def peek(self, key: SessionKey) -> Peek | None:
+        found = self._engine.read_here(lambda c: row_of(c, _PEEK, key))
+        return None if found is None else Peek(found[0], deleted=found[1] is not None)
+
+    # --- reading
+
+    async def read(self, key: SessionKey) -> State:
+        def work(connection: apsw.Connection, *, small: bool = False) -> State:
+            return reads.read(connection, key, small=small)
+
+        return await self._read_state(work)
+
+    async def read_newer(self, key: SessionKey, known: Snapshot) -> State:
+        def work(connection: apsw.Connection, *, small: bool = False) -> State:
+            return reads.read_newer(connection, key, known, small=small)
+
+        return await self._read_state(work)
+
+    async def _read_state(self, work: _ReadState) -> State:
+        """Read on this thread if it turns out to be short, else on the reader thread."""
+        try:
+            return self._engine.read_here(lambda c: work(c, small=True))
+        except (StorageUnavailableError, reads.TooLong):
+            return await self._engine.read(work)
+
+    async def _read(self, work: Callable[[apsw.Connection], T], *, small: bool) -> T:
+        """Read on this thread if it is small and nothing is locked, else on the reader thread."""
+        if small:
+            try:
+                return self._engine.read_here(work)
+            except StorageUnavailableError:  # another process recovers or closes the file just now
+                pass
+        return await self._engine.read(work)
+
+    async def read_head(self, key: SessionKey) -> SessionHead | Tombstone | None:
+        def work(connection: apsw.Connection) -> SessionHead | Tombstone | None:
+            with reading(connection):
+                row = find(connection, key)
+                if row is None or not row.is_living:
+                    return None if row is None else row.tombstone
+                return read_head(connection, row)
+
+        return await self._read(work, small=True)
+
+    async def read_window(self, key: SessionKey, query: WindowQuery) -> Window | Tombstone | None:
+        small = query.count <= LOOP_MESSAGES_MAX and query.at_revision is None
+        return await self._read(lambda c: windows.read_window(c, key, query), small=small)
+
+    async def list_heads(self, query: ListQuery) -> HeadPage:
+        return await self._read(lambda c: listing.list_heads(c, query), small=listing.is_cheap(query))
+
+    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
+        return await self._read(lambda c: commits.find_commit(c, key, commit_id), small=True)
+
+    async def usage_totals(
+        self, namespace: str, session_id: str | None, *, include_children: bool
+    ) -> TokenUsageTotals | Tombstone | None:
+        def work(connection: apsw.Connection) -> TokenUsageTotals | Tombstone | None:
+            with reading(connection):
+                return usage.totals(connection, namespace, session_id, include_children=include_children)
+
+        return await self._engine.read(work)
+
+    async def get_record(self, namespace: str, scope: RecordScope, kind: str, key: str) -> Record | None:
+        return await self._read(lambda c: records.get(c, namespace, scope, kind, key), small=True)
+
+    async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
+        return await self._engine.read(lambda c: records.scan(c, namespace, scope, query))
+
+    # --- writing
+
+    async def commit(self, commit: Commit) -> Committed:
+        return await self._engine.write(lambda c: commits.apply(c, commit), commit.size)
+
+    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+        def work(connection: apsw.Connection) -> Committed | None:
+            commit = plan(reads.read(connection, key))
+            return None if commit is None else commits.apply(connection, commit)
+
+        return await self._engine.write(work)
+
+    async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
+        return await self._engine.write(lambda c: trees.delete_tree(c, key, query))
+
+    async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
+        def work(connection: apsw.Connection) -> tuple[int, ...]:
+            if scope.type == "session":
+                commits.require(connection, SessionKey(namespace, scope.name))
+            return records.put(connection, namespace, scope, writes)
+
+        return await self._engine.write(work, sum(len(write.value or b"") for write in writes))
+
+    # --- upkeep
+
+    async def check(self, *, repair: bool = False) -> CheckReport:
+        report = await self._engine.read(check.find_problems)
+        if repair and report.problems:
+            backup = check.backup_path(self._path, self._clock.now())
+            await self._engine.read(lambda c: check.back_up(c, backup))
+            report = await self._engine.write(lambda c: check.repair(c, backup))
+        return report
+
+    async def stats(self) -> Mapping[str, int]:
+        return await self._engine.read(lambda c: check.stats(c, self._path))

@@ -1,0 +1,44 @@
+"""The SQLite engine's own bounds and settings, each with its unit and reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+APPLICATION_ID: Final = 0x62616D62
+"""Marks the file as ours, in its header (`bamb`)."""
+
+PAGE_CACHE_KIB: Final = 32 * 1024
+"""KiB of pages that the writer and the reader thread each keep."""
+
+LOOP_CACHE_KIB: Final = 8 * 1024
+"""KiB of pages for the small reads on the event loop's thread."""
+
+MMAP_BYTES: Final = 256 * 1024 * 1024
+"""Bytes of the file that readers map into memory: saves copies on cold reads."""
+
+STATEMENTS_MAX: Final = 128
+"""Prepared statements that a connection keeps: all that this engine has."""
+
+LOOP_MESSAGES_MAX: Final = 100
+"""Messages that are read on the event loop's thread; more go to the reader thread. About 0.3 ms."""
+
+LOOP_BYTES_MAX: Final = 256 * 1024
+"""Bytes, likewise."""
+
+CHUNK_MESSAGES_MAX: Final = 512
+"""Messages that are read and decoded at once: about 0.5 ms for which no other thread runs."""
+
+CHUNK_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Bytes, likewise, so that long messages don't fill the memory twice."""
+
+POSITION_STEP: Final = 1 << 20
+"""Distance of two messages added at the end: twenty insertions fit between any two."""
+
+ROW_BITS: Final = 32
+"""Bits of a message's row number that count within its session: 4 billion versions of 2 billion sessions."""
+
+RESTART_WAIT_MS: Final = 100
+"""Milliseconds that the writer waits for readers of a write-ahead log that has grown too long."""
+
+LOOP_HEADS_MAX: Final = 100
+"""Rows of a listing, likewise read on the event loop's thread. About 1 ms."""

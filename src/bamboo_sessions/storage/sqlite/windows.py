@@ -1,0 +1,103 @@
+"""Reading a stretch of a history: the newest messages, those before one, those after one; also at an old revision.
+
+A message that was removed keeps its place, so a reader who stands there can page on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import apsw
+
+from bamboo_sessions.domain.errors import MessageNotFoundError
+from bamboo_sessions.domain.snapshot import Tombstone
+from bamboo_sessions.storage.commit import SessionKey
+from bamboo_sessions.storage.query import Window, WindowQuery
+from bamboo_sessions.storage.sqlite.connection import reading, row_of, rows_of, value_of
+from bamboo_sessions.storage.sqlite.reads import message_of
+from bamboo_sessions.storage.sqlite.sessions import find
+
+_LIVE: Final = "messages WHERE session = :session AND removed_revision IS NULL"
+_AT: Final = """
+    (SELECT row, position FROM messages
+     WHERE session = :session AND removed_revision IS NULL AND added_revision <= :at
+     UNION ALL
+     SELECT row, position FROM messages
+     WHERE session = :session AND removed_revision IS NOT NULL AND removed_revision > :at AND added_revision <= :at)
+    WHERE true"""
+_ANCHOR: Final = """
+    SELECT position FROM messages WHERE session = ? AND message_id = ?
+    ORDER BY removed_revision IS NULL DESC, row DESC LIMIT 1"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """The messages of a session, now or at a revision, and the positions between which a window lies."""
+
+    connection: apsw.Connection
+    session: int
+    at: int | None
+    after: int | None
+    before: int | None
+
+    def query(self, what: str, condition: str, **args: int) -> Any:  # noqa: ANN401 - any SQL value
+        source = _LIVE if self.at is None else _AT
+        names = {"session": self.session, "at": self.at, "after": self.after, "before": self.before, **args}
+        return rows_of(self.connection, f"SELECT {what} FROM {source} {condition}", names)  # noqa: S608
+
+    def rows(self, count: int) -> list[tuple[int, int]]:
+        """Row numbers and positions of the window's messages, in order."""
+        bounds = "AND position > :after " if self.after is not None else ""
+        bounds += "AND position < :before " if self.before is not None else ""
+        order = "ASC" if self.after is not None else "DESC"
+        found = self.query("row, position", f"{bounds} ORDER BY position {order} LIMIT :count", count=count)
+        rows = [(row, position) for row, position in found]
+        return rows if self.after is not None else rows[::-1]
+
+    def exists(self, condition: str, place: int) -> bool:
+        return bool(self.query("1", f"AND position {condition} :place ORDER BY position LIMIT 1", place=place))
+
+    def count(self) -> int:
+        total: int = self.query("count(*)", "")[0][0]
+        return total
+
+
+def read_window(connection: apsw.Connection, key: SessionKey, query: WindowQuery) -> Window | Tombstone | None:
+    """A stretch of the history, or what deletion left, or `None`."""
+    with reading(connection):
+        row = find(connection, key)
+        if row is None or not row.is_living:
+            return None if row is None else row.tombstone
+        after, before = (_place(connection, key, row.key, anchor) for anchor in (query.after, query.before))
+        span = _Span(connection, row.key, query.at_revision, after, before)
+        rows = span.rows(query.count)
+        has_earlier, has_later = _beyond(span, rows)
+        bodies = [value_of(connection, "SELECT body FROM messages WHERE row = ?", (number,)) for number, _ in rows]
+        return Window(
+            messages=tuple(message_of(key.session_id, body) for body in bodies),
+            has_earlier=has_earlier,
+            has_later=has_later,
+            message_count=row.message_count if query.at_revision is None else span.count(),
+            revision=row.revision if query.at_revision is None else query.at_revision,
+        )
+
+
+def _place(connection: apsw.Connection, key: SessionKey, session: int, message_id: str | None) -> int | None:
+    """The position of a message, living or removed; raises `MessageNotFoundError`."""
+    if message_id is None:
+        return None
+    found = row_of(connection, _ANCHOR, (session, message_id))
+    if found is None:
+        raise MessageNotFoundError(key.session_id, message_id)
+    position: int = found[0]
+    return position
+
+
+def _beyond(span: _Span, rows: list[tuple[int, int]]) -> tuple[bool, bool]:
+    """Whether there are messages before and after the window."""
+    if rows:
+        return span.exists("<", rows[0][1]), span.exists(">", rows[-1][1])
+    if span.after is not None:
+        return span.exists("<=", span.after), span.exists(">", span.after)
+    return False, span.before is not None and span.exists(">=", span.before)

@@ -1,0 +1,144 @@
+"""A thread that does blocking work for the event loop: a queue in, one wake-up of the loop out.
+
+Results travel back with `call_soon_threadsafe`: one call for everything that was finished together. A caller may
+have been cancelled meanwhile; the work is done all the same, and its result dropped (G10).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+
+class Request:
+    """A piece of work, its size in bytes, who waits for it (`None`: nobody), and what became of it."""
+
+    __slots__ = ("error", "future", "loop", "result", "size", "work")
+
+    def __init__(
+        self,
+        work: Callable[[Any], Any],
+        size: int,
+        loop: asyncio.AbstractEventLoop | None,
+        future: asyncio.Future[Any] | None,
+    ) -> None:
+        self.work = work
+        self.size = size
+        self.loop = loop
+        self.future = future
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class Batch(NamedTuple):
+    """How much a worker takes from its queue at once: requests, and bytes."""
+
+    requests_max: int
+    bytes_max: int
+
+
+ONE_BY_ONE = Batch(1, 0)
+
+
+class Worker:
+    """A thread that hands what is queued to `run`, which fills in results or errors and never raises.
+
+    Args:
+        name: The thread's name.
+        run: Does a batch.
+        finish: Called in the thread when it ends.
+        batch: Bounds of a batch.
+        after: Called in the thread after a batch was answered.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[Sequence[Request]], None],
+        finish: Callable[[], None],
+        *,
+        batch: Batch = ONE_BY_ONE,
+        after: Callable[[], None] | None = None,
+    ) -> None:
+        self._queue: SimpleQueue[Request | None] = SimpleQueue()
+        self._run = run
+        self._finish = finish
+        self._after = after
+        self._batch = batch
+        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def submit(self, work: Callable[[Any], T], size: int = 0) -> asyncio.Future[T]:
+        """Queue `work`; the future brings its result to the running event loop."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._queue.put(Request(work, size, loop, future))
+        return future
+
+    def post(self, work: Callable[[Any], None]) -> None:
+        """Queue `work` that nobody waits for. May be called on any thread."""
+        self._queue.put(Request(work, 0, None, None))
+
+    def stop(self) -> None:
+        """Let the thread end once it has done what is queued. Doesn't wait."""
+        self._queue.put(None)
+
+    def join(self) -> None:
+        """Wait for the end of the thread."""
+        self._thread.join()
+
+    def _main(self) -> None:
+        going = True
+        while going:
+            requests, going = self._next()
+            if requests:
+                self._run(requests)
+                _wake(requests)
+                del requests  # nothing is kept alive while waiting
+                if self._after is not None:
+                    self._after()
+        self._finish()
+
+    def _next(self) -> tuple[list[Request], bool]:
+        """All that is waiting, within the bounds; and whether to go on."""
+        first = self._queue.get()
+        if first is None:
+            return [], False
+        requests, size = [first], first.size
+        while len(requests) < self._batch.requests_max and size < self._batch.bytes_max:
+            try:
+                request = self._queue.get_nowait()
+            except Empty:
+                break
+            if request is None:
+                return requests, False
+            requests.append(request)
+            size += request.size
+        return requests, True
+
+
+def _wake(requests: Sequence[Request]) -> None:
+    for loop in {request.loop for request in requests if request.loop is not None}:
+        waiting = [request for request in requests if request.loop is loop]
+        try:
+            loop.call_soon_threadsafe(_settle, waiting)
+        except RuntimeError:  # the loop was closed: nobody waits any more
+            continue
+
+
+def _settle(requests: Sequence[Request]) -> None:
+    for request in requests:
+        if request.future is None or request.future.done():
+            continue
+        if request.error is not None:
+            request.future.set_exception(request.error)
+        else:
+            request.future.set_result(request.result)

@@ -1,0 +1,191 @@
+"""Group commit: what the writer thread does with the requests that are waiting.
+
+All of them run inside one transaction, each in a savepoint, and one COMMIT, with one fsync, makes them durable.
+Nobody is told anything before COMMIT has returned (G1). A request that fails by itself (a conflict, a plan that
+raises) loses only its savepoint. An error of SQLite's may have ended the whole transaction, the released savepoints
+of others included (L101): then the transaction is rolled back and the requests run again, one by one. A connection
+that can't be rolled back, or whose file failed, is thrown away (L90).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import apsw
+
+from bamboo_sessions.domain.errors import StorageError
+from bamboo_sessions.domain.limits import WAL_PAGES_CHECKPOINT, WAL_PAGES_MAX
+from bamboo_sessions.storage.sqlite import tuning
+from bamboo_sessions.storage.sqlite.errors import translated
+from bamboo_sessions.storage.sqlite.worker import Request
+
+
+class Writer:
+    """Owns the connection that writes; used by one thread only, once it has started.
+
+    Args:
+        location: The file, for error messages.
+        connect: Opens a connection.
+        on_long_log: Called when the write-ahead log has grown so long that a checkpoint is due.
+        busy_timeout_ms: How long a transaction waits for another process's, in milliseconds.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        connect: Callable[[], apsw.Connection],
+        on_long_log: Callable[[], None],
+        busy_timeout_ms: int,
+    ) -> None:
+        self._location = location
+        self._connect = connect
+        self._on_long_log = on_long_log
+        self._busy_timeout_ms = busy_timeout_ms
+        self._open: apsw.Connection | None = None
+        self._log_pages = 0
+        self._log_due = WAL_PAGES_CHECKPOINT
+        self.finish_checkpoint = False
+
+    # --- the connection
+
+    def connection(self) -> apsw.Connection:
+        """The open connection; opens one if there is none."""
+        if self._open is None:
+            self._open = self._connect()
+            self._open.set_wal_hook(self._committed)
+        return self._open
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        connection, self._open = self._open, None
+        if connection is not None:
+            connection.close(True)
+
+    def _committed(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    # --- groups
+
+    def run(self, requests: Sequence[Request]) -> None:
+        """Run `requests`, together if it can be, and fill in results and errors."""
+        if len(requests) == 1 or not self._run_together(requests):
+            for request in requests:
+                self._run_alone(request)
+
+    def _run_together(self, requests: Sequence[Request]) -> bool:
+        """Whether that could be done; if not, nothing has happened."""
+        try:
+            connection = self.connection()
+            connection.execute("BEGIN IMMEDIATE")
+        except apsw.Error as exc:
+            self._fail(requests, exc)
+            return True
+        try:
+            for request in requests:
+                _run_in_savepoint(connection, request)
+        except apsw.Error:
+            self._roll_back()
+            return False
+        return self._commit(requests)
+
+    def _run_alone(self, request: Request) -> None:
+        request.error = None
+        try:
+            connection = self.connection()
+            connection.execute("BEGIN IMMEDIATE")
+            request.result = request.work(connection)
+        except apsw.Error as exc:
+            self._fail([request], exc)
+        except BaseException as exc:  # noqa: BLE001 - whatever a plan raises goes to its caller
+            request.error = exc
+            self._roll_back()
+        else:
+            if not self._commit([request]):
+                request.error = StorageError(f"{self._location}: the commit failed.")
+
+    def _commit(self, requests: Sequence[Request]) -> bool:
+        """COMMIT; `False` if nothing was committed and it is worth trying one by one."""
+        try:
+            self.connection().execute("COMMIT")
+        except (apsw.FullError, apsw.BusyError) as exc:  # certain: no commit was written
+            if len(requests) > 1:
+                self._roll_back()
+                return False
+            self._fail(requests, exc)
+        except apsw.Error as exc:
+            self._fail(requests, exc, outcome_unknown=True)
+        return True
+
+    # --- failing
+
+    def _fail(self, requests: Sequence[Request], exc: apsw.Error, *, outcome_unknown: bool = False) -> None:
+        code = 0
+        if self._open is not None:
+            code = self._open.system_errno
+        self._roll_back(discard=isinstance(exc, apsw.IOError | apsw.NoMemError | apsw.CorruptError))
+        for request in requests:
+            error = translated(exc, self._location, system_errno=code, outcome_unknown=outcome_unknown)
+            error.__cause__ = exc
+            request.result, request.error = None, error
+
+    def _roll_back(self, *, discard: bool = False) -> None:
+        connection = self._open
+        if connection is None:
+            return
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except apsw.Error:
+            discard = True
+        if discard or connection.in_transaction:
+            self.close()
+
+    # --- the write-ahead log
+
+    def tend_log(self) -> None:
+        """After a group was answered: keep the log short, so that it is recycled instead of extended.
+
+        The bulk of a checkpoint is another thread's work. What came meanwhile is done here, for only a log that is
+        checkpointed to its end can start over. A reader may hold the log: then it is tried again when it has grown.
+        """
+        if self._log_pages < WAL_PAGES_CHECKPOINT:
+            self._log_due = WAL_PAGES_CHECKPOINT
+            self.finish_checkpoint = False
+        elif self.finish_checkpoint:
+            self.finish_checkpoint = False
+            self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
+        elif self._log_pages >= self._log_due:
+            self._log_due = self._log_pages + WAL_PAGES_CHECKPOINT // 2
+            if self._log_pages > WAL_PAGES_MAX:
+                self._checkpoint(apsw.SQLITE_CHECKPOINT_RESTART)
+            else:
+                self._on_long_log()
+
+    def _checkpoint(self, mode: int) -> None:
+        connection = self._open
+        if connection is None:
+            return
+        try:
+            connection.set_busy_timeout(tuning.RESTART_WAIT_MS)
+            connection.wal_checkpoint(mode=mode)
+        except apsw.BusyError:
+            pass  # somebody is still reading from the log
+        except apsw.Error:
+            self.close()  # the next request opens another one, and is told if that fails
+            return
+        connection.set_busy_timeout(self._busy_timeout_ms)
+
+
+def _run_in_savepoint(connection: apsw.Connection, request: Request) -> None:
+    """Run one of a group; raises only what concerns the whole transaction."""
+    request.error = None
+    connection.execute("SAVEPOINT request")
+    try:
+        request.result = request.work(connection)
+    except apsw.Error:
+        raise
+    except BaseException as exc:  # noqa: BLE001 - whatever a plan raises goes to its caller
+        request.error = exc
+        connection.execute("ROLLBACK TO request")
+    connection.execute("RELEASE request")
