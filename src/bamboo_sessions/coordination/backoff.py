@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(msgspec.Struct, frozen=True):
     """Waits between attempts.
 
     Args:
@@ -22,7 +22,7 @@ class Backoff:
     first_seconds: float
     longest_seconds: float
     chance: Callable[[], float] = random.random
-    sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
+    sleep: Callable[[float], Awaitable[None]] = msgspec.field(default=asyncio.sleep)
 
     def seconds(self, attempt: int) -> float:
         """The wait after attempt 0, 1, 2 …: between half of the longest for that attempt and all of it."""

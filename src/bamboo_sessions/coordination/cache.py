@@ -8,8 +8,9 @@ shows that token, nobody has committed anything since. Two kinds of entries are 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
@@ -25,8 +26,7 @@ _MESSAGE_BYTES: Final = 128
 """What a message takes beside its content, roughly."""
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct):
     """What the cache has of one session."""
 
     snapshot: Snapshot

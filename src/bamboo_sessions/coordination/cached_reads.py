@@ -6,7 +6,7 @@ session? Only then its newer part is read. A miss takes the session's lock, look
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from bamboo_sessions.coordination.cache import Entry, SessionCache
 from bamboo_sessions.coordination.locks import SessionLocks
@@ -16,8 +16,7 @@ from bamboo_sessions.storage.commit import SessionKey, State
 from bamboo_sessions.storage.port import SessionStorage
 
 
-@dataclass(slots=True)
-class ReadCounters:
+class ReadCounters(msgspec.Struct):
     """How reads went: answered from memory, or from storage."""
 
     hits: int = 0

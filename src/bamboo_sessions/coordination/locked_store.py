@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+
+import msgspec
 
 from bamboo_sessions.coordination.advance import advanced, committed_head
 from bamboo_sessions.coordination.backoff import Backoff
@@ -45,8 +46,7 @@ T = TypeVar("T")
 _log: Final = logging.getLogger("bamboo_sessions")
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(msgspec.Struct, frozen=True):
     """A commit, and what the session is after it (`None`: what the commit adds to the cached snapshot)."""
 
     commit: Commit
@@ -57,8 +57,7 @@ Planner = Callable[[State], Planned | None]
 """Plans a change on top of a state; `None` changes nothing. May run again, and on the storage's own thread."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """What became of a plan: the state that it was made on, the commit if one was made, the snapshot after it."""
 
     before: State
@@ -66,8 +65,7 @@ class Written:
     committed: Committed | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Write:
+class _Write(msgspec.Struct, frozen=True):
     """One change under way."""
 
     key: SessionKey
@@ -75,8 +73,7 @@ class _Write:
     heads_only: bool
 
 
-@dataclass(slots=True)
-class WriteCounters:
+class WriteCounters(msgspec.Struct):
     """How writes went."""
 
     commits: int = 0

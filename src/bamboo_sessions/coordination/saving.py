@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
+
+import msgspec
 
 from bamboo_sessions.domain.errors import PreconditionFailedError, SessionDeletedError, SessionNotFoundError
 from bamboo_sessions.domain.ids import new_id
@@ -40,7 +41,7 @@ class SavePlan:
         self.records = records
         self.refuse_conflicts = refuse_conflicts
         if refuse_conflicts and self.base is not None:
-            self.draft = replace(self.draft, head=with_raised_version(self.base.head, self.draft.head))
+            self.draft = msgspec.structs.replace(self.draft, head=with_raised_version(self.base.head, self.draft.head))
         self.result: Snapshot | None = None
         self._merged: Merged | None = None
         self._stored: dict[str, StoredMessage] = {}
@@ -153,7 +154,7 @@ def check_commit_size(commit: Commit) -> None:
 
 def with_records(commit: Commit, records: tuple[RecordWrite, ...]) -> Commit:
     """`commit` with adapter state in it."""
-    return replace(commit, records=records) if records else commit
+    return msgspec.structs.replace(commit, records=records) if records else commit
 
 
 def bytes_after(durable: Snapshot | None, commit: Commit) -> int:

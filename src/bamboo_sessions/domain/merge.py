@@ -10,7 +10,6 @@ a tool's result joins its call.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from operator import attrgetter
@@ -89,8 +88,7 @@ _STORED: Final = attrgetter(*(name for name, its in POLICY.items() if its not in
 _ABSENT: Final = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(msgspec.Struct, frozen=True):
     """The result R, what of it is new compared with the committed state, and what the saver should know."""
 
     head: SessionHead

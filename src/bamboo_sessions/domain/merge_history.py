@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from bamboo_sessions.domain.history import FrozenMessages, Replaced
 from bamboo_sessions.domain.message import Message, is_tool_result, same_content
@@ -21,8 +22,7 @@ FRONT: Final = ""
 """The place before the first message (no message id is empty)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Insertion:
+class Insertion(msgspec.Struct, frozen=True):
     """Messages that go directly behind the message `after`; `FRONT`: before all; `None`: behind all.
 
     Behind all, a tool's result still joins its call.
@@ -32,8 +32,7 @@ class Insertion:
     after: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryDelta:
+class HistoryDelta(msgspec.Struct, frozen=True):
     """The merged history, and how it differs from the committed one.
 
     `gained` are the ids of what others added. `duplicates` are additions whose id is taken already; whether their
@@ -97,8 +96,7 @@ def _calls(message: Message, call_id: str | None) -> bool:
     return any(call.id == call_id for call in message.tool_calls)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sides:
+class _Sides(msgspec.Struct, frozen=True):
     """The three histories by id, and what the saver did."""
 
     durable: FrozenMessages

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages, Replaced
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """A session at one revision. Immutable, cheap to share.
 
     `messages_bytes` is the stored size of the messages: what the cache is bounded by.
@@ -25,8 +24,7 @@ class Snapshot:
         return self.head.revision
 
 
-@dataclass(frozen=True, slots=True)
-class Tombstone:
+class Tombstone(msgspec.Struct, frozen=True):
     """What deletion leaves behind, for ever (G9): the counters, so that they never restart."""
 
     session_id: str
@@ -34,8 +32,7 @@ class Tombstone:
     metadata_version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """A working copy, frozen at the moment of a call.
 
     `mutations` counts the changes that it had seen by then. `time_set` says that `updated_at` was set by hand, which
@@ -44,6 +41,6 @@ class Draft:
 
     head: SessionHead
     messages: FrozenMessages
-    replaced: Replaced = field(default_factory=dict)
+    replaced: Replaced = msgspec.field(default_factory=dict)
     mutations: int = 0
     time_set: bool = False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+
+import msgspec
 
 from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.locked_store import LockedSessionStore, Planned, living
@@ -22,8 +23,7 @@ sessions_in_edit: ContextVar[frozenset[SessionKey]] = ContextVar("sessions_in_ed
 """The sessions whose `edit` block the running task is inside of."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tiers:
+class Tiers(msgspec.Struct, frozen=True):
     """The three tiers and what belongs to them; shared by all namespaces' views."""
 
     cache: SessionCache

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from types import TracebackType
+
+import msgspec
 
 from bamboo_sessions.coordination.locked_store import Planned
 from bamboo_sessions.coordination.saving import SavePlan, check_commit_size
@@ -47,7 +48,7 @@ class Writing(Bound):
                 raise SessionDeletedError(key.session_id)
             commit = plan(None)
             assert commit is not None  # noqa: S101 - where there is nothing, a session is always a change
-            return Planned(replace(commit, reuse_deleted=True), plan.result)
+            return Planned(msgspec.structs.replace(commit, reuse_deleted=True), plan.result)
 
         plan = SavePlan(session, now=self._clock.now())
         await self._store.write(

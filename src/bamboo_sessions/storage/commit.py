@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -77,8 +76,7 @@ class HistorySource(NamedTuple):
     through_message_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True):
     """One atomic change of one session.
 
     Args:
@@ -126,8 +124,7 @@ class Commit:
         return messages + edits + sum(len(write.value or b"") for write in self.records)
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True):
     """What became of a commit.
 
     Args:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, NoReturn
 
@@ -59,8 +58,7 @@ from bamboo_sessions.storage.query import (
 _KEPT: Final = timedelta(hours=COMMIT_ID_HOURS_MIN)
 
 
-@dataclass(slots=True)
-class _Version:
+class _Version(msgspec.Struct):
     """One version of a message; removed ones keep their place, so that old revisions can be read."""
 
     stored: StoredMessage
@@ -77,15 +75,14 @@ class _Version:
         return self.added <= revision and (self.removed is None or self.removed > revision)
 
 
-@dataclass(slots=True)
-class _Stored:
+class _Stored(msgspec.Struct):
     """Everything about one living session."""
 
     head: SessionHead
-    versions: list[_Version] = field(default_factory=list)
-    hashes: dict[str, set[bytes]] = field(default_factory=dict)
-    usage: dict[str, TokenUsageRecord] = field(default_factory=dict)
-    live: FrozenMessages = field(default_factory=FrozenMessages)
+    versions: list[_Version] = msgspec.field(default_factory=list)
+    hashes: dict[str, set[bytes]] = msgspec.field(default_factory=dict)
+    usage: dict[str, TokenUsageRecord] = msgspec.field(default_factory=dict)
+    live: FrozenMessages = msgspec.field(default_factory=FrozenMessages)
     live_bytes: int = 0
 
     @property
@@ -93,16 +90,15 @@ class _Stored:
         return Snapshot(self.head, self.live, self.live_bytes)
 
     def copy(self) -> _Stored:
-        return replace(
+        return msgspec.structs.replace(
             self,
-            versions=[replace(version) for version in self.versions],
+            versions=[msgspec.structs.replace(version) for version in self.versions],
             hashes={id_: set(hashes) for id_, hashes in self.hashes.items()},
             usage=dict(self.usage),
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
+class _Prepared(msgspec.Struct, frozen=True):
     """A commit that was checked, the session after it, and what to tell the caller."""
 
     commit: Commit
@@ -255,7 +251,7 @@ class MemoryStorage(SessionStorage):
         With `on_copy` the session that readers see stays as it is until `_install`.
         """
         if known := self._commits.get((commit.key, commit.commit_id)):
-            return replace(known, replayed=True)
+            return msgspec.structs.replace(known, replayed=True)
         stored = self._sessions.get(commit.key)
         admission = admit(commit, _current(stored))
         living = stored if isinstance(stored, _Stored) else None

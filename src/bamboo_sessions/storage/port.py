@@ -166,7 +166,7 @@ class SessionStorage(ABC):
 
     @abstractmethod
     async def stats(self) -> Mapping[str, int]:
-        """Counters of the store: sessions, messages, bytes …"""
+        """Counters of the store, such as sessions, messages and bytes."""
 
     # --- whole sessions, as tests and importers use them
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, get_args
 
@@ -27,8 +26,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     session_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ListQuery:
+class ListQuery(msgspec.Struct, frozen=True):
     """Which sessions of one namespace, in which order. Filters apply before paging; `None` means any."""
 
     namespace: str
@@ -48,8 +46,7 @@ class ListQuery:
     total: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class HeadPage:
+class HeadPage(msgspec.Struct, frozen=True):
     """Rows of a listing. `next_cursor` is `None` on the last page."""
 
     heads: tuple[SessionHead, ...]
@@ -57,8 +54,7 @@ class HeadPage:
     total: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class WindowQuery:
+class WindowQuery(msgspec.Struct, frozen=True):
     """A stretch of a history: the newest `count` messages, those before one, or those after one.
 
     `at_revision` reads the messages as they were at that revision of the current incarnation.
@@ -70,8 +66,7 @@ class WindowQuery:
     at_revision: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(msgspec.Struct, frozen=True):
     """A stretch of a history as storage has it; tool pairs may be cut at its borders."""
 
     messages: tuple[Message, ...]
@@ -81,8 +76,7 @@ class Window:
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteQuery:
+class DeleteQuery(msgspec.Struct, frozen=True):
     """Which tree to delete, and what must hold inside the transaction, else nothing is deleted.
 
     Args:
@@ -105,8 +99,7 @@ class Record(msgspec.Struct, frozen=True):
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class RecordQuery:
+class RecordQuery(msgspec.Struct, frozen=True):
     """Records of one kind in one scope, by key prefix."""
 
     kind: str

@@ -38,7 +38,7 @@ except ImportError as exc:
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """Any JSON value."""
 
-_NASTY: Final = ("", "\0", "a\0b", "\ud800", "x\udfffy", "😀", "𝒳", "日本語", '"role":"user"', "\\", "\u2028", "\x7f")
+_NASTY: Final = ("", "\0", "a\0b", "\ud800", "x\udfffy", "😀", "\U0001d4b3", "日本語", '"role":"user"', "\\", "\u2028", "\x7f")
 _CALL_IDS: Final = ("call-1", "call-2", "call-3")  # few, for providers reuse them
 _KEYS: Final = ("colour", "plan", "note")
 
@@ -229,7 +229,7 @@ def new_messages(prefix: str) -> st.SearchStrategy[Message]:
     """A small message with a new id that begins with `prefix`; many call tools or answer calls."""
     calls = st.lists(st.sampled_from(_CALL_IDS), min_size=1, max_size=2, unique=True)
     return st.one_of(
-        st.builds(lambda text: Message.user(text), texts(max_size=3)),
+        st.builds(Message.user, texts(max_size=3)),
         st.builds(lambda ids_: Message.assistant("", [ToolCall(id_, "tool") for id_ in ids_]), calls),
         st.builds(lambda id_: Message.tool("result", tool_call_id=id_), st.sampled_from(_CALL_IDS)),
         st.builds(lambda: Message(role="event", content="tick")),

@@ -8,10 +8,10 @@ over its gap; a gap that is used up makes all positions of the session be given 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import apsw
+import msgspec
 
 from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.merge_history import FRONT
@@ -60,8 +60,7 @@ def row_range(session: int) -> tuple[int, int]:
     return (session << ROW_BITS) + 1, ((session + 1) << ROW_BITS) - 1
 
 
-@dataclass(slots=True)
-class HistoryWriter:
+class HistoryWriter(msgspec.Struct):
     """Changes the history of a session; the fields are what becomes of its counters."""
 
     connection: apsw.Connection
@@ -73,7 +72,7 @@ class HistoryWriter:
     tail_position: int = 0
     row_count: int = 0
     reshaped: bool = False
-    added: list[tuple[int, Message]] = field(default_factory=list)
+    added: list[tuple[int, Message]] = msgspec.field(default_factory=list)
     """Row numbers and messages that were added, edits not counted."""
 
     # --- adding

@@ -113,7 +113,7 @@ def _chunk(connection: apsw.Connection, row: SessionRow, first: int, last: int) 
     try:
         joined = value_of(connection, _CHUNK, (first, last))
         return _MESSAGES.decode(joined) if joined is not None else []
-    except (msgspec.DecodeError, apsw.TooBigError):
+    except (ValueError, RecursionError, apsw.TooBigError):
         rows = rows_of(connection, _ROWS, (first, last))
         return [message_of(row.session_id, body) for (body,) in rows]
 

@@ -5,10 +5,10 @@ A message that was removed keeps its place, so a reader who stands there can pag
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import apsw
+import msgspec
 
 from bamboo_sessions.domain.errors import MessageNotFoundError
 from bamboo_sessions.domain.snapshot import Tombstone
@@ -31,8 +31,7 @@ _ANCHOR: Final = """
     ORDER BY removed_revision IS NULL DESC, row DESC LIMIT 1"""
 
 
-@dataclass(frozen=True, slots=True)
-class _Span:
+class _Span(msgspec.Struct, frozen=True):
     """The messages of a session, now or at a revision, and the positions between which a window lies."""
 
     connection: apsw.Connection
