@@ -38,7 +38,20 @@ except ImportError as exc:
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """Any JSON value."""
 
-_NASTY: Final = ("", "\0", "a\0b", "\ud800", "x\udfffy", "😀", "\U0001d4b3", "日本語", '"role":"user"', "\\", "\u2028", "\x7f")
+_NASTY: Final = (
+    "",
+    "\0",
+    "a\0b",
+    "\ud800",
+    "x\udfffy",
+    "😀",
+    "\U0001d4b3",
+    "日本語",
+    '"role":"user"',
+    "\\",
+    "\u2028",
+    "\x7f",
+)
 _CALL_IDS: Final = ("call-1", "call-2", "call-3")  # few, for providers reuse them
 _KEYS: Final = ("colour", "plan", "note")
 

@@ -26,7 +26,9 @@ CHECKS = pytest.mark.parametrize(
 
 @CHECKS
 @pytest.mark.parametrize("bad", ["", "a\0", "a\nb", "\x7f", "\x85", "\ud800", "x" * (ID_CHARS_MAX + 1), None, 5, b"id"])
-def test_L64_bad_ids_are_refused_at_the_door(check: Callable[[object], str], error: type[Exception], bad: object) -> None:
+def test_L64_bad_ids_are_refused_at_the_door(
+    check: Callable[[object], str], error: type[Exception], bad: object
+) -> None:
     """Empty, too long, control characters, lone surrogates and other types are refused (L64)."""
     with pytest.raises(error) as caught:
         check(bad)

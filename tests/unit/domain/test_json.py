@@ -49,7 +49,9 @@ def test_same_is_stricter_than_equal(one: object, other: object) -> None:
     assert json.same(one, copy.deepcopy(one))
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1: "a"}, {None: 1}, b"x", {1, 2}, object(), [{"a": b""}]])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), {1: "a"}, {None: 1}, b"x", {1, 2}, object(), [{"a": b""}]]
+)
 def test_what_is_no_json_is_refused(value: object) -> None:
     """The error names the place and the reason, and comes with a hint."""
     with pytest.raises(InputError, match=r"^Here can't be stored: ") as caught:

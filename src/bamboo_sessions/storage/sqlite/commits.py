@@ -75,7 +75,7 @@ def apply(connection: apsw.Connection, commit: Commit) -> Committed:
         history.edit(stored)
     if commit.history_from is not None:
         _copy_history(connection, commit.key, commit.history_from, history)
-    placed = place(history, insertions)
+    placed = place(history, insertions, joining=not commit.replace)
     usage.write(connection, session, new_usage)
     if commit.records:
         records.put(connection, commit.key.namespace, RecordScope("session", commit.key.session_id), commit.records)
@@ -262,7 +262,7 @@ def _finish(
             history.message_count,
         ),
     )
-    reshaped = admission.revision if history.reshaped or living is None else living.reshaped_revision
+    reshaped = admission.revision if history.reshaped else living.reshaped_revision if living else 0
     connection.execute(
         _COUNT,
         (

@@ -16,12 +16,14 @@ from bamboo_sessions.storage.sqlite.connection import rows_of
 from bamboo_sessions.storage.sqlite.history import HistoryWriter
 
 
-def place(history: HistoryWriter, insertions: Sequence[StoredInsertion]) -> tuple[Insertion, ...]:
-    """Write `insertions`; returns where they really came to stand."""
+def place(history: HistoryWriter, insertions: Sequence[StoredInsertion], *, joining: bool) -> tuple[Insertion, ...]:
+    """Write `insertions`; returns where they really came to stand. Without `joining` all stay as they come."""
     reshaped_before, history.reshaped = history.reshaped, False
     for insertion in insertions:
-        if insertion.after is None:
+        if insertion.after is None and joining:
             _append(history, insertion.messages)
+        elif insertion.after is None:
+            history.append(insertion.messages)
         else:
             history.insert_behind(insertion.after, insertion.messages)
     placed = _placed(history)

@@ -95,7 +95,7 @@ def _in_order(connection: apsw.Connection, row: SessionRow) -> FrozenMessages:
     first = (row.key << ROW_BITS) + 1
     messages = [*_between(connection, row, first, first + row.row_count - 1)]
     _check_count(row, len(messages), row.message_count)
-    if row.reshaped_revision > row.incarnation:  # else the rows were written in the order of the conversation
+    if row.reshaped_revision:  # else the rows were written in the order of the conversation
         positions = _positions(connection, row, first)
         messages = [messages[index] for index in sorted(range(len(messages)), key=positions.__getitem__)]
     return FrozenMessages(messages)

@@ -28,7 +28,7 @@ CREATE TABLE sessions (
     message_bytes     INTEGER NOT NULL,     -- likewise
     tail_position     INTEGER NOT NULL,     -- no position of the session is higher
     row_count         INTEGER NOT NULL,     -- message rows so far: the next one gets the next number
-    reshaped_revision INTEGER NOT NULL,     -- the last commit that did more to the history than add at its end
+    reshaped_revision INTEGER NOT NULL,     -- the last commit that did more to the history than add at its end; 0: none
     head_revision     INTEGER NOT NULL,     -- the last commit that wrote the head
     question_count    INTEGER NOT NULL,     -- in all states
     open_questions    INTEGER NOT NULL,

@@ -56,7 +56,7 @@ def appending(session_id: str, *messages: Message, at: datetime = START, **field
 
 
 def _replace(commit: Commit, **fields: object) -> Commit:
-    names = Commit.__dataclass_fields__
+    names = Commit.__struct_fields__
     return Commit(**{**{name: getattr(commit, name) for name in names}, **fields})  # type: ignore[arg-type]
 
 
@@ -85,7 +85,12 @@ class CommitSource:
             case 0 | 1:
                 message = Message.user(text, id=id_, created_at=START)
             case 2:
-                message = Message.assistant(text, [ToolCall(call, "f"), ToolCall(f"call{self.random.randrange(4)}", "g")], id=id_, created_at=START)
+                message = Message.assistant(
+                    text,
+                    [ToolCall(call, "f"), ToolCall(f"call{self.random.randrange(4)}", "g")],
+                    id=id_,
+                    created_at=START,
+                )
             case 3 | 4:
                 message = Message.tool(text, tool_call_id=call, id=id_, created_at=START)
             case _:
@@ -109,7 +114,11 @@ class CommitSource:
         chance = self.random.random()
         if self.commits and chance < 0.05:
             return self.random.choice(self.commits)
-        commit = self._blind(session_id) if chance < 0.5 or not isinstance(state, Snapshot) else self._informed(session_id, state)
+        commit = (
+            self._blind(session_id)
+            if chance < 0.5 or not isinstance(state, Snapshot)
+            else self._informed(session_id, state)
+        )
         if not isinstance(state, Snapshot) and self.random.random() < 0.7:
             commit = self._creating(session_id, commit)
         self.commits.append(commit)
@@ -120,8 +129,14 @@ class CommitSource:
             session_id,
             *self.messages(),
             at=self.now,
-            usage=tuple(TokenUsageRecord(id=f"u{self.random.randrange(9)}", at=START, input_tokens=2) for _ in range(self.random.randrange(2))),
-            records=tuple(RecordWrite("k", f"r{self.random.randrange(3)}", self.random.choice([None, b"v", b"w"])) for _ in range(self.random.randrange(2))),
+            usage=tuple(
+                TokenUsageRecord(id=f"u{self.random.randrange(9)}", at=START, input_tokens=2)
+                for _ in range(self.random.randrange(2))
+            ),
+            records=tuple(
+                RecordWrite("k", f"r{self.random.randrange(3)}", self.random.choice([None, b"v", b"w"]))
+                for _ in range(self.random.randrange(2))
+            ),
         )
 
     def _creating(self, session_id: str, commit: Commit) -> Commit:
@@ -129,7 +144,11 @@ class CommitSource:
         head = head_of(session_id, owner=self.random.choice([None, "o1", "o2"]))
         if parent not in {None, session_id}:
             head = msgspec.structs.replace(head, parent_session_id=parent, root_session_id=parent)
-        source = HistorySource(self.random.choice(self.ids), self.random.randrange(9), None) if self.random.random() < 0.3 else None
+        source = (
+            HistorySource(self.random.choice(self.ids), self.random.randrange(9), None)
+            if self.random.random() < 0.3
+            else None
+        )
         return _replace(commit, expected=0, head=head, initial_head=None, reuse_deleted=True, history_from=source)
 
     def _informed(self, session_id: str, state: Snapshot) -> Commit:
@@ -137,7 +156,10 @@ class CommitSource:
         self.random.shuffle(messages)
         removed, edited, anchors = messages[:1], messages[1:2], [m.id for m in messages[2:4]]
         kinds = self.random.choices([0, 1], k=5)
-        insertions = [insertion([self.message() for _ in range(self.random.randrange(1, 4))], after) for after in [FRONT, *anchors][: self.random.randrange(4)]]
+        insertions = [
+            insertion([self.message() for _ in range(self.random.randrange(1, 4))], after)
+            for after in [FRONT, *anchors][: self.random.randrange(4)]
+        ]
         if kinds[0]:
             insertions.append(insertion(self.messages()))
         return Commit(
@@ -148,7 +170,9 @@ class CommitSource:
             head=self._changed(state.head) if kinds[1] else None,
             insertions=tuple(insertions) if kinds[2] else tuple(insertions[-1:]),
             removals=tuple(m.id for m in removed) if kinds[3] else (),
-            edits=tuple(to_stored(msgspec.structs.replace(m, content=f"edit {self.random.random()}")) for m in edited) if kinds[4] else (),
+            edits=tuple(to_stored(msgspec.structs.replace(m, content=f"edit {self.random.random()}")) for m in edited)
+            if kinds[4]
+            else (),
         )
 
     def _changed(self, head: SessionHead) -> SessionHead:

@@ -15,21 +15,18 @@ import msgspec
 
 from bamboo_sessions.domain.clock import EPOCH, to_micros
 from bamboo_sessions.domain.errors import (
-    MessageIdConflictError,
     MessageNotFoundError,
     SessionDeletedError,
     SessionNotFoundError,
-    StorageCorruptError,
 )
 from bamboo_sessions.domain.head import SessionHead, head_document
-from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN
-from bamboo_sessions.domain.merge_history import FRONT, Insertion
-from bamboo_sessions.domain.message import Message, StoredMessage, is_tool_result, to_stored
+from bamboo_sessions.domain.merge_history import Insertion
+from bamboo_sessions.domain.message import StoredMessage, to_stored
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
-from bamboo_sessions.domain.usage import TokenUsageRecord, TokenUsageTotals, totals
+from bamboo_sessions.domain.usage import TokenUsageTotals, totals
 from bamboo_sessions.storage.commit import (
     Admission,
     Commit,
@@ -39,9 +36,16 @@ from bamboo_sessions.storage.commit import (
     RecordWrite,
     SessionKey,
     State,
-    StoredInsertion,
     admit,
     check_record_write,
+)
+from bamboo_sessions.storage.memory.session import (
+    StoredSession,
+    apply_history,
+    check_targets,
+    insert,
+    place_of,
+    sift,
 )
 from bamboo_sessions.storage.port import Peek, Plan, SessionStorage
 from bamboo_sessions.storage.query import (
@@ -58,51 +62,11 @@ from bamboo_sessions.storage.query import (
 _KEPT: Final = timedelta(hours=COMMIT_ID_HOURS_MIN)
 
 
-class _Version(msgspec.Struct):
-    """One version of a message; removed ones keep their place, so that old revisions can be read."""
-
-    stored: StoredMessage
-    added: int
-    removed: int | None = None
-
-    @property
-    def message(self) -> Message:
-        return self.stored.message
-
-    def lives_at(self, revision: int | None) -> bool:
-        if revision is None:
-            return self.removed is None
-        return self.added <= revision and (self.removed is None or self.removed > revision)
-
-
-class _Stored(msgspec.Struct):
-    """Everything about one living session."""
-
-    head: SessionHead
-    versions: list[_Version] = msgspec.field(default_factory=list)
-    hashes: dict[str, set[bytes]] = msgspec.field(default_factory=dict)
-    usage: dict[str, TokenUsageRecord] = msgspec.field(default_factory=dict)
-    live: FrozenMessages = msgspec.field(default_factory=FrozenMessages)
-    live_bytes: int = 0
-
-    @property
-    def snapshot(self) -> Snapshot:
-        return Snapshot(self.head, self.live, self.live_bytes)
-
-    def copy(self) -> _Stored:
-        return msgspec.structs.replace(
-            self,
-            versions=[msgspec.structs.replace(version) for version in self.versions],
-            hashes={id_: set(hashes) for id_, hashes in self.hashes.items()},
-            usage=dict(self.usage),
-        )
-
-
 class _Prepared(msgspec.Struct, frozen=True):
     """A commit that was checked, the session after it, and what to tell the caller."""
 
     commit: Commit
-    target: _Stored
+    target: StoredSession
     committed: Committed
 
 
@@ -113,7 +77,7 @@ class MemoryStorage(SessionStorage):
     """Sessions in this process's memory."""
 
     def __init__(self) -> None:
-        self._sessions: dict[SessionKey, _Stored | Tombstone] = {}
+        self._sessions: dict[SessionKey, StoredSession | Tombstone] = {}
         self._commits: dict[tuple[SessionKey, str], Committed] = {}
         self._commit_order: deque[tuple[datetime, tuple[SessionKey, str]]] = deque()
         self._records: dict[_RecordsKey, dict[str, Record]] = {}
@@ -145,7 +109,7 @@ class MemoryStorage(SessionStorage):
     async def read(self, key: SessionKey) -> State:
         """The whole session, or what its deletion left, or `None`."""
         stored = self._sessions.get(key)
-        return stored.snapshot if isinstance(stored, _Stored) else stored
+        return stored.snapshot if isinstance(stored, StoredSession) else stored
 
     async def read_newer(self, key: SessionKey, known: Snapshot) -> State:
         """As `read`; `known` itself if nothing came after it."""
@@ -155,16 +119,16 @@ class MemoryStorage(SessionStorage):
     async def read_head(self, key: SessionKey) -> SessionHead | Tombstone | None:
         """The session without its messages."""
         stored = self._sessions.get(key)
-        return stored.head if isinstance(stored, _Stored) else stored
+        return stored.head if isinstance(stored, StoredSession) else stored
 
     async def read_window(self, key: SessionKey, query: WindowQuery) -> Window | Tombstone | None:
         """A stretch of the history."""
         stored = self._sessions.get(key)
-        if not isinstance(stored, _Stored):
+        if not isinstance(stored, StoredSession):
             return stored
         versions = stored.versions
-        first = _place(key, versions, query.after) + 1 if query.after is not None else 0
-        last = _place(key, versions, query.before) if query.before is not None else len(versions)
+        first = place_of(key, versions, query.after) + 1 if query.after is not None else 0
+        last = place_of(key, versions, query.before) if query.before is not None else len(versions)
         alive = [index for index, version in enumerate(versions) if version.lives_at(query.at_revision)]
         between = [index for index in alive if first <= index < last and versions[index].message.id != query.after]
         taken = between[: query.count] if query.after is not None else between[-query.count :]
@@ -210,11 +174,11 @@ class MemoryStorage(SessionStorage):
         else:
             key = SessionKey(namespace, session_id)
             stored = self._sessions.get(key)
-            if not isinstance(stored, _Stored):
+            if not isinstance(stored, StoredSession):
                 return stored
             keys = list(self._tree(key)) if include_children else [key]
         ledgers = [self._sessions[key] for key in keys]
-        return totals(r for ledger in ledgers if isinstance(ledger, _Stored) for r in ledger.usage.values())
+        return totals(r for ledger in ledgers if isinstance(ledger, StoredSession) for r in ledger.usage.values())
 
     async def get_record(self, namespace: str, scope: RecordScope, kind: str, key: str) -> Record | None:
         """One record, or `None`."""
@@ -254,24 +218,24 @@ class MemoryStorage(SessionStorage):
             return msgspec.structs.replace(known, replayed=True)
         stored = self._sessions.get(commit.key)
         admission = admit(commit, _current(stored))
-        living = stored if isinstance(stored, _Stored) else None
+        living = stored if isinstance(stored, StoredSession) else None
         if admission.created:
             self._check_ancestors(commit)
         source = self._source(commit)
-        insertions, duplicates = _sift(commit, living)
+        insertions, duplicates = sift(commit, living)
         usage = {r.id: r for r in commit.usage if living is None or r.id not in living.usage}
         head = commit.head or (commit.initial_head if admission.created else None)
         if head is not None:
             head_document(head)  # raises if it is too large
-        _check_targets(commit, living)
+        check_targets(commit, living)
         self._check_records(commit.key.namespace, _scope(commit.key), commit.records)
         if living and not (insertions or usage or head or commit.edits or commit.removals or commit.records):
             return _outcome(living.head, changed=False, duplicates=duplicates)
         # from here on nothing can fail
-        target = living or _Stored(head or _unreachable(commit.key))
+        target = living or StoredSession(head or _unreachable(commit.key))
         if on_copy:
             target = target.copy()
-        placed = _apply_history(target, commit, admission.revision, source, insertions)
+        placed = apply_history(target, commit, admission.revision, source, insertions)
         target.usage.update(usage)
         target.head = _clocked(head or target.head, admission, len(target.live))
         return _Prepared(commit, target, _outcome(target.head, placed=placed, duplicates=duplicates))
@@ -311,7 +275,7 @@ class MemoryStorage(SessionStorage):
                 return [taken.stored for taken in versions[: index + 1]]
         raise MessageNotFoundError(source.session_id, source.through_message_id)
 
-    def _living(self, key: SessionKey) -> _Stored:
+    def _living(self, key: SessionKey) -> StoredSession:
         stored = self._sessions.get(key)
         if stored is None:
             raise SessionNotFoundError(key.session_id)
@@ -321,7 +285,7 @@ class MemoryStorage(SessionStorage):
 
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         """Delete a session and all below it; leaves tombstones."""
-        if not isinstance(self._sessions.get(key), _Stored):
+        if not isinstance(self._sessions.get(key), StoredSession):
             return ()
         tree = list(self._tree(key))
         if any(_spared(self._living(each), query) for each in tree):
@@ -345,7 +309,7 @@ class MemoryStorage(SessionStorage):
         return [
             stored.head
             for key, stored in self._sessions.items()
-            if key.namespace == namespace and isinstance(stored, _Stored)
+            if key.namespace == namespace and isinstance(stored, StoredSession)
         ]
 
     # --- records
@@ -385,9 +349,9 @@ class MemoryStorage(SessionStorage):
         head = msgspec.structs.replace(
             draft.head, revision=revision, incarnation=incarnation, message_count=len(draft.messages)
         )
-        stored = _Stored(head, live=draft.messages)
+        stored = StoredSession(head, live=draft.messages)
         for message in draft.messages:
-            _insert(stored, len(stored.versions), to_stored(message), revision)
+            insert(stored, len(stored.versions), to_stored(message), revision)
         stored.live_bytes = sum(len(version.stored.body) for version in stored.versions)
         self._sessions[key] = stored
         self._freshness += 1
@@ -401,7 +365,7 @@ class MemoryStorage(SessionStorage):
 
     async def stats(self) -> Mapping[str, int]:
         """Counters of the store."""
-        living = [stored for stored in self._sessions.values() if isinstance(stored, _Stored)]
+        living = [stored for stored in self._sessions.values() if isinstance(stored, StoredSession)]
         return {
             "sessions": len(living),
             "deleted_sessions": len(self._sessions) - len(living),
@@ -413,149 +377,7 @@ class MemoryStorage(SessionStorage):
         }
 
 
-# --- one session's history
-
-
-def _sift(commit: Commit, living: _Stored | None) -> tuple[list[StoredInsertion], tuple[str, ...]]:
-    """The insertions without what is known already (G4); raises `MessageIdConflictError`."""
-    if commit.replace:
-        return [insertion for insertion in commit.insertions if insertion.messages], ()
-    known = living.hashes if living else {}
-    sifted: list[StoredInsertion] = []
-    duplicates: list[str] = []
-    new: dict[str, bytes] = {}
-    for insertion in commit.insertions:
-        fresh = []
-        for stored in insertion.messages:
-            id_ = stored.message.id
-            hashes = known.get(id_, set()) | ({new[id_]} if id_ in new else set())
-            if not hashes:
-                new[id_] = stored.content_hash
-                fresh.append(stored)
-            elif stored.content_hash in hashes:
-                duplicates.append(id_)
-            else:
-                raise MessageIdConflictError(commit.key.session_id, id_)
-        if fresh:
-            sifted.append(StoredInsertion(tuple(fresh), insertion.after))
-    return sifted, tuple(duplicates)
-
-
-def _check_targets(commit: Commit, living: _Stored | None) -> None:
-    """Edits, removals and anchors name living messages: the merge saw them at this very revision."""
-    anchors = [i.after for i in commit.insertions if i.after not in {None, FRONT}]
-    targets = [*(stored.message.id for stored in commit.edits), *commit.removals, *anchors]
-    if targets:
-        alive = {message.id for message in living.live} if living else set()
-        for target in targets:
-            if target not in alive:
-                message = f"Session {commit.key.session_id!r} has no living message {target!r}."
-                raise StorageCorruptError(message, hint="Please report this: a merge named a message that is gone.")
-
-
-def _apply_history(
-    target: _Stored,
-    commit: Commit,
-    revision: int,
-    source: Sequence[StoredMessage],
-    insertions: Sequence[StoredInsertion],
-) -> tuple[Insertion, ...]:
-    """Change the versions; returns the insertions as they really came to stand."""
-    gone = set(commit.removals)
-    edits = {stored.message.id: stored for stored in commit.edits}
-    if gone or edits:
-        for index in range(len(target.versions) - 1, -1, -1):
-            version = target.versions[index]
-            id_ = version.message.id
-            if version.removed is None and (id_ in gone or id_ in edits):
-                version.removed = revision
-                if id_ in edits:
-                    _insert(target, index + 1, edits[id_], revision)
-    for stored in source:
-        _insert(target, len(target.versions), stored, revision)
-    only_appended = not (gone or edits or source)
-    fresh: list[Message] = []
-    for insertion in insertions:
-        place = None if insertion.after is None else _behind(target.versions, insertion.after)
-        for stored in insertion.messages:
-            if place is not None:
-                index = place
-            else:
-                index = len(target.versions) if commit.replace else _end_place(target.versions, stored.message)
-            only_appended = only_appended and index == len(target.versions)
-            _insert(target, index, stored, revision)
-            place = None if place is None else place + 1
-            fresh.append(stored.message)
-    if only_appended:
-        target.live = target.live.extended(fresh)
-        target.live_bytes += commit.size
-    else:
-        target.live = FrozenMessages(v.message for v in target.versions if v.removed is None)
-        target.live_bytes = sum(len(v.stored.body) for v in target.versions if v.removed is None)
-    return _placed(target.live, {message.id for message in fresh})
-
-
-def _insert(target: _Stored, index: int, stored: StoredMessage, revision: int) -> None:
-    target.versions.insert(index, _Version(stored, revision))
-    target.hashes.setdefault(stored.message.id, set()).add(stored.content_hash)
-
-
-def _behind(versions: Sequence[_Version], after: str) -> int:
-    """The index behind the living message `after`."""
-    if after == FRONT:
-        return 0
-    return next(i for i, v in enumerate(versions) if v.removed is None and v.message.id == after) + 1
-
-
-def _end_place(versions: Sequence[_Version], message: Message) -> int:
-    """The end; for a tool's result, behind its call and the results that this has."""
-    if is_tool_result(message):
-        for index in range(len(versions) - 1, -1, -1):
-            version = versions[index]
-            calls = version.message.tool_calls if version.removed is None else ()
-            if any(call.id == message.tool_call_id for call in calls):
-                place = index + 1
-                for later in range(index + 1, len(versions)):
-                    if versions[later].removed is None:
-                        if versions[later].message.role != "tool":
-                            break
-                        place = later + 1
-                return place if any(v.removed is None for v in versions[place:]) else len(versions)
-    return len(versions)
-
-
-def _placed(live: FrozenMessages, fresh: set[str]) -> tuple[Insertion, ...]:
-    """Where the new messages stand, as runs behind messages that were there before."""
-    placed: list[Insertion] = []
-    run: list[Message] = []
-    waiting = len(fresh)
-    for index in range(len(live) - 1, -1, -1):
-        if live[index].id in fresh:
-            run.insert(0, live[index])
-            waiting -= 1
-            continue
-        if run:
-            placed.insert(0, Insertion(tuple(run), None if index + len(run) == len(live) - 1 else live[index].id))
-            run = []
-        if not waiting:
-            return tuple(placed)
-    if run:
-        placed.insert(0, Insertion(tuple(run), None if len(run) == len(live) else FRONT))
-    return tuple(placed)
-
-
-def _place(key: SessionKey, versions: Sequence[_Version], message_id: str) -> int:
-    """The place of a message, also of a removed one."""
-    for index in range(len(versions) - 1, -1, -1):
-        if versions[index].message.id == message_id:
-            return index
-    raise MessageNotFoundError(key.session_id, message_id)
-
-
-# --- heads and rules
-
-
-def _current(stored: _Stored | Tombstone | None) -> Current | None:
+def _current(stored: StoredSession | Tombstone | None) -> Current | None:
     if stored is None:
         return None
     if isinstance(stored, Tombstone):
@@ -602,7 +424,7 @@ def _scope(key: SessionKey) -> RecordScope:
     return RecordScope("session", key.session_id)
 
 
-def _spared(stored: _Stored, query: DeleteQuery) -> bool:
+def _spared(stored: StoredSession, query: DeleteQuery) -> bool:
     head = stored.head
     if (query.keep_pinned and head.pinned) or (query.only_empty and head.message_count):
         return True

@@ -1,0 +1,188 @@
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bamboo_sessions.domain.message import ImagePart, Message, Native, ToolCall
+from bamboo_sessions.domain.window import end_of_window, first_of_window, is_border, model_view
+from bamboo_sessions.testing import strategies
+
+
+def call(*ids: str, text: str = "", id: str = "call") -> Message:
+    return Message.assistant(text, [ToolCall(call_id, "f") for call_id in ids], id=id)
+
+
+def result(call_id: str, id: str | None = None) -> Message:
+    return Message.tool("r", tool_call_id=call_id, id=id or f"result-{call_id}")
+
+
+USER = Message.user("u", id="user")
+EVENT = Message(role="event", content="e", id="event")
+
+
+@st.composite
+def accepted_histories(draw: st.DrawFn) -> list[Message]:
+    """A history in which each call is followed by its results, as every merged one is."""
+    history: list[Message] = []
+    for _ in range(draw(st.integers(0, 6))):
+        count = draw(st.integers(0, 4))
+        if count:
+            history.append(Message.assistant("", [ToolCall(str(number), "f") for number in range(count)]))
+            history += [Message.tool("r", tool_call_id=str(number)) for number in range(count)]
+        else:
+            history.append(Message.user("u"))
+    return history
+
+
+def begins_whole(window: Sequence[Message]) -> bool:
+    return not window or window[0].role != "tool"
+
+
+@given(accepted_histories(), st.integers(1, 6))
+def test_L54_paging_backwards_shows_everything_once(history: list[Message], limit: int) -> None:
+    """Windows from the newest to the oldest show each message once, and none begins with a cut-off result (L54)."""
+    rest, pages = history, []
+    while rest:
+        start = first_of_window(rest, limit)
+        assert start is not None
+        assert begins_whole(rest[start:])
+        pages.append(rest[start:])
+        rest = rest[:start]
+    assert [message for page in reversed(pages) for message in page] == history
+
+
+@given(accepted_histories(), st.integers(1, 6))
+def test_L54_paging_forwards_shows_everything_once(history: list[Message], limit: int) -> None:
+    """Windows from the oldest to the newest show each message once, and none begins with a cut-off result (L54)."""
+    rest, pages = history, []
+    while rest:
+        end = end_of_window(rest, limit)
+        end = len(rest) if end is None else end
+        assert end > 0
+        assert begins_whole(rest[:end])
+        pages.append(rest[:end])
+        rest = rest[end:]
+    assert [message for page in pages for message in page] == history
+
+
+@given(accepted_histories(), st.integers(1, 6))
+def test_a_window_is_only_longer_than_the_limit_if_one_pair_is(history: list[Message], limit: int) -> None:
+    """A window has more than `limit` messages only if it is a single call with its results."""
+    end = end_of_window(history, limit)
+    for window in (history[first_of_window(history, limit) or 0 :], history[:end]):
+        heads = [message for message in window if message.role != "tool"]
+        assert len(window) <= limit or len(heads) == 1
+
+
+def test_the_newest_window_is_cut_before_a_call() -> None:
+    """A window that would begin with a result begins behind the pair; if nothing follows the pair, before it."""
+    pair = [call("a", "b"), result("a"), result("b")]
+    assert first_of_window([USER, *pair, USER, USER], 3) == 4
+    assert first_of_window([USER, *pair], 2) == 1
+    assert first_of_window([USER, *pair], 3) == 1
+    assert first_of_window([USER, *pair], 4) == 0
+
+
+def test_a_pair_that_begins_earlier_asks_for_more() -> None:
+    """If the call isn't among what was read, more has to be read."""
+    assert first_of_window([result("a"), result("b")], 2) is None
+    assert end_of_window([call("a", "b"), result("a"), result("b")], 2) is None
+
+
+def test_the_oldest_window_ends_before_a_call() -> None:
+    """A window ends behind a whole pair, or before it."""
+    history = [USER, call("a"), result("a"), USER]
+    assert [end_of_window(history, limit) for limit in (1, 2, 3)] == [1, 1, 3]
+    assert end_of_window(history, 5) == 4
+
+
+def test_borders() -> None:
+    """A window may begin anywhere but at a tool's result; both ends of the history are borders."""
+    history = [USER, call("a"), result("a"), USER]
+    assert [is_border(history, index) for index in range(5)] == [True, True, False, True, True]
+
+
+# --- the model's view
+
+
+def view(*messages: Message) -> list[str]:
+    return [message.id for message in model_view(messages)]
+
+
+@given(st.lists(strategies.new_messages("x"), max_size=12))
+def test_L93_a_model_never_sees_orphans(history: list[Message]) -> None:
+    """In any view each call has exactly one result right behind it, and each result its call (L93)."""
+    seen = list(model_view(history))
+    assert all(message.role != "event" for message in seen)
+    waiting: list[str] = []
+    for message in seen:
+        if message.role == "tool":
+            assert message.tool_call_id in waiting
+            waiting.remove(message.tool_call_id)
+        else:
+            assert waiting == []
+            waiting = [call.id for call in message.tool_calls]
+    assert waiting == []
+
+
+@given(st.lists(strategies.new_messages("x"), max_size=12))
+def test_a_view_only_leaves_out(history: list[Message]) -> None:
+    """A view has no message that isn't stored, in no other order, and everything that a person said."""
+    seen = [message.id for message in model_view(history)]
+    stored = [message.id for message in history]
+    assert seen == [id for id in stored if id in set(seen)]
+    assert [message for message in history if message.role == "user"] == [
+        message for message in model_view(history) if message.role == "user"
+    ]
+
+
+@given(accepted_histories())
+def test_a_whole_history_is_seen_as_it_is(history: list[Message]) -> None:
+    """Where nothing is wrong, nothing is left out or changed."""
+    assert list(model_view(history)) == history
+
+
+def test_L93_an_interrupted_call_is_left_out() -> None:
+    """A call without a result is hidden; what was said with it stays (L93)."""
+    assert view(USER, call("a")) == ["user"]
+    (spoken,) = model_view([call("a", text="Let me see")])
+    assert spoken.text == "Let me see"
+    assert spoken.tool_calls == ()
+
+
+def test_a_message_of_parts_without_text_stays() -> None:
+    """An image is something said, too."""
+    image = Message(role="assistant", content=(ImagePart("i"),), tool_calls=(ToolCall("a", "f"),), id="image")
+    assert view(image) == ["image"]
+
+
+def test_half_answered_calls_are_seen_in_part() -> None:
+    """Of two calls the one with a result is shown; the native form, which still has both, isn't."""
+    both = Message.assistant("", [ToolCall("a", "f"), ToolCall("b", "f")], native=Native("x", b"both"))
+    shown, answer = model_view([both, result("b")])
+    assert [tool_call.id for tool_call in shown.tool_calls] == ["b"]
+    assert shown.native is None
+    assert answer.tool_call_id == "b"
+    whole, *_ = model_view([both, result("a"), result("b")])
+    assert whole is both
+
+
+def test_results_without_their_call_are_left_out() -> None:
+    """A result that stands behind something else, comes twice or has no call id isn't shown."""
+    assert view(result("a"), USER) == ["user"]
+    assert view(call("a"), USER, result("a")) == ["user"]
+    assert view(call("a"), result("a"), result("a", id="again")) == ["call", "result-a"]
+    assert view(call("a"), Message(role="tool", content="x", id="no call"), result("a")) == ["call", "result-a"]
+
+
+def test_events_are_not_seen() -> None:
+    """An event between a call and its result doesn't part them."""
+    assert view(EVENT, call("a"), EVENT, result("a"), EVENT) == ["call", "result-a"]
+
+
+@pytest.mark.parametrize("limit", [1, 10])
+def test_an_empty_history_has_an_empty_window(limit: int) -> None:
+    """Nothing is a window of nothing."""
+    assert end_of_window([], limit) == 0
+    assert model_view([]) == ()
