@@ -12,7 +12,7 @@ from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages, MessageL
 from bamboo_sessions.domain.message import Message
 
 
-def new(count: int) -> list[Message]:
+def _new(count: int) -> list[Message]:
     return [Message.user(str(number)) for number in range(count)]
 
 
@@ -21,7 +21,7 @@ class ListMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.plain = new(4)
+        self.plain = _new(4)
         self.touched = 0
         self.base = FrozenMessages(self.plain)
         self.list = MessageList(self.base, self._touch)
@@ -48,23 +48,23 @@ class ListMachine(RuleBasedStateMachine):
     def set_item(self, index: int) -> None:
         """Replace an item, or fail as a list does."""
         message = Message.user("set")
-        self.both(index, lambda target: target.__setitem__(index, message))
+        self._both(index, lambda target: target.__setitem__(index, message))
 
     @rule(index=st.integers(-12, 12))
     def delete_item(self, index: int) -> None:
         """Delete an item, or fail as a list does."""
-        self.both(index, lambda target: target.__delitem__(index))
+        self._both(index, lambda target: target.__delitem__(index))
 
     @rule(index=st.slices(12), count=st.integers(0, 3))
     def set_slice(self, index: slice, count: int) -> None:
         """Replace a slice, or fail as a list does."""
-        messages = new(count)
-        self.both(index, lambda target: target.__setitem__(index, messages))
+        messages = _new(count)
+        self._both(index, lambda target: target.__setitem__(index, messages))
 
     @rule(index=st.slices(12))
     def delete_slice(self, index: slice) -> None:
         """Delete a slice."""
-        self.both(index, lambda target: target.__delitem__(index))
+        self._both(index, lambda target: target.__delitem__(index))
 
     @rule()
     def pop(self) -> None:
@@ -75,7 +75,7 @@ class ListMachine(RuleBasedStateMachine):
     @rule(count=st.integers(0, 3))
     def extend(self, count: int) -> None:
         """Add several."""
-        messages = new(count)
+        messages = _new(count)
         self.list += messages
         self.plain += messages
 
@@ -101,10 +101,10 @@ class ListMachine(RuleBasedStateMachine):
     def extend_an_old_snapshot(self, index: int) -> None:
         """Somebody else goes on from a snapshot, which must not reach the others."""
         snapshot, content = self.snapshots[index % len(self.snapshots)]
-        messages = new(2)
+        messages = _new(2)
         self.snapshots.append((snapshot.extended(messages), content + messages))
 
-    def both(self, index: int | slice, change: object) -> None:
+    def _both(self, index: int | slice, change: object) -> None:
         assert callable(change)
         outcomes = []
         targets: tuple[object, object] = (self.list, self.plain)
@@ -153,7 +153,7 @@ TestListMachine.__doc__ = ListMachine.__doc__
 
 def test_a_copy_shares_the_messages() -> None:
     """Copying a list of 10,000 copies no message."""
-    base = FrozenMessages(new(10_000))
+    base = FrozenMessages(_new(10_000))
     one = MessageList(base)
     two = one.copy(lambda: None)
     assert two[5_000] is one[5_000] is base[5_000]
@@ -162,8 +162,8 @@ def test_a_copy_shares_the_messages() -> None:
 
 def test_appending_extends_the_shared_list_in_place() -> None:
     """A snapshot of a longer history costs what is new: both look at one list."""
-    base = FrozenMessages(new(3))
-    longer = base.extended(new(1))
+    base = FrozenMessages(_new(3))
+    longer = base.extended(_new(1))
     assert longer.extends(base)
     assert not base.extends(longer)
     assert longer._items is base._items
@@ -172,9 +172,9 @@ def test_appending_extends_the_shared_list_in_place() -> None:
 
 def test_only_one_may_extend_in_place() -> None:
     """The second who adds to a snapshot gets a list of its own, and is still known to begin with that snapshot."""
-    base = FrozenMessages(new(3))
-    first, second = base.extended(new(1)), base.extended(new(1))
-    further = second.extended(new(1))
+    base = FrozenMessages(_new(3))
+    first, second = base.extended(_new(1)), base.extended(_new(1))
+    further = second.extended(_new(1))
     assert second._items is not first._items
     assert first.extends(base)
     assert second.extends(base)
@@ -186,7 +186,7 @@ def test_only_one_may_extend_in_place() -> None:
 
 def test_the_empty_history_holds_on_to_nothing() -> None:
     """Adding to the one empty history that all new sessions share leaves it empty, and every history extends it."""
-    first, second = NO_MESSAGES.extended(new(1)), NO_MESSAGES.extended(new(1))
+    first, second = NO_MESSAGES.extended(_new(1)), NO_MESSAGES.extended(_new(1))
     assert NO_MESSAGES._items == []
     assert first.extends(NO_MESSAGES)
     assert second.extends(NO_MESSAGES)
@@ -194,7 +194,7 @@ def test_the_empty_history_holds_on_to_nothing() -> None:
 
 def test_each_freeze_extends_the_one_before() -> None:
     """A list that only grows gives snapshots that are known to contain one another, however often it is frozen."""
-    base = FrozenMessages(new(3))
+    base = FrozenMessages(_new(3))
     messages = MessageList(base)
     messages.append(Message.user("a"))
     first = messages.frozen()
@@ -211,7 +211,7 @@ def test_threads_that_extend_one_snapshot_never_mix() -> None:
     sys.setswitchinterval(1e-6)
     try:
         for _ in range(30):
-            base = FrozenMessages(new(5))
+            base = FrozenMessages(_new(5))
             _extend_in_threads(base, threads=8)
     finally:
         sys.setswitchinterval(interval)
@@ -219,7 +219,7 @@ def test_threads_that_extend_one_snapshot_never_mix() -> None:
 
 def _extend_in_threads(base: FrozenMessages, threads: int) -> None:
     together = threading.Barrier(threads)
-    additions = [new(3) for _ in range(threads)]
+    additions = [_new(3) for _ in range(threads)]
     results: list[Sequence[Message]] = [()] * threads
 
     def extend(number: int) -> None:
@@ -238,7 +238,7 @@ def _extend_in_threads(base: FrozenMessages, threads: int) -> None:
 @pytest.mark.parametrize("bad", [{"role": "user"}, "text", None])
 def test_only_messages_get_in(bad: object) -> None:
     """Anything but a message is refused by every way in, and the list stays clean."""
-    messages = MessageList(FrozenMessages(new(3)))
+    messages = MessageList(FrozenMessages(_new(3)))
     for attempt in (
         lambda: messages.append(bad),  # type: ignore[arg-type]
         lambda: messages.insert(0, bad),  # type: ignore[arg-type]
@@ -252,24 +252,24 @@ def test_only_messages_get_in(bad: object) -> None:
 
 def test_a_change_that_fails_leaves_the_list_clean() -> None:
     """An index out of range, or a slice of another size, changes nothing and records nothing."""
-    messages = MessageList(FrozenMessages(new(3)))
+    messages = MessageList(FrozenMessages(_new(3)))
     with pytest.raises(IndexError):
         del messages[3]
     with pytest.raises(IndexError):
         messages[3] = Message.user("x")
     with pytest.raises(ValueError, match="size"):
-        messages[::2] = new(3)
+        messages[::2] = _new(3)
     assert messages.is_clean
 
 
 def test_every_change_touches() -> None:
     """Each change is told to the session that owns the list; reading isn't."""
     touched: list[int] = []
-    messages = MessageList(FrozenMessages(new(3)), lambda: touched.append(1))
+    messages = MessageList(FrozenMessages(_new(3)), lambda: touched.append(1))
     messages.append(Message.user("x"))
     messages.insert(0, Message.user("x"))
     messages[0] = Message.user("x")
-    messages[0:2] = new(1)
+    messages[0:2] = _new(1)
     del messages[0]
     assert len(touched) == 5
     assert list(messages)
@@ -337,7 +337,7 @@ def test_a_saved_replacement_is_a_message_like_any_other() -> None:
 
 def test_rebasing_on_equal_content_is_clean() -> None:
     """A list whose content is its new base has nothing to save, also when the two were made separately."""
-    messages = MessageList(FrozenMessages(new(2)))
+    messages = MessageList(FrozenMessages(_new(2)))
     del messages[0]
     content = messages.frozen()
     messages.rebase(content, FrozenMessages(content))
@@ -346,7 +346,7 @@ def test_rebasing_on_equal_content_is_clean() -> None:
 
 def test_rebasing_on_a_beginning_keeps_the_rest_as_appended() -> None:
     """Content that goes on behind the new base is a plain addition, whether or not the lists are shared."""
-    history = new(4)
+    history = _new(4)
     messages = MessageList()
     messages.rebase(FrozenMessages(history[:2]), FrozenMessages(history))
     assert messages == history
@@ -356,7 +356,7 @@ def test_rebasing_on_a_beginning_keeps_the_rest_as_appended() -> None:
 
 def test_lists_have_no_hash_and_show_what_they_hold() -> None:
     """They are mutable or as large as a history, so neither is a key; both can be shown and compared."""
-    history = new(1)
+    history = _new(1)
     frozen, messages = FrozenMessages(history), MessageList(FrozenMessages(history))
     for one in (frozen, messages):
         with pytest.raises(TypeError):

@@ -10,7 +10,7 @@ from bamboo_sessions.domain.limits import ID_CHARS_MAX
 from bamboo_sessions.testing import strategies
 
 
-def check_owner(value: str) -> str:
+def _check_owner(value: str) -> str:
     return check_name(value, what="owner")
 
 
@@ -19,7 +19,7 @@ CHECKS = pytest.mark.parametrize(
     [
         (check_session_id, InvalidSessionIdError),
         (check_message_id, InvalidMessageError),
-        (check_owner, InputError),
+        (_check_owner, InputError),
     ],
 )
 

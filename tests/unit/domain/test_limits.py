@@ -1,5 +1,6 @@
 import ast
 import inspect
+from itertools import pairwise
 
 import pytest
 
@@ -15,7 +16,7 @@ def test_every_limit_is_positive_and_explained() -> None:
     body = ast.parse(inspect.getsource(limits)).body
     explained = {
         statement.target.id
-        for statement, after in zip(body, body[1:], strict=False)
+        for statement, after in pairwise(body)
         if isinstance(statement, ast.AnnAssign)
         and isinstance(statement.target, ast.Name)
         and isinstance(after, ast.Expr)

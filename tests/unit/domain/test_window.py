@@ -9,11 +9,11 @@ from bamboo_sessions.domain.window import end_of_window, first_of_window, is_bor
 from bamboo_sessions.testing import strategies
 
 
-def call(*ids: str, text: str = "", id: str = "call") -> Message:
+def _call(*ids: str, text: str = "", id: str = "call") -> Message:
     return Message.assistant(text, [ToolCall(call_id, "f") for call_id in ids], id=id)
 
 
-def result(call_id: str, id: str | None = None) -> Message:
+def _result(call_id: str, id: str | None = None) -> Message:
     return Message.tool("r", tool_call_id=call_id, id=id or f"result-{call_id}")
 
 
@@ -35,7 +35,7 @@ def accepted_histories(draw: st.DrawFn) -> list[Message]:
     return history
 
 
-def begins_whole(window: Sequence[Message]) -> bool:
+def _begins_whole(window: Sequence[Message]) -> bool:
     return not window or window[0].role != "tool"
 
 
@@ -46,7 +46,7 @@ def test_L54_paging_backwards_shows_everything_once(history: list[Message], limi
     while rest:
         start = first_of_window(rest, limit)
         assert start is not None
-        assert begins_whole(rest[start:])
+        assert _begins_whole(rest[start:])
         pages.append(rest[start:])
         rest = rest[:start]
     assert [message for page in reversed(pages) for message in page] == history
@@ -60,7 +60,7 @@ def test_L54_paging_forwards_shows_everything_once(history: list[Message], limit
         end = end_of_window(rest, limit)
         end = len(rest) if end is None else end
         assert end > 0
-        assert begins_whole(rest[:end])
+        assert _begins_whole(rest[:end])
         pages.append(rest[:end])
         rest = rest[end:]
     assert [message for page in pages for message in page] == history
@@ -77,7 +77,7 @@ def test_a_window_is_only_longer_than_the_limit_if_one_pair_is(history: list[Mes
 
 def test_the_newest_window_is_cut_before_a_call() -> None:
     """A window that would begin with a result begins behind the pair; if nothing follows the pair, before it."""
-    pair = [call("a", "b"), result("a"), result("b")]
+    pair = [_call("a", "b"), _result("a"), _result("b")]
     assert first_of_window([USER, *pair, USER, USER], 3) == 4
     assert first_of_window([USER, *pair], 2) == 1
     assert first_of_window([USER, *pair], 3) == 1
@@ -86,27 +86,27 @@ def test_the_newest_window_is_cut_before_a_call() -> None:
 
 def test_a_pair_that_begins_earlier_asks_for_more() -> None:
     """If the call isn't among what was read, more has to be read."""
-    assert first_of_window([result("a"), result("b")], 2) is None
-    assert end_of_window([call("a", "b"), result("a"), result("b")], 2) is None
+    assert first_of_window([_result("a"), _result("b")], 2) is None
+    assert end_of_window([_call("a", "b"), _result("a"), _result("b")], 2) is None
 
 
 def test_the_oldest_window_ends_before_a_call() -> None:
     """A window ends behind a whole pair, or before it."""
-    history = [USER, call("a"), result("a"), USER]
+    history = [USER, _call("a"), _result("a"), USER]
     assert [end_of_window(history, limit) for limit in (1, 2, 3)] == [1, 1, 3]
     assert end_of_window(history, 5) == 4
 
 
 def test_borders() -> None:
     """A window may begin anywhere but at a tool's result; both ends of the history are borders."""
-    history = [USER, call("a"), result("a"), USER]
+    history = [USER, _call("a"), _result("a"), USER]
     assert [is_border(history, index) for index in range(5)] == [True, True, False, True, True]
 
 
 # --- the model's view
 
 
-def view(*messages: Message) -> list[str]:
+def _view(*messages: Message) -> list[str]:
     return [message.id for message in model_view(messages)]
 
 
@@ -145,8 +145,8 @@ def test_a_whole_history_is_seen_as_it_is(history: list[Message]) -> None:
 
 def test_L93_an_interrupted_call_is_left_out() -> None:
     """A call without a result is hidden; what was said with it stays (L93)."""
-    assert view(USER, call("a")) == ["user"]
-    (spoken,) = model_view([call("a", text="Let me see")])
+    assert _view(USER, _call("a")) == ["user"]
+    (spoken,) = model_view([_call("a", text="Let me see")])
     assert spoken.text == "Let me see"
     assert spoken.tool_calls == ()
 
@@ -154,31 +154,31 @@ def test_L93_an_interrupted_call_is_left_out() -> None:
 def test_a_message_of_parts_without_text_stays() -> None:
     """An image is something said, too."""
     image = Message(role="assistant", content=(ImagePart("i"),), tool_calls=(ToolCall("a", "f"),), id="image")
-    assert view(image) == ["image"]
+    assert _view(image) == ["image"]
 
 
 def test_half_answered_calls_are_seen_in_part() -> None:
     """Of two calls the one with a result is shown; the native form, which still has both, isn't."""
     both = Message.assistant("", [ToolCall("a", "f"), ToolCall("b", "f")], native=Native("x", b"both"))
-    shown, answer = model_view([both, result("b")])
+    shown, answer = model_view([both, _result("b")])
     assert [tool_call.id for tool_call in shown.tool_calls] == ["b"]
     assert shown.native is None
     assert answer.tool_call_id == "b"
-    whole, *_ = model_view([both, result("a"), result("b")])
+    whole, *_ = model_view([both, _result("a"), _result("b")])
     assert whole is both
 
 
 def test_results_without_their_call_are_left_out() -> None:
     """A result that stands behind something else, comes twice or has no call id isn't shown."""
-    assert view(result("a"), USER) == ["user"]
-    assert view(call("a"), USER, result("a")) == ["user"]
-    assert view(call("a"), result("a"), result("a", id="again")) == ["call", "result-a"]
-    assert view(call("a"), Message(role="tool", content="x", id="no call"), result("a")) == ["call", "result-a"]
+    assert _view(_result("a"), USER) == ["user"]
+    assert _view(_call("a"), USER, _result("a")) == ["user"]
+    assert _view(_call("a"), _result("a"), _result("a", id="again")) == ["call", "result-a"]
+    assert _view(_call("a"), Message(role="tool", content="x", id="no call"), _result("a")) == ["call", "result-a"]
 
 
 def test_events_are_not_seen() -> None:
     """An event between a call and its result doesn't part them."""
-    assert view(EVENT, call("a"), EVENT, result("a"), EVENT) == ["call", "result-a"]
+    assert _view(EVENT, _call("a"), EVENT, _result("a"), EVENT) == ["call", "result-a"]
 
 
 @pytest.mark.parametrize("limit", [1, 10])

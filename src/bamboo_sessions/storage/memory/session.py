@@ -25,9 +25,11 @@ class Version(msgspec.Struct):
 
     @property
     def message(self) -> Message:
+        """The message itself."""
         return self.stored.message
 
     def lives_at(self, revision: int | None) -> bool:
+        """Whether it was live at `revision`; `None`: now."""
         if revision is None:
             return self.removed is None
         return self.added <= revision and (self.removed is None or self.removed > revision)
@@ -45,9 +47,11 @@ class StoredSession(msgspec.Struct):
 
     @property
     def snapshot(self) -> Snapshot:
+        """The session as readers see it."""
         return Snapshot(self.head, self.live, self.live_bytes)
 
     def copy(self) -> StoredSession:
+        """A copy that a commit can be applied to without readers noticing."""
         return msgspec.structs.replace(
             self,
             versions=[msgspec.structs.replace(version) for version in self.versions],
@@ -136,6 +140,7 @@ def apply_history(
 
 
 def insert(target: StoredSession, index: int, stored: StoredMessage, revision: int) -> None:
+    """Put a new version at `index` of all versions, and remember its content (G4)."""
     target.versions.insert(index, Version(stored, revision))
     target.hashes.setdefault(stored.message.id, set()).add(stored.content_hash)
 

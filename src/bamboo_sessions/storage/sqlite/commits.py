@@ -24,7 +24,6 @@ from bamboo_sessions.storage.commit import (
     Admission,
     Commit,
     Committed,
-    HistorySource,
     RecordScope,
     SessionKey,
     StoredInsertion,
@@ -46,11 +45,15 @@ _LOG: Final = (
     "INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_LIVES: Final = "session = ? AND added_revision <= ? AND (removed_revision IS NULL OR removed_revision > ?)"
 _COPIED: Final = "message_id, role, tool_call_id, content_hash, body"
 _COUNT: Final = (
     "UPDATE sessions SET revision = ?, updated_at = ?, message_count = ?, message_bytes = ?, tail_position = ?, "
     "row_count = ?, reshaped_revision = ? WHERE key = ?"
 )
+
+_Source = tuple[int, int, int, int]
+"""Another session's key, twice the revision, and the last position to take: arguments of `_LIVES`."""
 
 
 def apply(connection: apsw.Connection, commit: Commit) -> Committed:
@@ -62,6 +65,7 @@ def apply(connection: apsw.Connection, commit: Commit) -> Committed:
     living = row if row is not None and not admission.created else None
     if living is None:
         _check_ancestors(connection, commit)
+    source = _source(connection, commit)
     insertions, duplicates = _sift(connection, commit, living)
     new_usage = usage.new_records(connection, living.key if living else None, commit.usage)
     head = commit.head or (commit.initial_head if living is None else None)
@@ -73,8 +77,8 @@ def apply(connection: apsw.Connection, commit: Commit) -> Committed:
         history.remove(message_id)
     for stored in commit.edits:
         history.edit(stored)
-    if commit.history_from is not None:
-        _copy_history(connection, commit.key, commit.history_from, history)
+    if source is not None:
+        _copy_history(connection, source, history)
     placed = place(history, insertions, joining=not commit.replace)
     usage.write(connection, session, new_usage)
     if commit.records:
@@ -198,19 +202,26 @@ def _history(
     return history
 
 
-def _copy_history(connection: apsw.Connection, key: SessionKey, source: HistorySource, history: HistoryWriter) -> None:
-    """Copy the rows of another session's messages, byte for byte."""
-    origin = require(connection, SessionKey(key.namespace, source.session_id))
+def _source(connection: apsw.Connection, commit: Commit) -> _Source | None:
+    """The messages that a new session begins with."""
+    source = commit.history_from
+    if source is None:
+        return None
+    origin = require(connection, SessionKey(commit.key.namespace, source.session_id))
     at = (origin.key, source.at_revision, source.at_revision)
-    lives = "session = ? AND added_revision <= ? AND (removed_revision IS NULL OR removed_revision > ?)"
-    last = origin.tail_position
-    if source.through_message_id is not None:
-        sql = f"SELECT position FROM messages WHERE {lives} AND message_id = ?"  # noqa: S608 - constants
-        found = row_of(connection, sql, (*at, source.through_message_id))
-        if found is None:
-            raise MessageNotFoundError(source.session_id, source.through_message_id)
-        last = found[0]
-    count, size = _copied(connection, f"{lives} AND position <= ?", (*at, last), history)
+    if source.through_message_id is None:
+        return (*at, origin.tail_position)
+    found = row_of(
+        connection, f"SELECT position FROM messages WHERE {_LIVES} AND message_id = ?", (*at, source.through_message_id)
+    )
+    if found is None:
+        raise MessageNotFoundError(source.session_id, source.through_message_id)
+    return (*at, found[0])
+
+
+def _copy_history(connection: apsw.Connection, source: _Source, history: HistoryWriter) -> None:
+    """Copy the rows of another session's messages, byte for byte."""
+    count, size = _copied(connection, f"{_LIVES} AND position <= ?", source, history)
     history.message_count += count
     history.message_bytes += size
     history.row_count += count

@@ -1,0 +1,35 @@
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+
+from bamboo_sessions.domain.clock import SYSTEM_CLOCK, from_micros, now, to_micros, utc
+from bamboo_sessions.domain.errors import InputError
+from bamboo_sessions.testing import strategies
+
+
+@given(strategies.times())
+def test_L88_times_are_stored_exactly(moment: datetime) -> None:
+    """Every microsecond survives; no float is involved (L88)."""
+    assert from_micros(to_micros(moment)) == moment
+
+
+def test_the_present_is_aware_and_in_utc() -> None:
+    """Both ways to ask give an aware time, and it doesn't go back."""
+    before, after = now(), SYSTEM_CLOCK.now()
+    assert before.tzinfo is after.tzinfo is UTC
+    assert before <= after
+
+
+def test_times_of_other_zones_become_utc() -> None:
+    """The moment stays the same."""
+    moment = datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
+    assert utc(moment, what="It") == moment
+    assert utc(moment, what="It").tzinfo is UTC
+
+
+@pytest.mark.parametrize("bad", [datetime(2026, 1, 1), 0, None, "2026-01-01"])  # noqa: DTZ001 - naive on purpose
+def test_times_without_zone_are_refused(bad: datetime) -> None:
+    """The error names what was given."""
+    with pytest.raises(InputError, match=r"^It must be"):
+        utc(bad, what="It")
