@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bamboo_sessions import Message, Session, SessionRepository
-from tests.lessons.staged import StagedStorage
+from tests.lessons.watched import WatchedStorage
 
 
 @pytest.fixture
@@ -16,13 +16,13 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def storage(path: Path) -> StagedStorage:
+def storage(path: Path) -> WatchedStorage:
     """The storage below `sessions`: it can be stopped, or made to fail."""
-    return StagedStorage(path)
+    return WatchedStorage(path)
 
 
 @pytest.fixture
-async def sessions(storage: StagedStorage) -> AsyncIterator[SessionRepository]:
+async def sessions(storage: WatchedStorage) -> AsyncIterator[SessionRepository]:
     """A repository: this process."""
     async with SessionRepository.open(storage) as repository:
         yield repository

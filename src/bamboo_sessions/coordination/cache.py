@@ -63,6 +63,7 @@ class SessionCache:
         self.bytes_max = bytes_max
         self.dirty_bytes_max = dirty_bytes_max
         self._entries: OrderedDict[SessionKey, Entry] = OrderedDict()
+        self._dirty: dict[SessionKey, Session] = {}
         self._bytes = 0
         self._dirty_bytes = 0
 
@@ -138,7 +139,7 @@ class SessionCache:
 
     def dirty(self) -> dict[SessionKey, Session]:
         """All work that isn't durable yet."""
-        return {key: entry.dirty for key, entry in self._entries.items() if entry.dirty is not None}
+        return dict(self._dirty)
 
     # --- bounds
 
@@ -168,16 +169,22 @@ class SessionCache:
         self._entries[key] = entry
         self._bytes += entry.size
         self._dirty_bytes += entry.dirty_bytes
+        if entry.dirty is not None:
+            self._dirty[key] = entry.dirty
+        else:
+            self._dirty.pop(key, None)
         if self._bytes > self.bytes_max:
             self._shrink()
 
     def _drop(self, key: SessionKey) -> None:
         entry = self._entries.pop(key)
+        self._dirty.pop(key, None)
         self._bytes -= entry.size
         self._dirty_bytes -= entry.dirty_bytes
 
     def _shrink(self) -> None:
-        for key in [key for key, entry in self._entries.items() if entry.dirty is None]:
-            if self._bytes <= self.bytes_max:
+        while self._bytes > self.bytes_max:
+            oldest = next((key for key in self._entries if key not in self._dirty), None)
+            if oldest is None:
                 return
-            self._drop(key)
+            self._drop(oldest)

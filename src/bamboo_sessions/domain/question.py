@@ -125,6 +125,13 @@ def advanced(questions: Questions, question_id: str, state: QuestionState) -> Qu
     )
 
 
+def withdrawn(questions: Questions) -> Questions:
+    """`questions` with every open one withdrawn."""
+    return tuple(
+        msgspec.structs.replace(question, state="withdrawn") if question.is_open else question for question in questions
+    )
+
+
 def find(session_id: str, questions: Questions, wanted: str) -> PendingQuestion:
     """The question with the id `wanted`, or the open one of the tool call `wanted`.
 

@@ -20,7 +20,7 @@ from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages, MessageL
 from bamboo_sessions.domain.ids import check_name, check_session_id
 from bamboo_sessions.domain.limits import QUESTIONS_PER_SESSION_MAX, SPAWN_DEPTH_MAX, check_limit
 from bamboo_sessions.domain.message import Message
-from bamboo_sessions.domain.question import PendingQuestion, Questions, advanced, check_question, oldest_open
+from bamboo_sessions.domain.question import PendingQuestion, Questions, advanced, check_question, oldest_open, withdrawn
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
 from bamboo_sessions.domain.usage import TokenUsage
 
@@ -65,7 +65,8 @@ class _Field(_Fixed[T]):
             wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in self.kinds)
             message = f"Session.{self.name} must be {wanted}, not {value!r}."
             raise InputError(message, hint="Nothing was changed.")
-        session._change(self.name, value)
+        stored = json.frozen(value, what=f"Session.{self.name}") if isinstance(value, Mapping) else value
+        session._change(self.name, stored)
 
 
 _NONE = type(None)
@@ -260,11 +261,7 @@ class Session:
 
     def clear_pending_question(self) -> None:
         """Withdraw every open question that this copy sees."""
-        questions = self.questions
-        for question in questions:
-            if question.is_open:
-                questions = advanced(questions, question.id, "withdrawn")
-        self._change("questions", questions)
+        self._change("questions", withdrawn(self.questions))
 
     def record_answer(self, question: PendingQuestion) -> None:
         """Put the answered `question` in the place of the open one; `SessionRepository.answer` decides if it may."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Final
 
+from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.limits import PAGE_MAX
 from bamboo_sessions.domain.message import Message
@@ -33,8 +34,11 @@ class Checking(Bound):
         """
         report = await self._storage.check(repair=repair)
         problems = [*report.problems]
-        async for head in self._all_heads():
-            problems.extend(await self._check_conversation(head, repair=repair))
+        try:
+            async for head in self._all_heads():
+                problems.extend(await self._check_conversation(head, repair=repair))
+        except StorageCorruptError as exc:  # a head can't be read, as storage has reported; nor can a listing then
+            problems.append(Problem(kind="unchecked", detail=f"Not all conversations could be looked at: {exc}"))
         return CheckReport(
             sessions=report.sessions, messages=report.messages, problems=tuple(problems), backup=report.backup
         )
@@ -51,7 +55,10 @@ class Checking(Bound):
                 return
 
     async def _check_conversation(self, head: SessionHead, *, repair: bool) -> list[Problem]:
-        state = await self._storage.read(self._key(head.id))
+        try:
+            state = await self._storage.read(self._key(head.id))
+        except StorageCorruptError:  # storage has reported it
+            return []
         if not isinstance(state, Snapshot) or self._clock.now() - state.head.updated_at < IDLE:
             return []
         missing = unanswered_calls(state)

@@ -51,7 +51,8 @@ class TolerantSaves:
             _log.warning("session %r waits in memory: %s", session.id, exc)
             self._start()
             return False
-        return key not in self._store.cache.dirty()
+        earlier = self._store.cache.dirty().get(key)
+        return earlier is None or await self._try(key, earlier)
 
     def _keep(self, key: SessionKey, session: Session) -> bool:
         work = session.copy()

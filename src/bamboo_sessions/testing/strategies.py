@@ -6,9 +6,9 @@ that providers reuse, arguments as text and as objects, metadata of any JSON, na
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from typing import Final
 
 from bamboo_sessions.domain.head import SessionHead, Summary
@@ -234,8 +234,7 @@ class Divergence:
     theirs: Session
 
 
-Edit = Callable[[MessageList], None]
-"""Something that is done to a list of messages."""
+_numbers: Final = count(1)
 
 
 def new_messages(prefix: str) -> st.SearchStrategy[Message]:
@@ -246,7 +245,7 @@ def new_messages(prefix: str) -> st.SearchStrategy[Message]:
         st.builds(lambda ids_: Message.assistant("", [ToolCall(id_, "tool") for id_ in ids_]), calls),
         st.builds(lambda id_: Message.tool("result", tool_call_id=id_), st.sampled_from(_CALL_IDS)),
         st.builds(lambda: Message(role="event", content="tick")),
-    ).map(lambda message: _with_id(message, f"{prefix}-{message.id}"))
+    ).map(lambda message: _with_id(message, f"{prefix}-{next(_numbers)}"))
 
 
 def _with_id(message: Message, id: str) -> Message:

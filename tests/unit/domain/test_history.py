@@ -106,7 +106,7 @@ class ListMachine(RuleBasedStateMachine):
 
     def _both(self, index: int | slice, change: object) -> None:
         assert callable(change)
-        outcomes = []
+        outcomes: list[type[Exception] | None] = []
         targets: tuple[object, object] = (self.list, self.plain)
         for target in targets:
             try:

@@ -150,6 +150,7 @@ def test_only_what_can_be_read_back_is_encoded() -> None:
     """`encode_readable` refuses a value whose reader would refuse or change it (L86)."""
     into = msgspec.json.Decoder(list[int])
     assert json.encode_readable([1], into, what="It") == b"[1]"
-    for bad in (["a"], [object()], (1,)):
+    bad_values: list[Any] = [["a"], [object()], (1,)]
+    for bad in bad_values:
         with pytest.raises(InputError, match="It"):
-            json.encode_readable(bad, into, what="It")  # type: ignore[arg-type]
+            json.encode_readable(bad, into, what="It")

@@ -167,7 +167,11 @@ def back_up(connection: apsw.Connection, backup: Path) -> None:
     """Copy the file as it is now; raises `StorageError` rather than overwrite anything."""
     if backup.exists():
         raise StorageError(f"{backup} exists already.", hint="Try again.")
-    rows_of(connection, "VACUUM INTO ?", (str(backup),))
+    connection.execute("PRAGMA query_only = 0").fetchall()  # a reader's setting; only the copy is written
+    try:
+        rows_of(connection, "VACUUM INTO ?", (str(backup),))
+    finally:
+        connection.execute("PRAGMA query_only = 1").fetchall()
 
 
 def repair(connection: apsw.Connection, backup: Path) -> CheckReport:

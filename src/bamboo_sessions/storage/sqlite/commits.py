@@ -212,7 +212,7 @@ def _source(connection: apsw.Connection, commit: Commit) -> _Source | None:
     if source.through_message_id is None:
         return (*at, origin.tail_position)
     found = row_of(
-        connection, f"SELECT position FROM messages WHERE {_LIVES} AND message_id = ?", (*at, source.through_message_id)
+        connection, f"SELECT position FROM messages WHERE {_LIVES} AND message_id = ?", (*at, source.through_message_id)  # noqa: S608 - constants
     )
     if found is None:
         raise MessageNotFoundError(source.session_id, source.through_message_id)

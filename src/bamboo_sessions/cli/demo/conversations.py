@@ -1,0 +1,171 @@
+"""The input of the demo: conversations in the OpenAI chat format, cut into turns.
+
+JSON lines, gzip is fine: `{"id", "model", "messages": […], "metadata"}`. Without a file the small set that ships with
+the package is taken: invented conversations of a shop's customer support, written for it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from bamboo_sessions.domain.clock import SYSTEM_CLOCK
+from bamboo_sessions.domain.errors import BambooSessionsError, InputError
+from bamboo_sessions.domain.ids import check_session_id
+from bamboo_sessions.domain.message import ImagePart, Message, Role, TextPart, ToolCall
+
+BUILT_IN: Final = "conversations.jsonl"
+BUILT_IN_SESSIONS: Final = 48
+"""Sessions of a run on the built-in conversations, each replayed into several: enough to see a throughput."""
+
+_GZIP: Final = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One conversation: what stands before the first turn, and the turns; each begins with what a user says."""
+
+    id: str
+    model: str | None
+    opening: tuple[Message, ...]
+    turns: tuple[tuple[Message, ...], ...]
+    metadata: Mapping[str, Any]
+
+    def turn(self, number: int, *, writer: str) -> list[Message]:
+        """The messages of a turn as `writer` adds them: under ids of its own."""
+        now = SYSTEM_CLOCK.now()
+        return [
+            msgspec.structs.replace(message, id=f"{writer}-turn{number + 1:03}-{place + 1:02}", created_at=now)
+            for place, message in enumerate(self.turns[number])
+        ]
+
+
+class _Function(msgspec.Struct):
+    name: str
+    arguments: str = "{}"
+
+
+class _Call(msgspec.Struct):
+    id: str
+    function: _Function
+
+
+class _Item(msgspec.Struct):
+    role: Role
+    content: str | list[dict[str, Any]] | None = None
+    tool_calls: list[_Call] | None = None
+    tool_call_id: str | None = None
+    name: str | None = None
+
+
+class _Line(msgspec.Struct):
+    id: str
+    messages: list[_Item]
+    model: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+_line: Final = msgspec.json.Decoder(_Line)
+
+
+def read_conversations(path: Path | None, *, sessions: int | None = None) -> tuple[Conversation, ...]:
+    """The conversations to replay, one for each session.
+
+    Args:
+        path: The input; `None`: the built-in set.
+        sessions: How many; more than there are means that some are replayed into several sessions. `None`: as many as
+            the file has, or `BUILT_IN_SESSIONS`.
+
+    Raises:
+        InputError: The file can't be read, or a line is no conversation.
+    """
+    data = (files(__package__) / BUILT_IN).read_bytes() if path is None else _bytes_of(path)
+    name = "the built-in set" if path is None else str(path)
+    conversations = list(_parsed(data, name))
+    if not conversations:
+        message = f"{name} has no conversations."
+        raise InputError(message, hint='Each line must be {"id": …, "messages": […]}.')
+    if sessions is None:
+        sessions = BUILT_IN_SESSIONS if path is None else len(conversations)
+    return tuple(_repeated(conversations, sessions))
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if data.startswith(_GZIP) else data
+    except (OSError, EOFError, zlib.error) as exc:
+        raise InputError(f"{path} can't be read: {exc}", hint="Give JSON lines, plain or packed by gzip.") from exc
+
+
+def _repeated(conversations: Sequence[Conversation], sessions: int) -> Iterator[Conversation]:
+    for number in range(sessions):
+        again, place = divmod(number, len(conversations))
+        conversation = conversations[place]
+        yield replace(conversation, id=f"{conversation.id}~{again + 1}") if again else conversation
+
+
+def _parsed(data: bytes, name: str) -> Iterator[Conversation]:
+    seen: set[str] = set()
+    for number, line in enumerate(data.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            conversation = _conversation(_line.decode(line))
+        except (ValueError, BambooSessionsError) as exc:
+            message = f"{name}, line {number}: no conversation in the OpenAI chat format: {exc}"
+            raise InputError(message, hint='Each line must be {"id": …, "messages": […]}.') from exc
+        if conversation.id in seen:
+            message = f"{name}, line {number}: the id {conversation.id!r} was there before."
+            raise InputError(message, hint="Give every conversation an id of its own.")
+        seen.add(conversation.id)
+        yield conversation
+
+
+def _conversation(line: _Line) -> Conversation:
+    if not line.messages:
+        message = f"{line.id!r} has no messages."
+        raise InputError(message)
+    messages = [_message(item) for item in line.messages]
+    starts = [place for place, message in enumerate(messages) if message.role == "user"] or [0]
+    ends = [*starts[1:], len(messages)]
+    return Conversation(
+        id=check_session_id(line.id),
+        model=line.model,
+        opening=tuple(
+            msgspec.structs.replace(message, id=f"opening-{place + 1:02}")
+            for place, message in enumerate(messages[: starts[0]])
+        ),
+        turns=tuple(tuple(messages[start:end]) for start, end in zip(starts, ends, strict=True)),
+        metadata=line.metadata or {},
+    )
+
+
+def _message(item: _Item) -> Message:
+    content = item.content or ""
+    return Message(
+        role=item.role,
+        content=content if isinstance(content, str) else tuple(map(_part, content)),
+        tool_calls=tuple(
+            ToolCall(call.id, call.function.name, call.function.arguments) for call in item.tool_calls or ()
+        ),
+        tool_call_id=item.tool_call_id,
+        name=item.name,
+    )
+
+
+def _part(part: dict[str, Any]) -> TextPart | ImagePart:
+    match part:
+        case {"type": "text", "text": str(text)}:
+            return TextPart(text)
+        case {"type": "image_url", "image_url": {"url": str(url)}}:
+            return ImagePart(url)
+        case _:  # the demo moves content about, it doesn't look at it
+            return TextPart(msgspec.json.encode(part).decode())

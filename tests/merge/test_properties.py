@@ -1,0 +1,309 @@
+"""What holds for every merge, whatever both sides did."""
+
+import msgspec
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.history import FrozenMessages
+from bamboo_sessions.domain.merge import POLICY, Merged, Policy, group_changed, merge, rebase
+from bamboo_sessions.domain.merge_history import Insertion
+from bamboo_sessions.domain.message import Message, is_tool_result
+from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.snapshot import Draft, Snapshot
+from bamboo_sessions.testing.strategies import Divergence, divergences, edits, snapshots
+from tests.merge.helpers import NOW, after, apply, ids
+
+CLOCKS = [name for name, policy in POLICY.items() if policy is Policy.CLOCK]
+
+
+def _without_clocks(head: SessionHead) -> dict[str, object]:
+    return {name: value for name, value in msgspec.structs.asdict(head).items() if name not in CLOCKS}
+
+
+def _both(two: Divergence) -> tuple[Draft, Snapshot, Merged]:
+    """My draft, what the others committed first, and the merge of the two."""
+    mine = two.mine.freeze()
+    durable = after(merge(two.base, two.theirs.freeze(), two.base, now=NOW))
+    return mine, durable, merge(two.base, mine, durable, now=NOW)
+
+
+# --- nobody else did anything, or I did nothing
+
+
+@given(divergences())
+def test_with_nothing_in_between_the_result_is_the_copy(two: Divergence) -> None:
+    """If storage is as the copy was loaded, the result is the copy; only tool results move to their calls."""
+    mine = two.mine.freeze()
+    merged = merge(two.base, mine, two.base, now=NOW)
+    expected = _without_clocks(mine.head)
+    if merged.head.metadata_version != mine.head.metadata_version:
+        assert group_changed(two.base.head, mine.head)
+        expected["metadata_version"] = two.base.head.metadata_version + 1
+    expected["authoritative_keys"] = frozenset(key for key in mine.head.authoritative_keys if key in mine.head.metadata)
+    assert _without_clocks(merged.head) == expected
+    assert sorted(ids(merged.messages).split()) == sorted(ids(mine.messages).split())
+    added = {message.id for message in mine.messages} - {message.id for message in two.base.messages}
+    moved = {message.id for message in mine.messages if message.id in added and is_tool_result(message)}
+    kept = [message for message in mine.messages if message.id not in moved]
+    assert [message for message in merged.messages if message.id not in moved] == kept
+    assert merged.conflicts == ()
+    assert merged.authoritative_ignored == ()
+
+
+@given(divergences())
+def test_an_unchanged_copy_changes_nothing(two: Divergence) -> None:
+    """Saving a copy that nothing was done to leaves what the others committed, and makes no commit (L02, L42)."""
+    durable = after(merge(two.base, two.theirs.freeze(), two.base, now=NOW))
+    merged = merge(two.base, Session.from_snapshot(two.base).freeze(), durable, now=NOW)
+    assert not merged.changed
+    assert merged.head == durable.head
+    assert merged.messages == durable.messages
+    assert merged.delta.is_empty
+    assert merged.conflicts == ()
+
+
+@given(divergences())
+def test_saving_twice_adds_nothing(two: Divergence) -> None:
+    """The same draft merged into its own result changes nothing, so that a retry is safe (G4)."""
+    mine, _, merged = _both(two)
+    again = merge(two.base, mine, after(merged), now=NOW)
+    assert again.messages == merged.messages
+    assert again.delta.is_empty
+    if not group_changed(after(merged).head, mine.head) or merged.authoritative_ignored:
+        assert not again.changed
+
+
+# --- the history
+
+
+@given(divergences())
+def test_G2_nothing_is_missing_nothing_is_twice(two: Divergence) -> None:
+    """Each message of either side is there exactly once, unless one of them removed it (G2)."""
+    mine, durable, merged = _both(two)
+    base = set(ids(two.base.messages).split())
+    in_mine, in_durable = set(ids(mine.messages).split()), set(ids(durable.messages).split())
+    expected = (base & in_mine & in_durable) | (in_mine - base) | (in_durable - base)
+    assert sorted(ids(merged.messages).split()) == sorted(expected)
+
+
+@given(divergences())
+def test_committed_messages_keep_their_order(two: Divergence) -> None:
+    """What is committed is never put in another order."""
+    _, durable, merged = _both(two)
+    committed = set(ids(durable.messages).split())
+    alive = set(ids(merged.messages).split())
+    kept = [message.id for message in merged.messages if message.id in committed]
+    assert kept == [message.id for message in durable.messages if message.id in alive]
+
+
+@given(divergences())
+def test_edits_are_kept(two: Divergence) -> None:
+    """My edit stands where the message is alive; theirs stands where I didn't edit it."""
+    mine, durable, merged = _both(two)
+    base = {message.id: message for message in two.base.messages}
+    edited = {message.id: message for message in mine.messages if message.id in base and message != base[message.id]}
+    committed = {message.id: message for message in durable.messages}
+    for message in merged.messages:
+        if message.id in edited:
+            assert message.content == edited[message.id].content
+        elif message.id in committed:
+            assert message is committed[message.id]
+
+
+@given(divergences())
+def test_additions_keep_their_order(two: Divergence) -> None:
+    """What I added stays in my order; only tool results may move, to their calls."""
+    mine, durable, merged = _both(two)
+    known = {*ids(two.base.messages).split(), *ids(durable.messages).split()}
+    plain = {message.id for message in mine.messages if not is_tool_result(message)} - known
+    added = [message.id for message in merged.messages if message.id in plain]
+    assert added == [message.id for message in mine.messages if message.id in plain]
+
+
+@given(divergences())
+def test_G3_what_is_added_at_the_end_stays_together(two: Divergence) -> None:
+    """A turn stays in one piece behind everything that was committed, but for results that join their calls (G3)."""
+    mine, _, merged = _both(two)
+    base = set(ids(two.base.messages).split())
+    last = max((place for place, message in enumerate(mine.messages) if message.id in base), default=-1)
+    turn = [message.id for message in mine.messages[last + 1 :] if not is_tool_result(message)]
+    assume(turn and not mine.replaced)
+    tail = [message.id for message in merged.messages if not is_tool_result(message)]
+    assert tail[len(tail) - len(turn) :] == turn
+
+
+@given(divergences())
+def test_L105_results_stand_behind_their_calls(two: Divergence) -> None:
+    """A result that I add stands behind its call and that call's other results, if the call is alive (L105)."""
+    _, durable, merged = _both(two)
+    committed = set(ids(durable.messages).split())
+    for place, message in enumerate(merged.messages):
+        if not is_tool_result(message) or message.id in committed:
+            continue
+        callers = [other for other in merged.messages if message.tool_call_id in {call.id for call in other.tool_calls}]
+        before = next((other for other in reversed(merged.messages[:place]) if other.role != "tool"), None)
+        assert not callers or before in callers
+        assert (message.id in merged.delta.orphaned) == (not callers)
+
+
+@given(divergences())
+def test_a_delta_leads_from_what_is_committed_to_the_result(two: Divergence) -> None:
+    """Removals, edits and insertions, applied to the committed history one by one, give the merged one."""
+    _, durable, merged = _both(two)
+    assert apply(durable.messages, merged.delta) == list(merged.messages)
+    assert merged.delta.is_empty == (merged.messages == durable.messages)
+
+
+@given(divergences())
+def test_the_report_names_what_happened(two: Divergence) -> None:
+    """Gained are the others' additions, removed is what I took out and was still there."""
+    mine, durable, merged = _both(two)
+    base = set(ids(two.base.messages).split())
+    assert list(merged.delta.gained) == [message.id for message in durable.messages if message.id not in base]
+    gone = base - set(ids(mine.messages).split())
+    assert set(merged.delta.removals) == gone & set(ids(durable.messages).split())
+
+
+@given(divergences())
+def test_a_checkpoint_only_adds(two: Divergence) -> None:
+    """A checkpoint removes and edits nothing; saving the rest afterwards leads to the same messages as one save."""
+    mine, durable, merged = _both(two)
+    added = merge(two.base, mine, durable, now=NOW, additions_only=True)
+    assert added.delta.removals == ()
+    assert added.delta.edits == ()
+    committed = after(added)
+    sent = merge(two.base, mine, two.base, now=NOW, additions_only=True)
+    head, messages = rebase(Snapshot(mine.head, sent.messages), mine, committed)
+    rest = merge(committed, Draft(head, messages, mine.replaced), committed, now=NOW)
+    assert sorted(ids(rest.messages).split()) == sorted(ids(merged.messages).split())
+
+
+@given(divergences(only_append=True))
+def test_appending_sides_are_merged_without_looking_at_the_rest(two: Divergence) -> None:
+    """If both sides only added, the quick way and the thorough way give the same result."""
+    mine, durable, merged = _both(two)
+    apart = Snapshot(durable.head, FrozenMessages(list(durable.messages)))
+    thorough = merge(two.base, mine, apart, now=NOW)
+    assert thorough.messages == merged.messages
+    assert thorough.delta.gained == merged.delta.gained
+    assert thorough.delta.duplicates == merged.delta.duplicates
+    assert _flat(thorough.delta.insertions) == _flat(merged.delta.insertions)
+
+
+def _flat(insertions: tuple[Insertion, ...]) -> list[Message]:
+    return [message for insertion in insertions for message in insertion.messages]
+
+
+# --- the copy after a save
+
+
+@st.composite
+def _saved_and_changed(draw: st.DrawFn) -> tuple[Divergence, Draft, Draft]:
+    """My draft at the moment of a save, and the copy a little later."""
+    two = draw(divergences())
+    saved = two.mine.freeze()
+    for _ in range(draw(st.integers(0, 3))):
+        draw(edits(two.mine.messages, "late"))
+    if draw(st.booleans()):
+        two.mine.provider = "late"
+    return two, saved, two.mine.freeze()
+
+
+@given(_saved_and_changed())
+def test_L100_what_was_done_meanwhile_survives(case: tuple[Divergence, Draft, Draft]) -> None:
+    """After the save the copy has what was committed and what was done to it meanwhile; saving it again is exact."""
+    two, saved, later = case
+    durable = after(merge(two.base, two.theirs.freeze(), two.base, now=NOW))
+    committed = after(merge(two.base, saved, durable, now=NOW))
+    head, messages = rebase(Snapshot(saved.head, saved.messages), later, committed)
+    two.mine.rebase(committed, head, messages)
+    kept = set(ids(two.mine.messages).split())
+    sent, now = set(ids(saved.messages).split()), set(ids(later.messages).split())
+    assert kept == (set(ids(committed.messages).split()) - (sent - now)) | (now - sent)
+    assert two.mine.provider == (later.head.provider if later.head.provider != saved.head.provider else head.provider)
+    final = merge(committed, two.mine.freeze(), committed, now=NOW)
+    assert set(ids(final.messages).split()) == kept
+
+
+@given(divergences())
+def test_a_copy_that_nothing_was_done_to_meanwhile_is_clean(two: Divergence) -> None:
+    """Rebasing a copy that stayed as it was sent leaves nothing to save."""
+    mine, _, merged = _both(two)
+    committed = after(merged)
+    head, messages = rebase(Snapshot(mine.head, mine.messages), two.mine.freeze(), committed)
+    two.mine.rebase(committed, head, messages)
+    assert two.mine.is_clean
+    assert list(two.mine.messages) == list(committed.messages)
+
+
+# --- the head
+
+
+@given(divergences())
+def test_every_field_follows_its_policy(two: Divergence) -> None:
+    """Field by field, the merged head is what the table of policies says."""
+    mine, durable, merged = _both(two)
+    base, me, them, result = two.base.head, mine.head, durable.head, merged.head
+    if durable.revision == base.revision:
+        return
+    mine_wins = me.metadata_version > them.metadata_version and them.metadata_version == base.metadata_version
+    for name, policy in POLICY.items():
+        b, m, d, r = (getattr(head, name) for head in (base, me, them, result))
+        if policy is Policy.FIXED:
+            assert r == d
+        elif policy is Policy.AUTHORITATIVE:
+            assert r == (m if mine_wins else d)
+        elif policy is Policy.REGISTER:
+            assert r == (d if m == b else m)
+            assert (name in {conflict.what for conflict in merged.conflicts}) == (m != b and d not in (b, m))
+    group = me if mine_wins else them
+    for key in {*base.metadata, *me.metadata, *them.metadata}:
+        b, m, d = (head.metadata.get(key, "absent") for head in (base, me, them))
+        if key in me.authoritative_keys | them.authoritative_keys:
+            assert result.metadata.get(key, "absent") == group.metadata.get(key, "absent")
+        else:
+            assert result.metadata.get(key, "absent") == (d if m == b else m)
+    assert {q.id for q in result.questions} == {q.id for q in (*me.questions, *them.questions)}
+
+
+@given(divergences())
+def test_G5_the_version_of_the_group_only_rises(two: Divergence) -> None:
+    """Whatever a copy says, the committed metadata_version doesn't fall, and rises when the group changes (G5)."""
+    _, durable, merged = _both(two)
+    for before, now in ((two.base.head, durable.head), (durable.head, merged.head)):
+        assert now.metadata_version >= before.metadata_version
+        if group_changed(before, now):
+            assert now.metadata_version > before.metadata_version
+
+
+@given(divergences())
+def test_clocks_go_forward(two: Divergence) -> None:
+    """A commit raises the revision by one and the time by at least a microsecond; without one both stay."""
+    _, durable, merged = _both(two)
+    assert merged.head.revision == durable.revision + merged.changed
+    assert (merged.head.updated_at > durable.head.updated_at) == merged.changed
+    assert not merged.changed or merged.head.message_count == len(merged.messages)
+
+
+@given(divergences())
+def test_a_copy_without_base_loses_nothing_of_either_side(two: Divergence) -> None:
+    """A copy built by hand is united by message id, the committed messages first."""
+    _, durable, _ = _both(two)
+    draft = two.mine.freeze()
+    merged = merge(None, draft, durable, now=NOW)
+    fresh = set(ids(draft.messages).split()) - set(ids(durable.messages).split())
+    assert sorted(ids(merged.messages).split()) == sorted([*ids(durable.messages).split(), *fresh])
+    assert apply(durable.messages, merged.delta) == list(merged.messages)
+    assert {message.id for message in merged.delta.duplicates} == {
+        message.id for message in draft.messages if message.id not in fresh
+    }
+
+
+@given(snapshots())
+def test_a_first_save_is_taken_as_it_is(base: Snapshot) -> None:
+    """Without anything committed the result is the copy."""
+    merged = merge(None, Draft(base.head, base.messages), None, now=NOW)
+    assert merged.changed
+    assert sorted(ids(merged.messages).split()) == sorted(ids(base.messages).split())
+    assert _without_clocks(merged.head) == _without_clocks(base.head)
