@@ -47,7 +47,6 @@ async def test_L28_a_torn_file_holds_whole_commits(sessions: SessionRepository, 
         assert count in {0, *range(1, 42, 2)}
         assert texts(found or Session("none")) == texts(chat)[:count]
     assert len(seen) > 10
-    assert max(seen) < 41 or len(log) % (len(log) // 37) == 0
 
 
 async def test_L28_what_is_acknowledged_was_synchronised_to_disk(storage: WatchedStorage) -> None:

@@ -531,11 +531,13 @@ def _by_hand(*messages: str, **fields: Any) -> Session:  # noqa: ANN401 - any fi
 def test_without_base_the_later_side_has_the_registers() -> None:
     """For copies built by hand only times can say whose register is newer; either way it is reported."""
     durable = snapshot(model="theirs", updated_at=NOW)
-    for minutes, model, kept in ((1, "mine", "mine"), (-1, "theirs", "durable")):
-        copy = _by_hand(model="mine", updated_at=NOW + timedelta(minutes=minutes))
-        merged = save(copy, durable)
-        assert merged.head.model == model
-        assert merged.conflicts == (MergeConflict("model", kept),)
+    later = save(_by_hand(model="mine", updated_at=NOW + timedelta(minutes=1)), durable)
+    assert later.head.model == "mine"
+    assert later.conflicts == (MergeConflict("model", "mine"),)
+    for minutes in (0, -1):
+        earlier = save(_by_hand(model="mine", updated_at=NOW + timedelta(minutes=minutes)), durable)
+        assert earlier.head.model == "theirs"
+        assert earlier.conflicts == (MergeConflict("model", "durable"),)
 
 
 def test_L06_without_base_missing_is_not_a_value() -> None:
@@ -598,7 +600,7 @@ def test_L100_fields_changed_while_saving_are_not_lost() -> None:
     copy.metadata["late"] = 1
     copy.set_pending_question(_question("late"))
     committed = commit(changed(base, {"provider": "theirs", "questions": (_question("theirs"),)}), load(base))
-    committed = Snapshot(msgspec.structs.replace(committed.head, model="sent"), committed.messages)
+    committed = Snapshot(msgspec.structs.replace(committed.head, model="sent", updated_at=NOW), committed.messages)
     _rebased(copy, saved, committed)
     assert (copy.model, copy.provider, copy.metadata) == ("late", "theirs", {"a": 1, "late": 1})
     assert [question.id for question in copy.questions] == ["theirs", "late"]

@@ -66,13 +66,13 @@ def model_view(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def _whole(message: Message, results: Sequence[Message]) -> list[Message]:
-    """A message with the calls that have a result, and these results."""
-    first = {result.tool_call_id: result for result in reversed(results)}
-    calls = tuple(call for call in message.tool_calls if call.id in first)
+    """A message with the calls that have a result, and these results: of several for one call, the last."""
+    latest = {result.tool_call_id: result for result in results}
+    calls = tuple(call for call in message.tool_calls if call.id in latest)
     if not calls and not message.content:
         return []
     whole = message
     if len(calls) < len(message.tool_calls):
         whole = msgspec.structs.replace(message, tool_calls=calls, native=None)
-    kept = {first[call.id].id for call in calls}
+    kept = {latest[call.id].id for call in calls}
     return [whole, *(result for result in results if result.id in kept)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from typing import Final
+
+import msgspec
 
 from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.head import SessionHead
@@ -16,9 +17,6 @@ from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.repository.bound import Bound
 from bamboo_sessions.storage.query import ListQuery
 
-IDLE: Final = timedelta(minutes=10)
-"""A call without a result is an interrupted one only if the session wasn't touched for so long."""
-
 INTERRUPTED: Final = "[interrupted: this tool call has no result]"
 
 
@@ -28,20 +26,29 @@ class Checking(Bound):
     async def check(self, *, repair: bool = False) -> CheckReport:
         """Look for what can't be right: broken rows, derived data out of step, tool calls without results.
 
+        Calls that wait for a person are in order. A call without a result may have been interrupted, or its agent may
+        be running just now; sessions whose run status is `"running"` are therefore never mended.
+
         Args:
-            repair: Mend what can be mended, after a backup where the engine makes one. Truth is never dropped: what
-                can't be decoded is reported and left. Calls that were interrupted get a result that says so.
+            repair: Mend what can be mended, after a backup where the engine keeps a file. Truth is never dropped: what
+                can't be decoded is reported and left. Interrupted calls get a result that says so; should the real one
+                come after all, it is the one that models are shown.
         """
-        report = await self._storage.check(repair=repair)
-        problems = [*report.problems]
+        report = await self._storage.check()
+        conversations = await self._check_conversations()
+        if repair and any(problem.repair for problem in (*report.problems, *conversations)):
+            report = await self._storage.check(repair=True)
+            conversations = [await self._mended(problem) for problem in conversations]
+        return msgspec.structs.replace(report, problems=(*report.problems, *conversations))
+
+    async def _check_conversations(self) -> list[Problem]:
+        problems: list[Problem] = []
         try:
             async for head in self._all_heads():
-                problems.extend(await self._check_conversation(head, repair=repair))
+                problems.extend(await self._check_conversation(head))
         except StorageCorruptError as exc:  # a head can't be read, as storage has reported; nor can a listing then
             problems.append(Problem(kind="unchecked", detail=f"Not all conversations could be looked at: {exc}"))
-        return CheckReport(
-            sessions=report.sessions, messages=report.messages, problems=tuple(problems), backup=report.backup
-        )
+        return problems
 
     async def _all_heads(self) -> AsyncIterator[SessionHead]:
         cursor = None
@@ -54,27 +61,30 @@ class Checking(Bound):
             if cursor is None:
                 return
 
-    async def _check_conversation(self, head: SessionHead, *, repair: bool) -> list[Problem]:
+    async def _check_conversation(self, head: SessionHead) -> list[Problem]:
         try:
             state = await self._storage.read(self._key(head.id))
         except StorageCorruptError:  # storage has reported it
             return []
-        if not isinstance(state, Snapshot) or self._clock.now() - state.head.updated_at < IDLE:
+        if not isinstance(state, Snapshot):
             return []
-        missing = unanswered_calls(state)
-        if missing and repair:
-            await self._rework(head.id, _answer_all)
+        running = state.head.run_status == "running"
         return [
             Problem(
                 kind="orphan_call",
                 session_id=head.id,
                 namespace=head.namespace,
                 detail=f"Tool call {call_id!r} ({name}) has no result.",
-                repair="Adds a result that says that the call was interrupted.",
-                repaired=repair,
+                repair=None if running else "Adds a result that says that the call was interrupted.",
             )
-            for call_id, name in missing
+            for call_id, name in unanswered_calls(state)
         ]
+
+    async def _mended(self, problem: Problem) -> Problem:
+        if problem.repair is None or problem.session_id is None:
+            return problem
+        await self._rework(problem.session_id, _answer_all)
+        return msgspec.structs.replace(problem, repaired=True)
 
 
 def unanswered_calls(snapshot: Snapshot | Session) -> list[tuple[str, str]]:

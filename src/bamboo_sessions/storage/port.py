@@ -162,7 +162,10 @@ class SessionStorage(ABC):
 
     @abstractmethod
     async def check(self, *, repair: bool = False) -> CheckReport:
-        """Look for what can't be right, and mend what can be mended. Derived data is rebuilt, truth never dropped."""
+        """Look for what can't be right; with `repair`, mend what can be mended, after a backup of what is in a file.
+
+        Derived data is rebuilt, truth is never dropped.
+        """
 
     @abstractmethod
     async def stats(self) -> Mapping[str, int]:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Final
 
+import msgspec
+
 from bamboo_sessions.domain.head import SessionHead, Summary
 from bamboo_sessions.domain.history import FrozenMessages, MessageList
 from bamboo_sessions.domain.message import (
@@ -237,25 +239,20 @@ class Divergence:
 _numbers: Final = count(1)
 
 
+def _small_messages() -> tuple[Message, ...]:
+    calls = (("call-1",), ("call-2",), ("call-1", "call-2"), ("call-2", "call-3"))
+    return (
+        Message.user("said"),
+        Message(role="event", content="tick"),
+        *(Message.assistant("", [ToolCall(id_, "tool") for id_ in ids_]) for ids_ in calls),
+        *(Message.tool("result", tool_call_id=id_) for id_ in _CALL_IDS),
+    )
+
+
 def new_messages(prefix: str) -> st.SearchStrategy[Message]:
     """A small message with a new id that begins with `prefix`; many call tools or answer calls."""
-    calls = st.lists(st.sampled_from(_CALL_IDS), min_size=1, max_size=2, unique=True)
-    return st.one_of(
-        st.builds(Message.user, texts(max_size=3)),
-        st.builds(lambda ids_: Message.assistant("", [ToolCall(id_, "tool") for id_ in ids_]), calls),
-        st.builds(lambda id_: Message.tool("result", tool_call_id=id_), st.sampled_from(_CALL_IDS)),
-        st.builds(lambda: Message(role="event", content="tick")),
-    ).map(lambda message: _with_id(message, f"{prefix}-{next(_numbers)}"))
-
-
-def _with_id(message: Message, id: str) -> Message:
-    return Message(
-        id=id,
-        role=message.role,
-        content=message.content,
-        tool_calls=message.tool_calls,
-        tool_call_id=message.tool_call_id,
-    )
+    small = st.sampled_from(_small_messages())
+    return small.map(lambda message: msgspec.structs.replace(message, id=f"{prefix}-{next(_numbers)}"))
 
 
 @st.composite
@@ -272,13 +269,8 @@ def edits(draw: st.DrawFn, messages: MessageList, prefix: str, *, only_append: b
         messages.insert(index, draw(new_messages(prefix)))
     elif kind == "edit":
         old = messages[index]
-        messages[index] = Message(
-            id=old.id,
-            role=old.role,
-            content=f"edited by {prefix} {draw(st.integers(0, 2))}",
-            tool_calls=old.tool_calls,
-            tool_call_id=old.tool_call_id,
-        )
+        text = f"edited by {draw(st.sampled_from([prefix, 'both']))}"
+        messages[index] = msgspec.structs.replace(old, content=text)
     elif kind == "exchange":
         messages[index] = draw(new_messages(prefix))
     elif kind == "delete":

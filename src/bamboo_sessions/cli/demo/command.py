@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import signal
 from pathlib import Path
 from typing import Final
@@ -15,12 +14,12 @@ from bamboo_sessions.cli.demo.conversations import read_conversations
 from bamboo_sessions.cli.demo.outcome import Outcome
 from bamboo_sessions.cli.demo.progress import progress
 from bamboo_sessions.cli.demo.supervisor import DemoFailedError, Plan, Watcher, run
-from bamboo_sessions.domain.errors import InputError
+from bamboo_sessions.cli.failures import FAILED, CommandFailedError
+from bamboo_sessions.cli.output import json_option, print_json, print_lines
 
 WRITERS_MAX: Final = 64
 SESSIONS_MAX: Final = 10_000
 
-_INTERRUPTED: Final = 128 + signal.SIGINT
 _TERMINATED: Final = 128 + signal.SIGTERM
 
 
@@ -36,7 +35,7 @@ _TERMINATED: Final = 128 + signal.SIGTERM
 @click.option(
     "--sessions",
     type=click.IntRange(1, SESSIONS_MAX),
-    help="How many sessions; conversations are used again if there are fewer. Default: all of FILE, or 48.",
+    help="How many sessions; conversations are used again if there are fewer. Default: all of FILE, or 96.",
 )
 @click.option(
     "--writers",
@@ -57,7 +56,7 @@ _TERMINATED: Final = 128 + signal.SIGTERM
     type=click.Path(path_type=Path),
     help="Keep the SQLite file at this new path (with --naive: a folder of JSON files).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @click.pass_context
 def demo(
     context: click.Context,
@@ -82,14 +81,14 @@ def demo(
     Exit code: 0 if nothing was off, else 1. With --naive losses are what is to be shown: 0 if the run was completed.
     """
     _check_keep(keep)
-    try:
-        read_conversations(input_, sessions=sessions)  # told here, before any process starts
-    except InputError as exc:
-        raise click.ClickException(f"{exc} {exc.hint}") from exc
+    read_conversations(input_, sessions=sessions)  # what is wrong with it is told before any process starts
     outcome = _outcome(context, Plan(input_, sessions, writers, naive, seconds_max, keep))
-    click.echo(json.dumps(outcome.document(), ensure_ascii=False) if as_json else outcome.text())
+    if as_json:
+        print_json(outcome.document())
+    else:
+        print_lines(outcome.lines())
     if not naive and not outcome.verdict.ok:
-        context.exit(1)
+        context.exit(FAILED)
 
 
 def _check_keep(keep: Path | None) -> None:
@@ -106,10 +105,7 @@ def _outcome(context: click.Context, plan: Plan) -> Outcome:
         with progress() as watcher:
             return asyncio.run(_until_terminated(plan, watcher))
     except DemoFailedError as exc:
-        raise click.ClickException(str(exc)) from exc
-    except KeyboardInterrupt:
-        click.echo("Interrupted; everything was stopped and tidied up.", err=True)
-        context.exit(_INTERRUPTED)
+        raise CommandFailedError(str(exc)) from exc
     except asyncio.CancelledError:
         context.exit(_TERMINATED)
 

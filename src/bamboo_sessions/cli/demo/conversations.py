@@ -16,16 +16,18 @@ from typing import Any, Final
 
 import msgspec
 
+from bamboo_sessions.cli.formats.openai_chat import parsed, to_session
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK
 from bamboo_sessions.domain.errors import BambooSessionsError, InputError
-from bamboo_sessions.domain.ids import check_session_id
-from bamboo_sessions.domain.message import ImagePart, Message, Role, TextPart, ToolCall
+from bamboo_sessions.domain.message import Message
+from bamboo_sessions.domain.session import Session
 
 BUILT_IN: Final = "conversations.jsonl"
-BUILT_IN_SESSIONS: Final = 48
+BUILT_IN_SESSIONS: Final = 96
 """Sessions of a run on the built-in conversations, each replayed into several: enough to see a throughput."""
 
 _GZIP: Final = b"\x1f\x8b"
+_HINT: Final = 'Each line is a conversation in the OpenAI chat format: {"id": …, "messages": […]}.'
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,34 +49,6 @@ class Conversation:
         ]
 
 
-class _Function(msgspec.Struct):
-    name: str
-    arguments: str = "{}"
-
-
-class _Call(msgspec.Struct):
-    id: str
-    function: _Function
-
-
-class _Item(msgspec.Struct):
-    role: Role
-    content: str | list[dict[str, Any]] | None = None
-    tool_calls: list[_Call] | None = None
-    tool_call_id: str | None = None
-    name: str | None = None
-
-
-class _Line(msgspec.Struct):
-    id: str
-    messages: list[_Item]
-    model: str | None = None
-    metadata: dict[str, Any] | None = None
-
-
-_line: Final = msgspec.json.Decoder(_Line)
-
-
 def read_conversations(path: Path | None, *, sessions: int | None = None) -> tuple[Conversation, ...]:
     """The conversations to replay, one for each session.
 
@@ -91,7 +65,7 @@ def read_conversations(path: Path | None, *, sessions: int | None = None) -> tup
     conversations = list(_parsed(data, name))
     if not conversations:
         message = f"{name} has no conversations."
-        raise InputError(message, hint='Each line must be {"id": …, "messages": […]}.')
+        raise InputError(message, hint=_HINT)
     if sessions is None:
         sessions = BUILT_IN_SESSIONS if path is None else len(conversations)
     return tuple(_repeated(conversations, sessions))
@@ -114,14 +88,13 @@ def _repeated(conversations: Sequence[Conversation], sessions: int) -> Iterator[
 
 def _parsed(data: bytes, name: str) -> Iterator[Conversation]:
     seen: set[str] = set()
-    for number, line in enumerate(data.splitlines(), start=1):
+    for number, line in enumerate(data.split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
-            conversation = _conversation(_line.decode(line))
-        except (ValueError, BambooSessionsError) as exc:
-            message = f"{name}, line {number}: no conversation in the OpenAI chat format: {exc}"
-            raise InputError(message, hint='Each line must be {"id": …, "messages": […]}.') from exc
+            conversation = _conversation(to_session(parsed(line)))
+        except BambooSessionsError as exc:
+            raise InputError(f"{name}, line {number}: {exc}", hint=_HINT) from exc
         if conversation.id in seen:
             message = f"{name}, line {number}: the id {conversation.id!r} was there before."
             raise InputError(message, hint="Give every conversation an id of its own.")
@@ -129,43 +102,17 @@ def _parsed(data: bytes, name: str) -> Iterator[Conversation]:
         yield conversation
 
 
-def _conversation(line: _Line) -> Conversation:
-    if not line.messages:
-        message = f"{line.id!r} has no messages."
+def _conversation(session: Session) -> Conversation:
+    messages = list(session.messages)
+    if not messages:
+        message = f"Conversation {session.id!r} has no messages."
         raise InputError(message)
-    messages = [_message(item) for item in line.messages]
     starts = [place for place, message in enumerate(messages) if message.role == "user"] or [0]
     ends = [*starts[1:], len(messages)]
     return Conversation(
-        id=check_session_id(line.id),
-        model=line.model,
-        opening=tuple(
-            msgspec.structs.replace(message, id=f"opening-{place + 1:02}")
-            for place, message in enumerate(messages[: starts[0]])
-        ),
+        id=session.id,
+        model=session.model,
+        opening=tuple(messages[: starts[0]]),
         turns=tuple(tuple(messages[start:end]) for start, end in zip(starts, ends, strict=True)),
-        metadata=line.metadata or {},
+        metadata=session.metadata,
     )
-
-
-def _message(item: _Item) -> Message:
-    content = item.content or ""
-    return Message(
-        role=item.role,
-        content=content if isinstance(content, str) else tuple(map(_part, content)),
-        tool_calls=tuple(
-            ToolCall(call.id, call.function.name, call.function.arguments) for call in item.tool_calls or ()
-        ),
-        tool_call_id=item.tool_call_id,
-        name=item.name,
-    )
-
-
-def _part(part: dict[str, Any]) -> TextPart | ImagePart:
-    match part:
-        case {"type": "text", "text": str(text)}:
-            return TextPart(text)
-        case {"type": "image_url", "image_url": {"url": str(url)}}:
-            return ImagePart(url)
-        case _:  # the demo moves content about, it doesn't look at it
-            return TextPart(msgspec.json.encode(part).decode())

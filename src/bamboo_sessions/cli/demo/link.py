@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from bamboo_sessions.testing.history_checker import Acknowledgement, to_line
+from bamboo_sessions.testing.history_checker import Acknowledgement, Verdict, to_line
 
 Role = Literal["people", "runtime", "checker"]
 Step = Literal["seeded", "loaded", "changed", "replayed", "working", "done"]
@@ -70,6 +70,17 @@ class Report(msgspec.Struct, frozen=True):
     merged: int = 0
     refused: int = 0
     total: int = 0
+
+
+CHECKED: Final = "checked.json"
+"""The file in which the checker leaves its result."""
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """The checker's verdict, and the commits that the store counted itself (0: it doesn't count)."""
+
+    verdict: Verdict
+    commits: int
 
 
 class Counters:

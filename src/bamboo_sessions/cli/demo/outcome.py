@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
-import click
 import msgspec
 
+from bamboo_sessions.cli.output import Line
+from bamboo_sessions.cli.text import counted, one_line
 from bamboo_sessions.testing.history_checker import Finding, Verdict
 
-CHECKED: Final = "checked.json"
-"""The file in which the checker leaves its result for the supervisor."""
+FINDINGS_SHOWN_MAX: Final = 2
+"""Of each kind."""
 
-FINDINGS_SHOWN_MAX: Final = 8
 FINDINGS_IN_JSON_MAX: Final = 1_000
 _LABEL_WIDTH: Final = 17
-
-
-class Checked(msgspec.Struct, frozen=True):
-    """The checker's verdict, and the commits that the store counted itself (0: it doesn't count)."""
-
-    verdict: Verdict
-    commits: int
+_NUMBER_WIDTH: Final = 8
+_FINDING_CHARS_MAX: Final = 200
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +53,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def store(self) -> str:
         """What was tried."""
-        return "the naive store (load, change, write the whole session)" if self.naive else "bamboo-sessions (SQLite)"
+        return "a naive store (load, change, write the whole session)" if self.naive else "bamboo-sessions (SQLite)"
 
     def document(self) -> dict[str, Any]:
         """The outcome as one JSON document."""
@@ -99,78 +95,67 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         """Durable commits per second of the replay, those of people included."""
         return self.replay_commits / self.seconds
 
-    def text(self) -> str:
-        """The outcome as lines for people."""
+    def lines(self) -> list[Line]:
+        """The outcome for people."""
         verdict = self.verdict
-        lines = [
-            click.style(self.store, bold=True),
-            _row(
-                "load",
-                f"{verdict.sessions:,} sessions, {self.writers} runtime writers in 2 processes, "
-                f"{self.people} people in a third",
-            ),
-            _row(
-                "acknowledged",
-                f"{verdict.acknowledged:,} messages, {verdict.changes:,} titles, pins and values, "
-                f"{verdict.answers:,} answers",
-            ),
+        load = f"{counted(verdict.sessions, 'session')}, {counted(self.writers, 'runtime writer')} in 2 processes"
+        return [
+            Line(((self.store, "bold"),)),
+            _row("load", f"{load}, {self.people} people"),
+            _row("acknowledged", f"{verdict.acknowledged:,} messages, {verdict.changes:,} titles, pins and values"),
             _row("there", f"{verdict.there:,} messages"),
             _fault("lost", verdict.lost, "acknowledged messages that aren't there"),
-            _fault("reverted", verdict.reverted, "titles, pins, values, questions, versions that went back"),
-            _fault("duplicated", verdict.duplicated, "messages that are there twice"),
+            _fault("reverted", verdict.reverted, "titles, pins, values, questions that went back"),
+            _fault("duplicated", verdict.duplicated, "messages that are there more than once"),
             _fault("torn turns", verdict.torn, "turns that aren't whole, in order and together"),
             _fault("answers doubled", verdict.doubled, "questions for which two answers counted"),
-            _row("merged", f"{self.merged:,} of {self.turns:,} saves met what others had committed"),
-            _row("refused", f"{self.refused:,} answers to questions that had one"),
+            _row("answers", f"{verdict.answers:,} acknowledged, {self.refused:,} refused: the question had one"),
+            _row("saves", f"{self.turns:,}, and into {self.merged:,} of them came what others had committed"),
             _row(
-                "throughput",
-                f"{self.turns_per_second:,.0f} turns/s, {self.commits_per_second:,.0f} durable "
-                f"commits/s ({self.commits:,} commits, replay {self.seconds:.1f} s)",
+                "throughput", f"{self.turns_per_second:,.0f} turns/s, {self.commits_per_second:,.0f} durable commits/s"
             ),
+            _row("", f"({self.commits:,} commits in all; the replay took {self.seconds:.1f} s)"),
+            *_examples(verdict),
+            Line(),
+            Line(((self._next(), ""),)),
         ]
-        shown = _examples(verdict)
-        if shown:
-            lines += ["", "For example:", *(f"  {finding.session_id}: {finding.detail}" for finding in shown)]
-            if (more := len(verdict.findings) - len(shown)) > 0:
-                lines.append(f"  … and {more:,} more (--json lists them)")
-        return "\n".join([*lines, "", *self._last_lines()])
 
-    def _last_lines(self) -> list[str]:
+    def _next(self) -> str:
+        """What to look at now."""
+        if self.kept is not None:
+            is_file = "" if self.naive else f"bamboo-sessions --url {sqlite_url(Path(self.kept))} list"
+            return f"Look at it: {is_file or self.kept}"
         if self.naive:
-            kept = (
-                f"Its files: {self.kept}" if self.kept else "Run it without --naive to see the same load lose nothing."
-            )
-            return [kept]
-        if self.kept is None:
-            return [
-                "To look at the sessions afterwards, run it with --keep FILE; with --naive to see what a merge saves."
-            ]
-        return [f"Look at it: bamboo-sessions --url {sqlite_url(Path(self.kept))} list"]
+            return "Now without --naive: the same load on bamboo-sessions."
+        return "--naive puts the same load on a store without a merge; --keep FILE keeps the file."
 
 
 def sqlite_url(path: Path) -> str:
     """The URL of a SQLite file."""
-    return f"sqlite:///{path.absolute().as_posix()}"
+    return f"sqlite:///{quote(path.absolute().as_posix())}"
 
 
-def _row(label: str, text: str) -> str:
-    return f"  {label:<{_LABEL_WIDTH}}{text}"
+def _row(label: str, text: str) -> Line:
+    return Line(((f"{label:<{_LABEL_WIDTH}}", ""), (text, "")), indent=2)
 
 
-def _fault(label: str, count: int, meaning: str) -> str:
-    number = click.style(f"{count:<9,}", fg="red" if count else "green", bold=True)
-    return _row(label, number + click.style(meaning, dim=True))
+def _fault(label: str, count: int, meaning: str) -> Line:
+    number = (f"{count:<{_NUMBER_WIDTH},}", "bold red" if count else "bold green")
+    return Line(((f"{label:<{_LABEL_WIDTH}}", ""), number, (meaning, "dim")), indent=2)
 
 
-def _examples(verdict: Verdict) -> list[Finding]:
+def _examples(verdict: Verdict) -> list[Line]:
     """Some findings of every kind."""
-    faults = dict.fromkeys(finding.fault for finding in verdict.findings)
-    each = max(1, FINDINGS_SHOWN_MAX // max(1, len(faults)))
-    return [
-        finding
-        for fault in faults
-        for finding in [finding for finding in verdict.findings if finding.fault == fault][:each]
-    ]
+    if verdict.ok:
+        return []
+    by_fault: dict[str, list[Finding]] = {}
+    for finding in verdict.findings:
+        by_fault.setdefault(finding.fault, []).append(finding)
+    shown = [finding for some in by_fault.values() for finding in some[:FINDINGS_SHOWN_MAX]]
+    texts = [one_line(f"{finding.session_id}: {finding.detail}", _FINDING_CHARS_MAX) for finding in shown]
+    if more := len(verdict.findings) - len(shown):
+        texts.append(f"… and {more:,} more; --json names them")
+    return [Line(), Line((("For example:", ""),)), *(Line(((text, ""),), indent=2) for text in texts)]
 
 
 def _plain(finding: Finding) -> dict[str, str]:

@@ -72,6 +72,7 @@ class _Person:
         self._counters = counters
         self._own = conversations[number::PEOPLE]
         self._everything = conversations
+        self._pinned: set[str] = set()
         self._asked: list[tuple[str, PendingQuestion]] = []
         self._count = 0
 
@@ -105,9 +106,10 @@ class _Person:
                 case 0 | 1:
                     await self._rename(session_id)
                 case 2:
-                    await self._pin(session_id, self._random.random() < 0.5)  # noqa: PLR2004 - as often as not
+                    own = self._random.choice(self._own).id if self._own else session_id
+                    await self._pin(own, own not in self._pinned)
                 case 3:
-                    await self._set_value(session_id, "team", self._random.choice(TOPICS))
+                    await self._set_value(session_id, "team", f"{self._random.choice(TOPICS)} {self._next()}")
                 case 4:
                     await self._append(session_id)
                 case _:
@@ -142,6 +144,7 @@ class _Person:
 
     async def _pin(self, session_id: str, pinned: bool) -> None:
         version = await self._store.pin(session_id, pinned)
+        (self._pinned.add if pinned else self._pinned.discard)(session_id)
         self._counters.note(ChangeAcknowledged(session_id, self._name, "pinned", pinned, version))
 
     async def _set_value(self, session_id: str, key: str, value: str) -> None:

@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
-import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from bamboo_sessions.cli.demo.link import Report
+from bamboo_sessions.cli.output import note
 
 
 class PlainProgress:
@@ -28,12 +28,12 @@ class PlainProgress:
 
     def step(self, text: str) -> None:
         """Say it."""
-        click.echo(f"{text}.", err=True)
+        note(f"{text}.")
 
     def counted(self, process: str, report: Report) -> None:
         """Say what a process has done once it is through."""
         if report.step == "done" and report.commits:
-            click.echo(f"  {process}: {_counts(report)}", err=True)
+            note(f"  {process}: {_counts(report)}")
 
 
 class LiveProgress:
@@ -42,10 +42,9 @@ class LiveProgress:
     def __init__(self) -> None:
         self._progress = Progress(
             TextColumn("{task.description:<10}"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=12),
             TextColumn("{task.fields[counts]}"),
             TextColumn("{task.fields[rate]}", style="cyan"),
-            TimeElapsedColumn(),
             console=Console(stderr=True),
         )
         self._rows: dict[str, TaskID] = {}
@@ -88,8 +87,6 @@ def progress() -> AbstractContextManager[PlainProgress | LiveProgress]:
 
 def _counts(report: Report) -> str:
     counts = [f"{report.messages:,} messages", f"{report.commits:,} commits"]
-    if report.merged:
-        counts.append(f"{report.merged:,} merged")
-    if report.refused:
-        counts.append(f"{report.refused:,} refused")
+    if report.merged or report.refused:
+        counts.append(f"{report.merged:,} merged" if report.merged else f"{report.refused:,} refused")
     return ", ".join(counts)

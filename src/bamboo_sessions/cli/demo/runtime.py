@@ -1,15 +1,14 @@
 """The runtime writers of one process: they replay conversations from working copies that are old when they are saved.
 
 All writers of all processes replay the same conversations into the same sessions, each under message ids of its own.
-They take the sessions a few at a time: load a copy of each, work, add a turn to each copy, save the whole copy. By then
-others have committed to it.
+They take the sessions a few at a time: every writer loads a copy of each, works, adds a turn to each copy, and saves
+the whole copy. By then others have committed to it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Final
 
 from bamboo_sessions.cli.demo.conversations import Conversation
@@ -19,48 +18,60 @@ from bamboo_sessions.domain.session import Session
 from bamboo_sessions.testing.history_checker import TurnAcknowledged
 
 COPIES_AHEAD: Final = 8
-"""Copies that a writer loads before it saves the first of them: they get as old as the others are fast."""
+"""Copies that a writer loads before it saves the first of them: the more, the older they get."""
 
 
 async def replay(
     store: Store, conversations: Sequence[Conversation], counters: Counters, words: Words, *, name: str, writers: int
 ) -> None:
     """Wait for `load`, load the first copies, wait for `go`, and replay everything, or until `stop`."""
-    names = [f"{name}.{number + 1}" for number in range(writers)]
     counters.total = writers * sum(len(conversation.turns) for conversation in conversations)
+    everybody = [_Writer(f"{name}.{number + 1}", store, counters) for number in range(writers)]
     await words.event("load").wait()
     # Everybody holds a copy of every session before anything else happens to it: these are sure to be old.
-    first = [{c.id: await store.load(c.id) for c in conversations} for _ in names]
+    await _load(everybody, conversations)
     counters.report("loaded")
     await words.event("go").wait()
-    async with asyncio.TaskGroup() as group:
-        for writer, copies in zip(names, first, strict=True):
-            group.create_task(_Writer(writer, store, counters, words.event("stop"), copies).replay(conversations))
+    for number, some in _batches(conversations):
+        if words.event("stop").is_set():
+            break
+        await _load(everybody, some)
+        async with asyncio.TaskGroup() as group:
+            for place, writer in enumerate(everybody):
+                group.create_task(writer.save_turns([*some[place:], *some[:place]], number))
     counters.report("replayed")
 
 
+def _batches(conversations: Sequence[Conversation]) -> Iterator[tuple[int, Sequence[Conversation]]]:
+    """All first turns, a few sessions at a time, then all second ones, and so on."""
+    for number in range(max(len(conversation.turns) for conversation in conversations)):
+        going_on = [conversation for conversation in conversations if number < len(conversation.turns)]
+        for start in range(0, len(going_on), COPIES_AHEAD):
+            yield number, going_on[start : start + COPIES_AHEAD]
+
+
+async def _load(writers: Sequence[_Writer], conversations: Sequence[Conversation]) -> None:
+    for writer in writers:
+        await writer.load(conversations)
+
+
 class _Writer:
-    def __init__(
-        self, name: str, store: Store, counters: Counters, stop: asyncio.Event, copies: dict[str, Session]
-    ) -> None:
+    """One runtime writer, with the working copies that it holds."""
+
+    def __init__(self, name: str, store: Store, counters: Counters) -> None:
         self._name = name
         self._store = store
         self._counters = counters
-        self._stop = stop
-        self._copies = copies
+        self._copies: dict[str, Session] = {}
 
-    async def replay(self, conversations: Sequence[Conversation]) -> None:
-        for number in range(max(len(conversation.turns) for conversation in conversations)):
-            going_on = [conversation for conversation in conversations if number < len(conversation.turns)]
-            for some in _batches(going_on):
-                if self._stop.is_set():
-                    return
-                await self._replay_turn(some, number)
-
-    async def _replay_turn(self, conversations: Sequence[Conversation], number: int) -> None:
+    async def load(self, conversations: Sequence[Conversation]) -> None:
+        """Load copies of those sessions of which it holds none."""
         for conversation in conversations:
             if conversation.id not in self._copies:
                 self._copies[conversation.id] = await self._store.load(conversation.id)
+
+    async def save_turns(self, conversations: Sequence[Conversation], number: int) -> None:
+        """Add a turn to each copy, save it, and let it go."""
         for conversation in conversations:
             await self._save_turn(self._copies.pop(conversation.id), conversation, number)
 
@@ -75,9 +86,3 @@ class _Writer:
         counters.messages += len(messages)
         counters.merged += merged > 0
         counters.note(TurnAcknowledged(session.id, self._name, tuple(message.id for message in messages)))
-
-
-def _batches(conversations: Sequence[Conversation]) -> Iterator[list[Conversation]]:
-    remaining = iter(conversations)
-    while some := list(islice(remaining, COPIES_AHEAD)):
-        yield some

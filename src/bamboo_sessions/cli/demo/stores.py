@@ -194,8 +194,8 @@ class NaiveStore:
             change(session)
             session.metadata_version += 1
 
-        session = await self._change(session_id, with_version)
-        return session.metadata_version
+        version: int = (await self._change(session_id, with_version)).metadata_version
+        return version
 
     async def _change(self, session_id: str, change: Callable[[Session], None]) -> Session:
         async with self._lock:

@@ -21,8 +21,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from bamboo_sessions.cli.demo.link import Order, Report, Role, Step
-from bamboo_sessions.cli.demo.outcome import CHECKED, Checked, Outcome
+from bamboo_sessions.cli.demo.link import CHECKED, Checked, Order, Report, Role, Step
+from bamboo_sessions.cli.demo.outcome import Outcome
 
 PROGRAM: tuple[str, ...] = (sys.executable, "-m", "bamboo_sessions.cli.demo.worker")
 RUNTIMES: Final = ("runtime-1", "runtime-2")

@@ -13,8 +13,7 @@ import msgspec
 
 from bamboo_sessions.cli.demo import people, runtime
 from bamboo_sessions.cli.demo.conversations import read_conversations
-from bamboo_sessions.cli.demo.link import Counters, Order, Words, log_path
-from bamboo_sessions.cli.demo.outcome import CHECKED, Checked
+from bamboo_sessions.cli.demo.link import CHECKED, Checked, Counters, Order, Words, log_path
 from bamboo_sessions.cli.demo.stores import DurableStore, NaiveStore, Store
 from bamboo_sessions.repository import SessionRepository
 from bamboo_sessions.testing.history_checker import Acknowledgement, StoredSession, check_history, read_lines

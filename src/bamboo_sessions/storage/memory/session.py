@@ -189,9 +189,9 @@ def _placed(live: FrozenMessages, fresh: set[str]) -> tuple[Insertion, ...]:
     return tuple(placed)
 
 
-def place_of(key: SessionKey, versions: Sequence[Version], message_id: str) -> int:
-    """The place of a message, also of a removed one."""
-    for index in range(len(versions) - 1, -1, -1):
-        if versions[index].message.id == message_id:
-            return index
+def place_of(key: SessionKey, versions: Sequence[Version], message_id: str, at_revision: int | None) -> int:
+    """The place of a message at a revision, or else of its last version: a removed one keeps its place."""
+    places = [index for index, version in enumerate(versions) if version.message.id == message_id]
+    if places:
+        return next((index for index in places if versions[index].lives_at(at_revision)), places[-1])
     raise MessageNotFoundError(key.session_id, message_id)

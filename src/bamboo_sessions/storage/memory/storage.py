@@ -127,13 +127,14 @@ class MemoryStorage(SessionStorage):
         if not isinstance(stored, StoredSession):
             return stored
         versions = stored.versions
-        first = place_of(key, versions, query.after) + 1 if query.after is not None else 0
-        last = place_of(key, versions, query.before) if query.before is not None else len(versions)
-        alive = [index for index, version in enumerate(versions) if version.lives_at(query.at_revision)]
-        between = [index for index in alive if first <= index < last and versions[index].message.id != query.after]
+        at = query.at_revision
+        first = place_of(key, versions, query.after, at) + 1 if query.after is not None else 0
+        last = place_of(key, versions, query.before, at) if query.before is not None else len(versions)
+        alive = [index for index, version in enumerate(versions) if version.lives_at(at)]
+        between = [index for index in alive if first <= index < last]
         taken = between[: query.count] if query.after is not None else between[-query.count :]
         start, end = (taken[0], taken[-1]) if taken else (first, first - 1)
-        revision = stored.head.revision if query.at_revision is None else query.at_revision
+        revision = stored.head.revision if at is None else at
         return Window(
             messages=tuple(versions[index].message for index in taken),
             has_earlier=any(index < start for index in alive),

@@ -31,16 +31,18 @@ from bamboo_sessions.storage.commit import (
     kinds_of,
 )
 from bamboo_sessions.storage.sqlite import records, usage
-from bamboo_sessions.storage.sqlite.connection import reading, row_of, rows_of
+from bamboo_sessions.storage.sqlite.connection import Row, reading, row_of, rows_of
 from bamboo_sessions.storage.sqlite.history import HistoryWriter
 from bamboo_sessions.storage.sqlite.placing import place
-from bamboo_sessions.storage.sqlite.sessions import SessionRow, find, write_head
+from bamboo_sessions.storage.sqlite.sessions import COLUMNS, SessionRow, find, write_head
 from bamboo_sessions.storage.sqlite.tuning import POSITION_STEP, ROW_BITS
 
-_REPLAY: Final = (
-    "SELECT revision, incarnation, updated_at, message_count FROM changes WHERE commit_id = ? AND session = ?"
-)
-_HASHES: Final = "SELECT content_hash FROM messages WHERE session = ? AND message_id = ?"
+_FIND: Final = f"""
+    SELECT (SELECT position FROM changes WHERE commit_id = ? AND changes.session = sessions.key), {COLUMNS}
+    FROM sessions WHERE namespace = ? AND session_id = ?"""  # noqa: S608 - constants
+_REPLAY: Final = "SELECT revision, incarnation, updated_at, message_count FROM changes WHERE position = ?"
+_REVISION: Final = "SELECT revision FROM changes WHERE commit_id = ? AND session = ?"
+_HASHES: Final = "SELECT message_id, content_hash FROM messages WHERE session = ? AND message_id = ?"
 _LOG: Final = (
     "INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -58,9 +60,9 @@ _Source = tuple[int, int, int, int]
 
 def apply(connection: apsw.Connection, commit: Commit) -> Committed:
     """Apply `commit`; the rules are those of `SessionStorage.commit`."""
-    row = find(connection, commit.key)
-    if row is not None and (replayed := _replayed(connection, commit, row)):
-        return replayed
+    row, logged = _find(connection, commit)
+    if row is not None and logged is not None:
+        return _replayed(connection, commit, row, logged)
     admission = admit(commit, row.current if row else None)
     living = row if row is not None and not admission.created else None
     if living is None:
@@ -69,6 +71,8 @@ def apply(connection: apsw.Connection, commit: Commit) -> Committed:
     insertions, duplicates = _sift(connection, commit, living)
     new_usage = usage.new_records(connection, living.key if living else None, commit.usage)
     head = commit.head or (commit.initial_head if living is None else None)
+    scope = RecordScope("session", commit.key.session_id)
+    records.check(connection, commit.key.namespace, scope, commit.records)
     if living and not (insertions or new_usage or head or commit.edits or commit.removals or commit.records):
         return _unchanged(living, duplicates)
     session = _write_head(connection, commit, admission, head, row)
@@ -81,8 +85,7 @@ def apply(connection: apsw.Connection, commit: Commit) -> Committed:
         _copy_history(connection, source, history)
     placed = place(history, insertions, joining=not commit.replace)
     usage.write(connection, session, new_usage)
-    if commit.records:
-        records.put(connection, commit.key.namespace, RecordScope("session", commit.key.session_id), commit.records)
+    records.put(connection, commit.key.namespace, scope, commit.records)
     _finish(connection, commit, admission, history, living)
     return Committed(
         revision=admission.revision,
@@ -94,12 +97,15 @@ def apply(connection: apsw.Connection, commit: Commit) -> Committed:
     )
 
 
-def _replayed(connection: apsw.Connection, commit: Commit, row: SessionRow) -> Committed | None:
-    """The outcome of then, if this commit was made already (G4)."""
-    found = row_of(connection, _REPLAY, (commit.commit_id, row.key))
-    if found is None:
-        return None
-    revision, incarnation, updated_at, message_count = found
+def _find(connection: apsw.Connection, commit: Commit) -> tuple[SessionRow | None, int | None]:
+    """The session's row; and the commit's position in `changes`, if it was made already."""
+    found = row_of(connection, _FIND, (commit.commit_id, *commit.key))
+    return (None, None) if found is None else (SessionRow(*found[1:]), found[0])
+
+
+def _replayed(connection: apsw.Connection, commit: Commit, row: SessionRow, position: int) -> Committed:
+    """The outcome of then (G4)."""
+    revision, incarnation, updated_at, message_count = rows_of(connection, _REPLAY, (position,))[0]
     return Committed(
         revision=revision,
         incarnation=incarnation,
@@ -155,26 +161,34 @@ def _sift(
     """The insertions without what is known already (G4); raises `MessageIdConflictError`."""
     if commit.replace or not commit.insertions:
         return [insertion for insertion in commit.insertions if insertion.messages], ()
+    known = _known_hashes(connection, commit, living)
     sifted: list[StoredInsertion] = []
     duplicates: list[str] = []
-    new: dict[str, bytes] = {}
     for insertion in commit.insertions:
         fresh = []
         for stored in insertion.messages:
-            id_, digest = stored.message.id, stored.content_hash
-            known = [(new[id_],)] if id_ in new else []
-            if living is not None:
-                known += rows_of(connection, _HASHES, (living.key, id_))
-            if not known:
-                new[id_] = digest
+            hashes = known.setdefault(stored.message.id, [])
+            if not hashes:
+                hashes.append(stored.content_hash)
                 fresh.append(stored)
-            elif (digest,) in known:
-                duplicates.append(id_)
+            elif stored.content_hash in hashes:
+                duplicates.append(stored.message.id)
             else:
-                raise MessageIdConflictError(commit.key.session_id, id_)
+                raise MessageIdConflictError(commit.key.session_id, stored.message.id)
         if fresh:
             sifted.append(StoredInsertion(tuple(fresh), insertion.after))
     return sifted, tuple(duplicates)
+
+
+def _known_hashes(connection: apsw.Connection, commit: Commit, living: SessionRow | None) -> dict[str, list[bytes]]:
+    """The content hashes of all versions, living and removed, of the ids that `commit` adds."""
+    known: dict[str, list[bytes]] = {}
+    if living is not None and living.row_count:
+        ids = ((living.key, stored.message.id) for insertion in commit.insertions for stored in insertion.messages)
+        found: list[Row] = connection.executemany(_HASHES, ids).fetchall()
+        for message_id, content_hash in found:
+            known.setdefault(message_id, []).append(content_hash)
+    return known
 
 
 # --- writing
@@ -212,7 +226,9 @@ def _source(connection: apsw.Connection, commit: Commit) -> _Source | None:
     if source.through_message_id is None:
         return (*at, origin.tail_position)
     found = row_of(
-        connection, f"SELECT position FROM messages WHERE {_LIVES} AND message_id = ?", (*at, source.through_message_id)  # noqa: S608 - constants
+        connection,
+        f"SELECT position FROM messages WHERE {_LIVES} AND message_id = ?",  # noqa: S608 - constants
+        (*at, source.through_message_id),
     )
     if found is None:
         raise MessageNotFoundError(source.session_id, source.through_message_id)
@@ -293,5 +309,5 @@ def find_commit(connection: apsw.Connection, key: SessionKey, commit_id: str) ->
     """The revision that a commit made, or `None` if it never happened."""
     with reading(connection):
         row = find(connection, key)
-        found = row_of(connection, _REPLAY, (commit_id, row.key)) if row else None
+        found = row_of(connection, _REVISION, (commit_id, row.key)) if row else None
     return None if found is None else found[0]

@@ -79,9 +79,9 @@ class HistoryWriter(msgspec.Struct):
 
     def append(self, messages: Sequence[StoredMessage]) -> None:
         """Add at the end."""
-        for stored in messages:
-            self.tail_position += POSITION_STEP
-            self.added.append((self._insert(stored, self.tail_position), stored.message))
+        first = self.tail_position + POSITION_STEP
+        self.tail_position += len(messages) * POSITION_STEP
+        self._add(messages, first, POSITION_STEP)
 
     def insert_behind(self, after: str, messages: Sequence[StoredMessage]) -> None:
         """Add directly behind the living message `after`, or in front of all (`FRONT`)."""
@@ -99,39 +99,46 @@ class HistoryWriter(msgspec.Struct):
             assert high is not None  # noqa: S101 - renumbering doesn't change the order
         self.reshaped = True
         step = (high - low) // (len(messages) + 1)
-        for index, stored in enumerate(messages, 1):
-            self.added.append((self._insert(stored, low + index * step), stored.message))
+        self._add(messages, low + step, step)
 
-    def _insert(self, stored: StoredMessage, position: int) -> int:
-        message = stored.message
-        self.row_count += 1
-        row = (self.session << ROW_BITS) + self.row_count
-        self.connection.execute(
+    def _add(self, messages: Sequence[StoredMessage], position: int, step: int) -> None:
+        """Add at `position` and every `step` behind it."""
+        first = (self.session << ROW_BITS) + self.row_count + 1
+        self.added.extend((row, stored.message) for row, stored in enumerate(messages, first))
+        self._insert(messages, position, step)
+
+    def _insert(self, messages: Sequence[StoredMessage], position: int, step: int = 0) -> None:
+        first = (self.session << ROW_BITS) + self.row_count + 1
+        self.connection.executemany(
             _INSERT,
-            (
-                row,
-                self.session,
-                position,
-                message.id,
-                self.revision,
-                message.role,
-                storable(message.tool_call_id),
-                stored.content_hash,
-                stored.body,
-            ),
+            [
+                (
+                    first + index,
+                    self.session,
+                    position + index * step,
+                    stored.message.id,
+                    self.revision,
+                    stored.message.role,
+                    storable(stored.message.tool_call_id),
+                    stored.content_hash,
+                    stored.body,
+                )
+                for index, stored in enumerate(messages)
+            ],
         )
-        if message.tool_calls:
-            add_tool_calls(self.connection, self.session, row, message)
-        self.message_count += 1
-        self.message_bytes += len(stored.body)
-        return row
+        for row, stored in enumerate(messages, first):
+            if stored.message.tool_calls:
+                add_tool_calls(self.connection, self.session, row, stored.message)
+            self.message_bytes += len(stored.body)
+        self.row_count += len(messages)
+        self.message_count += len(messages)
 
     # --- changing
 
     def edit(self, stored: StoredMessage) -> None:
         """End the living version and put the new one in its place."""
         position = self._end(stored.message.id)
-        self._insert(stored, position)
+        self._insert([stored], position)
 
     def remove(self, message_id: str) -> None:
         """End the living version."""

@@ -55,12 +55,16 @@ def _behind(prefix: str) -> str | None:
     return stem[:-1] + chr(_BEHIND_SURROGATES if following == _SURROGATES else following)
 
 
+def check(connection: apsw.Connection, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> None:
+    """Raise `PreconditionFailedError` unless every record is as its write says."""
+    for write in writes:
+        check_record_write(write, _version(connection, namespace, scope, write), scope)
+
+
 def put(
     connection: apsw.Connection, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]
 ) -> tuple[int, ...]:
-    """Write records as one unit; returns their versions, 0 for a deleted one. Conditions hold for what was before."""
-    for write in writes:
-        check_record_write(write, _version(connection, namespace, scope, write), scope)
+    """Write records that were checked; returns their versions, 0 for a deleted one."""
     return tuple(_put_one(connection, namespace, scope, write) for write in writes)
 
 

@@ -75,7 +75,7 @@ CREATE TABLE messages (
 CREATE UNIQUE INDEX messages_live ON messages (session, position) WHERE removed_revision IS NULL;
 CREATE INDEX messages_dead ON messages (session, position, removed_revision, added_revision)
     WHERE removed_revision IS NOT NULL;
-CREATE INDEX messages_id ON messages (session, message_id);
+CREATE INDEX messages_id ON messages (message_id, session);  -- new ids sort last: busy sessions share its pages
 
 CREATE TABLE tool_calls (                   -- derived: which message versions make a call
     session     INTEGER NOT NULL,

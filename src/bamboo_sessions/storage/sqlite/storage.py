@@ -77,6 +77,11 @@ class SqliteStorage(SessionStorage):
         self._life = asyncio.Lock()
         self._engine = self._new_engine()
 
+    @property
+    def path(self) -> Path:
+        """The file, absolute."""
+        return self._path
+
     def _new_engine(self) -> Engine:
         return Engine(str(self._path), self._durability, self._busy_timeout_ms)
 
@@ -199,6 +204,7 @@ class SqliteStorage(SessionStorage):
         def work(connection: apsw.Connection) -> tuple[int, ...]:
             if scope.type == "session":
                 commits.require(connection, SessionKey(namespace, scope.name))
+            records.check(connection, namespace, scope, writes)
             return records.put(connection, namespace, scope, writes)
 
         return await self._engine.write(work, sum(len(write.value or b"") for write in writes))
@@ -206,12 +212,11 @@ class SqliteStorage(SessionStorage):
     # --- upkeep
 
     async def check(self, *, repair: bool = False) -> CheckReport:
-        report = await self._engine.read(check.find_problems)
-        if repair and report.problems:
-            backup = check.backup_path(self._path, self._clock.now())
-            await self._engine.read(lambda c: check.back_up(c, backup))
-            report = await self._engine.write(lambda c: check.repair(c, backup))
-        return report
+        if not repair:
+            return await self._engine.read(check.find_problems)
+        backup = check.backup_path(self._path, self._clock.now())
+        await self._engine.read(lambda c: check.back_up(c, backup))
+        return await self._engine.write(lambda c: check.repair(c, backup))
 
     async def stats(self) -> Mapping[str, int]:
         return await self._engine.read(lambda c: check.stats(c, self._path))

@@ -27,8 +27,8 @@ _AT: Final = """
      WHERE session = :session AND removed_revision IS NOT NULL AND removed_revision > :at AND added_revision <= :at)
     WHERE true"""
 _ANCHOR: Final = """
-    SELECT position FROM messages WHERE session = ? AND message_id = ?
-    ORDER BY removed_revision IS NULL DESC, row DESC LIMIT 1"""
+    SELECT position FROM messages WHERE session = :session AND message_id = :id
+    ORDER BY added_revision <= :at AND ifnull(removed_revision > :at, true) DESC, row DESC LIMIT 1"""
 
 
 class _Span(msgspec.Struct, frozen=True):
@@ -68,7 +68,8 @@ def read_window(connection: apsw.Connection, key: SessionKey, query: WindowQuery
         row = find(connection, key)
         if row is None or not row.is_living:
             return None if row is None else row.tombstone
-        after, before = (_place(connection, key, row.key, anchor) for anchor in (query.after, query.before))
+        at = row.revision if query.at_revision is None else query.at_revision
+        after, before = (_place(connection, key, row.key, anchor, at) for anchor in (query.after, query.before))
         span = _Span(connection, row.key, query.at_revision, after, before)
         rows = span.rows(query.count)
         has_earlier, has_later = _beyond(span, rows)
@@ -78,15 +79,15 @@ def read_window(connection: apsw.Connection, key: SessionKey, query: WindowQuery
             has_earlier=has_earlier,
             has_later=has_later,
             message_count=row.message_count if query.at_revision is None else span.count(),
-            revision=row.revision if query.at_revision is None else query.at_revision,
+            revision=at,
         )
 
 
-def _place(connection: apsw.Connection, key: SessionKey, session: int, message_id: str | None) -> int | None:
-    """The position of a message, living or removed; raises `MessageNotFoundError`."""
+def _place(connection: apsw.Connection, key: SessionKey, session: int, message_id: str | None, at: int) -> int | None:
+    """The position of a message at a revision, or else of its last version; raises `MessageNotFoundError`."""
     if message_id is None:
         return None
-    found = row_of(connection, _ANCHOR, (session, message_id))
+    found = row_of(connection, _ANCHOR, {"session": session, "id": message_id, "at": at})
     if found is None:
         raise MessageNotFoundError(key.session_id, message_id)
     position: int = found[0]

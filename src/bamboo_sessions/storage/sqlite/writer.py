@@ -1,10 +1,11 @@
 """Group commit: what the writer thread does with the requests that are waiting.
 
-All of them run inside one transaction, each in a savepoint, and one COMMIT, with one fsync, makes them durable.
-Nobody is told anything before COMMIT has returned (G1). A request that fails by itself (a conflict, a plan that
-raises) loses only its savepoint. An error of SQLite's may have ended the whole transaction, the released savepoints
-of others included (L101): then the transaction is rolled back and the requests run again, one by one. A connection
-that can't be rolled back, or whose file failed, is thrown away (L90).
+All of them run inside one transaction, and one COMMIT, with one fsync, makes them durable. Nobody is told anything
+before COMMIT has returned (G1). A request that is refused (a conflict, a plan that raises) has written nothing by
+then and is left out; no savepoint is needed, which would copy every page. Whatever else fails may have written
+a part, or have ended the whole transaction with the work of the others in it (L101): then the transaction is rolled
+back and the requests run again, one by one. A connection that can't be rolled back, or whose file failed, is thrown
+away (L90).
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ class Writer:
             return True
         try:
             for request in requests:
-                _run_in_savepoint(connection, request)
-        except apsw.Error:
+                _run_among_others(connection, request)
+        except (apsw.Error, _Torn):
             self._roll_back()
             return False
         return self._commit(requests)
@@ -177,15 +178,21 @@ class Writer:
         connection.set_busy_timeout(self._busy_timeout_ms)
 
 
-def _run_in_savepoint(connection: apsw.Connection, request: Request) -> None:
-    """Run one of a group; raises only what concerns the whole transaction."""
+class _Torn(Exception):
+    """A request failed after it had written something."""
+
+
+def _run_among_others(connection: apsw.Connection, request: Request) -> None:
+    """Run one of a group; raises if the group's transaction can't go on."""
     request.error = None
-    connection.execute("SAVEPOINT request")
+    before = connection.total_changes()
     try:
         request.result = request.work(connection)
     except apsw.Error:
         raise
-    except BaseException as exc:  # noqa: BLE001 - whatever a plan raises goes to its caller
+    except BaseException as exc:
+        if connection.total_changes() != before:
+            raise _Torn from exc
         request.error = exc
-        connection.execute("ROLLBACK TO request")
-    connection.execute("RELEASE request")
+    if not connection.in_transaction:
+        raise _Torn

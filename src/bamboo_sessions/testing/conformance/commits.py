@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from bamboo_sessions.domain.clock import MICROSECOND
@@ -277,7 +277,7 @@ class CommitsConformance(Conformance):
         """The same commit id for another session is another commit."""
         commit = creation("s", user("a"))
         await storage.commit(commit)
-        other = await storage.commit(replace(creation("t", user("b")), commit_id=commit.commit_id))
+        other = await storage.commit(msgspec.structs.replace(creation("t", user("b")), commit_id=commit.commit_id))
         assert not other.replayed
         assert await ids_in(storage, "t") == ["b"]
 

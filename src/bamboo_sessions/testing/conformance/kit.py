@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from typing import Any, Final
@@ -84,7 +83,7 @@ def creation(
         head=head or head_of(session_id),
         insertions=(insertion(messages),) if messages else (),
     )
-    return replace(commit, **fields)
+    return msgspec.structs.replace(commit, **fields)
 
 
 def appending(
@@ -99,13 +98,13 @@ def appending(
         at=START,
         insertions=(insertion(messages),) if messages else (),
     )
-    return replace(commit, **fields)
+    return msgspec.structs.replace(commit, **fields)
 
 
 def change(state: Snapshot, **fields: Any) -> Commit:  # noqa: ANN401 - fields of Commit
     """A commit that was computed from `state`."""
     key = SessionKey(state.head.namespace, state.head.id)
-    return replace(Commit(key=key, commit_id=new_id(), at=START, expected=state.revision), **fields)
+    return msgspec.structs.replace(Commit(key=key, commit_id=new_id(), at=START, expected=state.revision), **fields)
 
 
 async def snapshot_of(storage: SessionStorage, session_id: str = "s", namespace: str = "default") -> Snapshot:

@@ -61,7 +61,7 @@ class MessagesConformance(Conformance):
         assert await ids_in(storage) == ["0", "1", "a", "b", "b1", "b2", "c", "z"]
 
     async def test_there_is_always_room_for_one_more(self, storage: SessionStorage) -> None:
-        """Two hundred insertions at one place, each in a commit of its own, all find room, in the middle and in front."""
+        """Two hundred insertions at one place, each in a commit of its own, find room, in the middle and in front."""
         await storage.commit(creation("s", *users("a", "z")))
         for number in range(200):
             await storage.commit(appending("s", insertions=(insertion(users(f"m{number}"), "a"),)))

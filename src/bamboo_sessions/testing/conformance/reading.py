@@ -20,6 +20,7 @@ from bamboo_sessions.testing.conformance.kit import (
     content,
     creation,
     head_of,
+    insertion,
     snapshot_of,
     user,
     users,
@@ -173,6 +174,18 @@ class ReadingConformance(Conformance):
                 assert isinstance(window, Window)
                 assert list(window.messages) == list(snapshot.messages)
                 assert (window.message_count, window.revision) == (len(snapshot.messages), revision)
+
+    async def test_an_anchor_stands_where_it_stood_then(self, storage: SessionStorage) -> None:
+        """At an old revision an anchor has its place of then, wherever a rewriting of the history put it since."""
+        await storage.commit(creation("s", *users(*LETTERS)))
+        state = await snapshot_of(storage)
+        await storage.commit(
+            change(state, removals=LETTERS, insertions=(insertion(users(*reversed(LETTERS))),), replace=True)
+        )
+        assert ids_of(await window_of(storage, 9, before="b", at_revision=1)) == ["a"]
+        assert ids_of(await window_of(storage, 9, after="b", at_revision=1)) == ["c", "d", "e"]
+        assert ids_of(await window_of(storage, 9, before="b")) == ["e", "d", "c"]
+        assert ids_of(await window_of(storage, 9, after="b", at_revision=2)) == ["a"]
 
     async def test_pages_make_up_the_history(self, storage: SessionStorage) -> None:
         """Paging through a random history in either direction, now or at any revision, gives all of it once."""

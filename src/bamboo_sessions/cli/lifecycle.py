@@ -1,0 +1,93 @@
+"""`fork` and `delete`: beginnings from another session, and ends."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from bamboo_sessions.cli.documents import document, head_of
+from bamboo_sessions.cli.failures import NOT_FOUND, CommandFailedError
+from bamboo_sessions.cli.output import json_option, note, print_json
+from bamboo_sessions.cli.store import Store
+from bamboo_sessions.cli.text import counted, one_line, plain
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.repository import SessionRepository
+
+
+@click.command()
+@click.argument("session_id", metavar="ID")
+@click.option("--new-id", metavar="ID", help="The fork's id. Default: a new UUID.")
+@click.option("--at-message", metavar="M", help="The id of the last message to take. Default: all.")
+@click.option("--at-revision", type=int, metavar="R", help="Take the messages as they were at this revision.")
+@json_option
+@click.pass_obj
+def fork(
+    store: Store,
+    *,
+    session_id: str,
+    new_id: str | None,
+    at_message: str | None,
+    at_revision: int | None,
+    as_json: bool,
+) -> None:
+    """Start a new session with the history of another.
+
+    Prints the id of the new session. The original isn't changed.
+    """
+    session = store.run(
+        lambda sessions: sessions.fork(session_id, new_id=new_id, at_message_id=at_message, at_revision=at_revision)
+    )
+    if as_json:
+        print_json(document(head_of(session)))
+    else:
+        click.echo(session.id)
+
+
+@click.command()
+@click.argument("session_ids", metavar="ID…", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@json_option
+@click.pass_obj
+def delete(store: Store, *, session_ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Delete sessions and all below them, for ever.
+
+    Asks before, on a terminal. A deleted id stays deleted: what still holds a copy can't bring it back by saving.
+    """
+    wanted = tuple(dict.fromkeys(session_ids))
+    if sys.stdin.isatty() and not yes:
+        _confirm(store.run(lambda sessions: _found(sessions, wanted)))
+    deleted = store.run(lambda sessions: _delete(sessions, wanted))
+    missing = [session_id for session_id in wanted if session_id not in deleted]
+    if as_json:
+        print_json({"deleted": deleted, "not_found": missing})
+    elif deleted:
+        note(f"Deleted {counted(len(deleted), 'session')}.")
+    if missing:
+        names = ", ".join(repr(session_id) for session_id in missing)
+        sentence = f"There is no session {names}."
+        if deleted:
+            note(f"Note: {sentence}")
+        else:
+            raise CommandFailedError(
+                sentence,
+                hint="Check the id and --namespace; `bamboo-sessions list` shows what there is.",
+                exit_code=NOT_FOUND,
+            )
+
+
+async def _found(sessions: SessionRepository, session_ids: tuple[str, ...]) -> list[SessionHead]:
+    loaded = [await sessions.load(session_id) for session_id in session_ids]
+    return [head_of(session) for session in loaded if session is not None]
+
+
+def _confirm(heads: list[SessionHead]) -> None:
+    for head in heads:
+        title = f" “{one_line(head.title, 60)}”" if head.title else ""
+        note(f"{plain(head.id)}{title}, {counted(head.message_count, 'message')}{', pinned' if head.pinned else ''}")
+    if heads and not click.confirm("Delete for ever, with all sessions below?", err=True):
+        raise CommandFailedError("Nothing was deleted.")
+
+
+async def _delete(sessions: SessionRepository, session_ids: tuple[str, ...]) -> list[str]:
+    return [session_id for session_id in session_ids if await sessions.delete(session_id)]

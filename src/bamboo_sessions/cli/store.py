@@ -1,0 +1,59 @@
+"""Which store a command works on, and how a command gets at it: one event loop, one open repository."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from bamboo_sessions.repository import SessionRepository
+    from bamboo_sessions.storage.port import SessionStorage
+
+T = TypeVar("T")
+
+
+def default_file() -> Path:
+    """The SQLite file that is used when no URL is given."""
+    from platformdirs import user_data_path
+
+    return user_data_path("bamboo-sessions", appauthor=False) / "sessions.db"
+
+
+class Store:
+    """The store that the global options name.
+
+    Args:
+        url: As given, or `None` for the file in the user's data folder.
+        namespace: The tenant.
+    """
+
+    def __init__(self, url: str | None, namespace: str) -> None:
+        self.url = url
+        self.namespace = namespace
+
+    @property
+    def location(self) -> str:
+        """Where it is, for display."""
+        return self.url if self.url is not None else str(default_file())
+
+    def storage(self) -> SessionStorage:
+        """The storage, not opened yet. Raises `InputError` if the URL can't be understood."""
+        from bamboo_sessions.storage.open import storage_for
+
+        if self.url is not None:
+            return storage_for(self.url)
+        from bamboo_sessions.storage.sqlite import SqliteStorage
+
+        return SqliteStorage(default_file(), create_parents=True)
+
+    def run(self, work: Callable[[SessionRepository], Awaitable[T]]) -> T:
+        """Do `work` with the open repository; it is closed afterwards, also after Ctrl-C."""
+        from bamboo_sessions.repository import SessionRepository
+
+        async def session() -> T:
+            async with SessionRepository.open(self.storage(), namespace=self.namespace) as sessions:
+                return await work(sessions)
+
+        return asyncio.run(session())

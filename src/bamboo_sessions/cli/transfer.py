@@ -1,0 +1,175 @@
+"""`import` and `export`: conversations from files into the store, and out of it to stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from bamboo_sessions.cli.documents import head_of
+from bamboo_sessions.cli.failures import FAILED, NOT_FOUND, QuietExitError
+from bamboo_sessions.cli.importing import Importer, Tally
+from bamboo_sessions.cli.lines import Input, InputLine
+from bamboo_sessions.cli.output import is_terminal, json_option, note, print_json
+from bamboo_sessions.cli.store import Store
+from bamboo_sessions.cli.text import counted
+from bamboo_sessions.domain.errors import InputError
+from bamboo_sessions.domain.limits import PAGE_MAX
+from bamboo_sessions.domain.session import Session
+from bamboo_sessions.repository import SessionRepository
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+FORMATS: Final = ("openai-chat",)
+
+
+@contextmanager
+def _progress(*, quiet_stdout: bool = True) -> Iterator[Progress | None]:
+    """A progress bar on stderr if a person looks at that, and at nothing else there; `None` elsewhere."""
+    if not sys.stderr.isatty() or not quiet_stdout:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
+        yield progress
+
+
+# --- import
+
+
+@click.command("import")
+@click.argument("_format", metavar="FORMAT", type=click.Choice(FORMATS))
+@click.argument(
+    "files",
+    metavar="FILE…",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True),
+)
+@click.option("--recreate", is_flag=True, help="Make sessions again whose ids were deleted, in place of refusing them.")
+@json_option
+@click.pass_obj
+def import_conversations(store: Store, *, _format: str, files: tuple[str, ...], recreate: bool, as_json: bool) -> None:
+    """Import conversations from files.
+
+    FORMAT is openai-chat: each line is {"id", "model", "messages": [OpenAI chat messages], "metadata"}. FILE may be
+    gzip, or - for stdin.
+
+    Importing again changes nothing, and a longer version of a conversation adds its new messages. A bad line is
+    reported, the others are imported; the exit code is 1 then.
+    """
+    tally = Tally()
+    try:
+        store.run(lambda sessions: _import(sessions, files, tally, recreate=recreate))
+    except BaseException:
+        if any(tally.document().values()):
+            note(f"Stopped early. Until then: {_summary(tally)} Importing again goes on from there.")
+        raise
+    if as_json:
+        print_json(tally.document())
+    else:
+        note(_summary(tally))
+    if tally.failed:
+        raise QuietExitError(FAILED)
+
+
+async def _import(sessions: SessionRepository, files: tuple[str, ...], tally: Tally, *, recreate: bool) -> None:
+    from bamboo_sessions.cli.formats.openai_chat import parsed, to_session
+
+    def read(line: InputLine) -> Session:
+        if line.flaw is not None:
+            raise InputError(line.flaw)
+        return to_session(parsed(line.data), namespace=sessions.namespace)
+
+    with _progress() as progress:
+        importer = Importer(sessions, tally, note, recreate=recreate)
+        for path in files:
+            source = Input(path)
+            await importer.bring_in(source.name, _watched(source, progress), read)
+
+
+async def _watched(source: Input, progress: Progress | None) -> AsyncIterator[InputLine]:
+    """The lines of `source`, with a progress bar, and a word if there are none."""
+    bar = progress.add_task(source.name, total=source.size) if progress is not None else None
+    is_empty = True
+    async for line in source.lines():
+        is_empty = False
+        if progress is not None and bar is not None:
+            progress.update(bar, completed=source.position)
+        yield line
+    if is_empty:
+        note(f"Note: {source.name} is empty.")
+
+
+def _summary(tally: Tally) -> str:
+    return (
+        f"{counted(tally.imported, 'conversation')} imported, {tally.appended:,} extended, "
+        f"{tally.unchanged:,} unchanged, {tally.failed:,} failed; {counted(tally.new_messages, 'new message')}."
+    )
+
+
+# --- export
+
+
+@click.command()
+@click.argument("session_ids", metavar="[ID…]", nargs=-1)
+@click.pass_obj
+def export(store: Store, *, session_ids: tuple[str, ...]) -> None:
+    """Write conversations to stdout as JSON lines.
+
+    All sessions of the namespace, the oldest first, or those given. The lines are what `import openai-chat` reads, and
+    importing them gives back equal conversations. Titles, pins, questions and token usage aren't part of the format.
+    """
+    wanted = tuple(dict.fromkeys(session_ids))
+    missing = store.run(lambda sessions: _export(sessions, wanted))
+    for session_id in missing:
+        note(f"Error: There is no session {session_id!r}.")
+    if missing:
+        raise QuietExitError(NOT_FOUND)
+
+
+async def _export(sessions: SessionRepository, wanted: tuple[str, ...]) -> list[str]:
+    """Write the sessions; returns the ids in `wanted` that aren't there."""
+    from bamboo_sessions.cli.formats.openai_chat import from_session
+
+    out = sys.stdout.buffer
+    missing: list[str] = []
+    with _progress(quiet_stdout=not is_terminal()) as progress:
+        bar = progress.add_task("export", total=len(wanted) or await _count(sessions)) if progress is not None else None
+        async for session_id in _ids(sessions, wanted):
+            session = await sessions.load(session_id)
+            if session is not None:
+                out.write(_encoded(from_session(head_of(session), session.messages)))
+                out.flush()
+            elif wanted:
+                missing.append(session_id)
+            if progress is not None and bar is not None:
+                progress.advance(bar)
+    return missing
+
+
+async def _ids(sessions: SessionRepository, wanted: tuple[str, ...]) -> AsyncIterator[str]:
+    for session_id in wanted:
+        yield session_id
+    if not wanted:
+        async for head in sessions.iter_sessions(order="created_at", page_size=PAGE_MAX):
+            yield head.id
+
+
+async def _count(sessions: SessionRepository) -> int | None:
+    return (await sessions.list_sessions(limit=1, total=True)).total
+
+
+def _encoded(line: dict[str, object]) -> bytes:
+    """One JSON line in UTF-8, whatever the terminal speaks; escapes where there are lone surrogates."""
+    try:
+        return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(line).encode() + b"\n"

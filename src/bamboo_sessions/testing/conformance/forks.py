@@ -1,0 +1,124 @@
+"""Forks: a new session that begins with another one's history, copied inside storage."""
+
+from __future__ import annotations
+
+import pytest
+
+from bamboo_sessions.domain.errors import (
+    BambooSessionsError,
+    MessageIdConflictError,
+    MessageNotFoundError,
+    SessionDeletedError,
+    SessionNotFoundError,
+)
+from bamboo_sessions.domain.message import to_stored
+from bamboo_sessions.domain.usage import TokenUsageRecord, TokenUsageTotals
+from bamboo_sessions.storage.commit import Commit, HistorySource, RevisionConflict
+from bamboo_sessions.storage.port import SessionStorage
+from bamboo_sessions.storage.query import DeleteQuery
+from bamboo_sessions.testing.clock import START
+from bamboo_sessions.testing.conformance.base import Conformance
+from bamboo_sessions.testing.conformance.histories import History
+from bamboo_sessions.testing.conformance.kit import (
+    appending,
+    change,
+    content,
+    creation,
+    edited,
+    ids_in,
+    key_of,
+    snapshot_of,
+    user,
+    users,
+)
+
+
+def forking(revision: int, through: str | None = None, source: str = "s") -> Commit:
+    """The commit that makes session `fork`."""
+    return creation("fork", history_from=HistorySource(source, revision, through))
+
+
+class ForksConformance(Conformance):
+    """A fork has the history that it was given, and nothing else in common with its source."""
+
+    async def test_a_fork_begins_with_the_history(self, storage: SessionStorage) -> None:
+        """All messages come along, with their ids, in their order."""
+        await storage.commit(creation("s", *users("a", "b", "c")))
+        committed = await storage.commit(forking(1))
+        assert (committed.revision, committed.incarnation, committed.message_count) == (1, 1, 3)
+        assert list((await snapshot_of(storage, "fork")).messages) == list(users("a", "b", "c"))
+
+    async def test_a_fork_can_end_at_a_message(self, storage: SessionStorage) -> None:
+        """With a last message the history is cut behind it."""
+        await storage.commit(creation("s", *users("a", "b", "c")))
+        await storage.commit(forking(1, "b"))
+        assert await ids_in(storage, "fork") == ["a", "b"]
+
+    async def test_a_fork_of_any_revision(self, storage: SessionStorage) -> None:
+        """The messages are those of the revision named, edits and removals of later undone."""
+        history = History(storage, seed=3)
+        await history.run(25)
+        for revision in (1, 7, 13, 20, 26):
+            await storage.commit(creation(f"fork{revision}", history_from=HistorySource("s", revision, None)))
+            fork = await snapshot_of(storage, f"fork{revision}")
+            assert list(fork.messages) == list(history.snapshots[revision - 1].messages)
+            assert fork.messages_bytes == history.snapshots[revision - 1].messages_bytes
+
+    async def test_a_fork_and_its_source_part(self, storage: SessionStorage) -> None:
+        """What happens to one of them later isn't seen in the other, not even a deletion."""
+        await storage.commit(creation("s", *users("a", "b")))
+        await storage.commit(forking(1))
+        source = await snapshot_of(storage)
+        fork = await snapshot_of(storage, "fork")
+        await storage.commit(change(fork, removals=("a",), edits=(to_stored(edited(fork.messages[1], "B")),)))
+        assert content(await snapshot_of(storage)) == content(source)
+        await storage.delete_tree(key_of("s"), DeleteQuery(at=START))
+        assert [message.text for message in (await snapshot_of(storage, "fork")).messages] == ["B"]
+
+    async def test_ids_of_a_fork_are_known(self, storage: SessionStorage) -> None:
+        """G4: in the fork the messages that came along are duplicates or conflicts like any other."""
+        await storage.commit(creation("s", *users("a", "b")))
+        await storage.commit(forking(1, "a"))
+        assert (await storage.commit(appending("fork", user("a")))).duplicates == ("a",)
+        with pytest.raises(MessageIdConflictError):
+            await storage.commit(appending("fork", user("other", id="a")))
+        assert not (await storage.commit(appending("fork", user("other", id="b")))).duplicates
+
+    async def test_a_fork_can_have_messages_of_its_own(self, storage: SessionStorage) -> None:
+        """Messages of the creating commit stand behind the history."""
+        await storage.commit(creation("s", *users("a", "b")))
+        await storage.commit(creation("fork", user("c"), history_from=HistorySource("s", 1, None)))
+        assert await ids_in(storage, "fork") == ["a", "b", "c"]
+
+    async def test_L98_a_fork_counts_its_own_tokens(self, storage: SessionStorage) -> None:
+        """The ledger stays with the source."""
+        await storage.commit(creation("s", usage=(TokenUsageRecord(id="u", at=START, input_tokens=5),)))
+        await storage.commit(forking(1))
+        assert await storage.usage_totals("default", "fork", include_children=False) == TokenUsageTotals()
+
+    async def test_a_source_must_live(self, storage: SessionStorage) -> None:
+        """A fork of what never was or was deleted, or at a message that wasn't there, isn't made."""
+        await storage.commit(creation("s", *users("a", "b")))
+        await storage.commit(change(await snapshot_of(storage), removals=("b",)))
+        await storage.commit(creation("gone"))
+        await storage.delete_tree(key_of("gone"), DeleteQuery(at=START))
+        refused: list[tuple[Commit, type[BambooSessionsError]]] = [
+            (forking(1, source="unknown"), SessionNotFoundError),
+            (forking(1, source="gone"), SessionDeletedError),
+            (forking(2, "unknown"), MessageNotFoundError),
+            (forking(2, "b"), MessageNotFoundError),
+        ]
+        for commit, error in refused:
+            with pytest.raises(error):
+                await storage.commit(commit)
+        assert await storage.read(key_of("fork")) is None
+
+    async def test_a_fork_is_a_creation(self, storage: SessionStorage) -> None:
+        """An id that is taken conflicts; one that was deleted stays deleted."""
+        await storage.commit(creation("s", user("a")))
+        await storage.commit(forking(1))
+        with pytest.raises(RevisionConflict):
+            await storage.commit(forking(1))
+        await storage.delete_tree(key_of("fork"), DeleteQuery(at=START))
+        with pytest.raises(SessionDeletedError):
+            await storage.commit(forking(1))

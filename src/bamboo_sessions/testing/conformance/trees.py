@@ -1,0 +1,146 @@
+"""Trees of sessions: deleted as a whole or not at all, and no child outlives its parents."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from bamboo_sessions.domain.errors import SessionDeletedError, SessionNotFoundError
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.storage.commit import Commit
+from bamboo_sessions.storage.port import SessionStorage
+from bamboo_sessions.storage.query import DeleteQuery
+from bamboo_sessions.testing.clock import START
+from bamboo_sessions.testing.conformance.base import Conformance
+from bamboo_sessions.testing.conformance.kit import SECOND, appending, creation, head_of, key_of, user
+
+TREE = ("root", "left", "right", "leaf")
+
+
+def child_head(id: str, parent: str, root: str = "root", **fields: Any) -> SessionHead:  # noqa: ANN401 - of a head
+    """The head of a child."""
+    return head_of(id, kind="child", parent_session_id=parent, root_session_id=root, **fields)
+
+
+async def plant(storage: SessionStorage) -> None:
+    """A root with two children, one of which has a child; and a session beside them."""
+    await storage.commit(creation("root"))
+    await storage.commit(creation("left", head=child_head("left", "root")))
+    await storage.commit(creation("right", head=child_head("right", "root")))
+    await storage.commit(creation("leaf", head=child_head("leaf", "left")))
+    await storage.commit(creation("beside"))
+
+
+async def alive(storage: SessionStorage, *ids: str) -> set[str]:
+    """Those of the ids that live."""
+    return {id_ for id_ in ids if isinstance(await storage.read(key_of(id_)), Snapshot)}
+
+
+class TreesConformance(Conformance):
+    """`delete_tree` is one transaction, and creating a child looks at its ancestors in its own."""
+
+    async def test_a_tree_goes_as_a_whole(self, storage: SessionStorage) -> None:
+        """Deleting a root deletes all below it, the given one named first, and nothing else."""
+        await plant(storage)
+        deleted = await storage.delete_tree(key_of("root"), DeleteQuery(at=START))
+        assert deleted[0] == "root"
+        assert sorted(deleted) == sorted(TREE)
+        assert await alive(storage, *TREE, "beside") == {"beside"}
+        for id_ in TREE:
+            assert await storage.read(key_of(id_)) == Tombstone(id_, 2, 0)
+
+    async def test_a_branch_goes_alone(self, storage: SessionStorage) -> None:
+        """Deleting a child deletes what is below it, and leaves its parent and siblings."""
+        await plant(storage)
+        assert await storage.delete_tree(key_of("left"), DeleteQuery(at=START)) == ("left", "leaf")
+        assert await alive(storage, *TREE) == {"root", "right"}
+
+    async def test_there_must_be_something_to_delete(self, storage: SessionStorage) -> None:
+        """Deleting what never was, or twice, deletes nothing and leaves the tombstone as it is."""
+        assert await storage.delete_tree(key_of("s"), DeleteQuery(at=START)) == ()
+        assert await storage.read(key_of("s")) is None
+        await storage.commit(creation())
+        await storage.delete_tree(key_of("s"), DeleteQuery(at=START))
+        assert await storage.delete_tree(key_of("s"), DeleteQuery(at=START)) == ()
+        assert await storage.read(key_of("s")) == Tombstone("s", 2, 0)
+
+    async def test_L39_a_pin_saves_its_whole_tree(self, storage: SessionStorage) -> None:
+        """With `keep_pinned`, a pinned grandchild spares the tree, also from a deletion of its root."""
+        await storage.commit(creation("root"))
+        await storage.commit(creation("left", head=child_head("left", "root")))
+        await storage.commit(creation("leaf", head=child_head("leaf", "left", pinned=True)))
+        assert await storage.delete_tree(key_of("root"), DeleteQuery(at=START, keep_pinned=True)) == ()
+        assert await alive(storage, "root", "left", "leaf") == {"root", "left", "leaf"}
+        assert len(await storage.delete_tree(key_of("root"), DeleteQuery(at=START))) == 3
+
+    async def test_only_empty_trees(self, storage: SessionStorage) -> None:
+        """With `only_empty`, one message anywhere spares the tree."""
+        await plant(storage)
+        await storage.commit(appending("leaf", user("a")))
+        query = DeleteQuery(at=START, only_empty=True)
+        assert await storage.delete_tree(key_of("root"), query) == ()
+        assert await storage.delete_tree(key_of("right"), query) == ("right",)
+
+    async def test_only_old_trees(self, storage: SessionStorage) -> None:
+        """With `updated_before`, one session that was changed at that time or later spares the tree."""
+        await plant(storage)
+        await storage.commit(appending("leaf", user("a"), updated_at=START + 5 * SECOND))
+        for moment, spared in ((START + 5 * SECOND, True), (START + 6 * SECOND, False)):
+            deleted = await storage.delete_tree(key_of("root"), DeleteQuery(at=START, updated_before=moment))
+            assert (deleted == ()) == spared
+
+    async def test_a_child_needs_living_parents(self, storage: SessionStorage) -> None:
+        """L110: a child of a parent or root that never was, or was deleted, isn't created."""
+        await storage.commit(creation("root"))
+        with pytest.raises(SessionNotFoundError):
+            await storage.commit(creation("child", head=child_head("child", "unknown")))
+        with pytest.raises(SessionNotFoundError):
+            await storage.commit(creation("child", head=child_head("child", "root", root="unknown")))
+        await storage.delete_tree(key_of("root"), DeleteQuery(at=START))
+        for commit in (
+            creation("child", head=child_head("child", "root")),
+            appending("child", user("a"), initial_head=child_head("child", "root")),
+        ):
+            with pytest.raises(SessionDeletedError):
+                await storage.commit(commit)
+        assert await storage.read(key_of("child")) is None
+
+    async def test_a_child_needs_its_parent_only_at_birth(self, storage: SessionStorage) -> None:
+        """A living child is written to like any session."""
+        await plant(storage)
+        assert (await storage.commit(appending("leaf", user("a")))).revision == 2
+
+    async def test_L110_no_child_is_born_into_a_dying_tree(self, storage: SessionStorage) -> None:
+        """Children created while their tree is being deleted either go with it or are refused."""
+        for attempt in range(10):
+            root = f"root{attempt}"
+            await storage.commit(creation(root))
+            commits = [
+                creation(f"{root}-{number}", head=child_head(f"{root}-{number}", root, root=root))
+                for number in range(8)
+            ]
+            births = [self._tried(storage, commit) for commit in commits]
+            births.insert(attempt % 8, self._deleted(storage, root))
+            await asyncio.gather(*births)
+            living = await alive(storage, root, *(commit.key.session_id for commit in commits))
+            assert living == set()
+
+    async def _tried(self, storage: SessionStorage, commit: Commit) -> None:
+        try:
+            await storage.commit(commit)
+        except SessionDeletedError:
+            return
+
+    async def _deleted(self, storage: SessionStorage, root: str) -> None:
+        assert root in await storage.delete_tree(key_of(root), DeleteQuery(at=START))
+
+    async def test_a_tree_can_be_planted_again(self, storage: SessionStorage) -> None:
+        """Creating a deleted root again brings none of its children back."""
+        await plant(storage)
+        await storage.delete_tree(key_of("root"), DeleteQuery(at=START))
+        await storage.commit(creation("root", reuse_deleted=True))
+        assert await alive(storage, *TREE) == {"root"}
+        assert await storage.delete_tree(key_of("root"), DeleteQuery(at=START)) == ("root",)

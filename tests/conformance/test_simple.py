@@ -1,0 +1,41 @@
+"""Three calls of somebody else's, wrapped, keep the contract of every storage, in one namespace and one process."""
+
+import pytest
+
+from bamboo_sessions import Session, SimpleStorage
+from bamboo_sessions.storage.port import SessionStorage
+from bamboo_sessions.testing.conformance import MakeStorage, StorageConformance
+
+
+class Copies:
+    """The three calls: copies of sessions in a dictionary."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Session] = {}
+
+    async def save_session(self, session: Session) -> None:
+        """Keep a copy."""
+        self.kept[session.id] = session.copy()
+
+    async def load_session(self, session_id: str) -> Session | None:
+        """A copy of what was kept."""
+        kept = self.kept.get(session_id)
+        return kept.copy() if kept else None
+
+    async def delete_session(self, session_id: str) -> None:
+        """Forget it."""
+        self.kept.pop(session_id, None)
+
+
+async def make() -> SessionStorage:
+    """An empty storage."""
+    return SimpleStorage(Copies())
+
+
+class TestSimpleStorage(StorageConformance):
+    namespaces = False
+
+    @pytest.fixture
+    def make_storage(self) -> MakeStorage:
+        """Wrapped calls need no opening."""
+        return make

@@ -1,0 +1,450 @@
+"""Lessons L80 to L99: what today's frameworks do to a conversation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from bamboo_sessions import (
+    InputError,
+    InvalidMessageError,
+    Message,
+    Native,
+    NoPendingQuestionError,
+    PendingQuestion,
+    PreconditionFailedError,
+    SchemaVersionError,
+    Session,
+    SessionNotFoundError,
+    SessionRepository,
+    StorageCorruptError,
+    StorageError,
+    StorageUnavailableError,
+    TokenUsageRecord,
+    ToolCall,
+)
+from bamboo_sessions.testing.clock import ManualClock
+from tests.lessons.watched import WatchedStorage, raw, rows, texts
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_L80_two_managers_of_one_session_append_ten_messages_each(
+    sessions: SessionRepository, others: SessionRepository, chat: Session
+) -> None:
+    """Two processes that restored the same session and add ten messages each end with all twenty."""
+    one, other = await sessions.get("chat"), await others.get("chat")
+    for number in range(10):
+        one.add_message(Message.user(f"one {number}"))
+        await sessions.save(one)
+        other.add_message(Message.user(f"other {number}"))
+        await others.save(other)
+    found = texts(await sessions.get("chat"))
+    assert len(found) == 21
+    assert [text for text in found if text.startswith("one")] == [f"one {number}" for number in range(10)]
+    assert [text for text in found if text.startswith("other")] == [f"other {number}" for number in range(10)]
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite"])
+async def test_L81_five_concurrent_turns_on_one_thread_keep_every_message(url: str, path: Path) -> None:
+    """Five turns, each from its own copy of the same revision, are all there, each in one piece."""
+    url = url if url == "memory://" else f"sqlite:///{path}"
+    async with SessionRepository.open(url) as sessions:
+        await sessions.append("chat", Message.system("Be brief."), create=True)
+        copies = [await sessions.get("chat") for _ in range(5)]
+
+        async def turn(copy: Session, number: int) -> None:
+            copy.messages.extend([Message.user(f"q{number}"), Message.assistant(f"a{number}")])
+            await sessions.save(copy)
+
+        async with anyio.create_task_group() as tasks:
+            for number, copy in enumerate(copies):
+                tasks.start_soon(turn, copy, number)
+        found = texts(await sessions.get("chat"))[1:]
+    assert sorted(found[::2]) == [f"q{number}" for number in range(5)]
+    assert found[1::2] == [text.replace("q", "a") for text in found[::2]]
+
+
+async def test_L82_the_file_grows_with_what_is_new(tmp_path: Path) -> None:
+    """Four hundred short turns take about four times the room of one hundred, not sixteen times."""
+
+    async def size(turns: int) -> int:
+        path = tmp_path / f"{turns}.db"
+        async with SessionRepository.open(path, durability="relaxed") as sessions:
+            session = await sessions.load_or_create("chat")
+            for number in range(turns):
+                session.messages.extend([Message.user(f"question {number}"), Message.assistant("answer" * 20)])
+                await sessions.save(session)
+        return path.stat().st_size
+
+    small, large = await size(100), await size(400)
+    assert large < 5 * small
+    assert large < 400 * 2_000
+
+
+async def test_L83_a_rename_survives_two_stale_whole_session_saves(
+    sessions: SessionRepository, others: SessionRepository, chat: Session
+) -> None:
+    """After a rename, two old copies are saved: the title stays, and so does the first one's state."""
+    first, second = await sessions.get("chat"), await others.get("chat")
+    await others.rename("chat", "by a person")
+    first.metadata["state"] = {"step": 1}
+    first.workspace = "/work"
+    await sessions.save(first)
+    second.metadata["other"] = True
+    await others.save(second)
+    found = await sessions.get("chat")
+    assert (found.title, found.workspace) == ("by a person", "/work")
+    assert found.metadata == {"state": {"step": 1}, "other": True}
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite"])
+async def test_L84_five_concurrent_appends_are_five_messages_on_every_engine(url: str, path: Path) -> None:
+    """Blind appends at the same moment all succeed, with revisions of their own, whatever the engine."""
+    url = url if url == "memory://" else f"sqlite:///{path}"
+    async with SessionRepository.open(url) as sessions:
+        await sessions.append("chat", Message.user("first"), create=True)
+        done = await asyncio.gather(*(sessions.append("chat", Message.user(f"m{number}")) for number in range(5)))
+        assert sorted(each.revision for each in done) == [2, 3, 4, 5, 6]
+        assert sorted(texts(await sessions.get("chat"))[1:]) == [f"m{number}" for number in range(5)]
+
+
+async def test_L85_many_openers_of_a_new_file_all_succeed(path: Path) -> None:
+    """Sixteen repositories opened on one new file at the same moment all work (32 processes: see multiprocess)."""
+
+    async def open_and_append(number: int) -> None:
+        async with SessionRepository.open(path) as sessions:
+            await sessions.append(f"chat-{number}", Message.user("hello"), create=True)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(16):
+            tasks.start_soon(open_and_append, number)
+    async with SessionRepository.open(path) as sessions:
+        assert len((await sessions.list_sessions()).sessions) == 16
+
+
+async def test_L86_a_history_is_replaced_as_a_whole_or_not_at_all(
+    sessions: SessionRepository, others: SessionRepository, chat: Session, path: Path
+) -> None:
+    """If the second message of a new history can't be stored, the old history stays as it was."""
+    broken: Any = (Message.user("fine"), Message(role="user", content=(3,)))  # type: ignore[arg-type]
+    with pytest.raises(InvalidMessageError):
+        await sessions.replace_history("chat", broken)
+    assert texts(await others.get("chat")) == ["hello"]
+    with raw(path) as connection:
+        connection.execute(
+            "CREATE TRIGGER stop BEFORE INSERT ON messages WHEN NEW.message_id = 'second' "
+            "BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    with pytest.raises(StorageError):
+        await sessions.replace_history("chat", [Message.user("first"), Message.user("second", id="second")])
+    assert texts(await sessions.get("chat")) == texts(await others.get("chat")) == ["hello"]
+
+
+async def test_L87_a_whole_save_is_the_unit_of_merging(
+    sessions: SessionRepository, others: SessionRepository, chat: Session
+) -> None:
+    """Turns of three messages that two processes save from stale copies stand in one piece each."""
+
+    async def run(repository: SessionRepository, name: str) -> None:
+        copies = [await repository.get("chat") for _ in range(3)]
+        for number in range(9):
+            copy = copies[number % 3]
+            copy.add_message(Message.user(f"{name}{number}"))
+            copy.add_message(Message.assistant(f"{name}{number}", [ToolCall(f"call-{name}{number}", "look")]))
+            copy.add_message(Message.tool(f"{name}{number}", tool_call_id=f"call-{name}{number}"))
+            await repository.save(copy)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run, sessions, "a")
+        tasks.start_soon(run, others, "b")
+    found = texts(await sessions.get("chat"))[1:]
+    assert found[::3] == found[1::3] == found[2::3]
+    assert sorted(found[::3]) == sorted(f"{name}{number}" for name in "ab" for number in range(9))
+
+
+async def test_L88_revisions_decide_and_times_are_exact(
+    sessions: SessionRepository, others: SessionRepository, chat: Session
+) -> None:
+    """Times that a float can't hold come back to the microsecond, and no time is ever taken for a version."""
+    moment = datetime(2026, 3, 1, 12, 30, 15, 999_999, tzinfo=UTC)
+    for offset in range(50):
+        at = moment + timedelta(microseconds=offset * 7)
+        await sessions.create(Session(f"at-{offset}", created_at=at, updated_at=at))
+        found = await others.get(f"at-{offset}")
+        assert (found.created_at, found.updated_at) == (at, at)
+        found.add_message(Message.user("hello", created_at=at))
+        await others.save(found, if_revision=1)
+        assert (await sessions.get(found.id)).messages[0].created_at == at
+
+
+async def test_L89_a_writers_own_changes_leave_its_copy_usable(sessions: SessionRepository, chat: Session) -> None:
+    """After each save the caller's own object is up to date, so that strict saves in a row need no retry loop."""
+    for number in range(10):
+        chat.add_message(Message.user(f"message {number}"))
+        await sessions.save(chat, if_revision=chat.revision)
+    await sessions.rename("chat", "own rename")
+    await sessions.append("chat", Message.user("own append"))
+    chat.add_message(Message.user("last"))
+    await sessions.save(chat)
+    assert (chat.title, texts(chat)[-2:]) == ("own rename", ["own append", "last"])
+    await sessions.save(chat, if_revision=chat.revision)
+
+
+async def test_L90_a_failed_write_leaves_no_transaction_open(
+    sessions: SessionRepository, others: SessionRepository, chat: Session, path: Path
+) -> None:
+    """After a write that SQLite itself refused, everybody writes on at once."""
+    with raw(path) as connection:
+        connection.execute("CREATE TRIGGER stop BEFORE INSERT ON changes BEGIN SELECT RAISE(ROLLBACK, 'no'); END")
+    chat.add_message(Message.user("refused"))
+    for _ in range(3):
+        with pytest.raises(StorageError):
+            await sessions.save(chat)
+    with raw(path) as connection:
+        connection.set_busy_timeout(0)
+        connection.execute("DROP TRIGGER stop")  # raises if a transaction were open
+    await others.append("chat", Message.user("theirs"))
+    await sessions.save(chat)
+    assert texts(await others.get("chat")) == ["hello", "theirs", "refused"]
+
+
+async def test_L91_a_paused_iteration_blocks_nobody(sessions: SessionRepository, others: SessionRepository) -> None:
+    """A listing that stopped half-way holds no lock: both processes write, and it goes on afterwards."""
+    for number in range(20):
+        await sessions.create(Session(f"chat-{number}"))
+    iteration = sessions.iter_sessions(page_size=5, order="created_at")
+    seen = [(await anext(iteration)).id for _ in range(7)]
+    with anyio.fail_after(10):
+        for repository in (sessions, others):
+            await repository.append("chat-3", Message.user("written meanwhile"))
+        await others.delete("chat-19")
+    seen += [head.id async for head in iteration]
+    assert seen == [f"chat-{number}" for number in range(19)]
+
+
+async def test_L92_a_listing_never_touches_messages(sessions: SessionRepository, path: Path) -> None:
+    """With every stored message destroyed, sessions are listed, counted and filtered as before."""
+    for number in range(50):
+        await sessions.append(f"chat-{number}", Message.user("x" * 1_000), create=True)
+    with raw(path) as connection:
+        connection.execute("UPDATE messages SET body = x'00'")
+    async with SessionRepository.open(path) as reopened:
+        page = await reopened.list_sessions(limit=20, total=True)
+        assert page.total == 50
+        assert [head.message_count for head in page.sessions] == [1] * 20
+        assert len([head async for head in reopened.iter_sessions(page_size=7)]) == 50
+        with pytest.raises(StorageCorruptError):
+            await reopened.load("chat-0")
+
+
+async def test_L93_an_interrupted_tool_call_does_not_spoil_the_session(path: Path) -> None:
+    """A call without a result is hidden from models, and `check` gives it one once the session is idle."""
+    clock = ManualClock()
+    async with SessionRepository.open(path, clock=clock) as sessions:
+        call = Message.assistant("Let me look.", [ToolCall("call-1", "look")])
+        await sessions.append("chat", Message.user("hello"), call, create=True)
+        view = await sessions.model_view("chat")
+        assert [(message.text, message.tool_calls) for message in view] == [("hello", ()), ("Let me look.", ())]
+        assert (await sessions.check()).ok  # it may still be running
+        clock.move(timedelta(hours=1))
+        (problem,) = (await sessions.check()).problems
+        assert problem.kind == "orphan_call"
+        assert (await sessions.check(repair=True)).ok
+        view = await sessions.model_view("chat")
+        assert [message.role for message in view] == ["user", "assistant", "tool"]
+        assert view[2].tool_success is False
+        assert (await sessions.check()).problems == ()
+
+
+async def test_L94_broken_tool_output_aborts_nothing(
+    sessions: SessionRepository, others: SessionRepository, chat: Session
+) -> None:
+    """A result with NUL and lone surrogates is stored, merged and deduplicated like any other."""
+    output = "binary \0\ud83d tail"
+    chat.add_message(Message.assistant(tool_calls=[ToolCall("call-1", "cat")]))
+    result = Message.tool(output, tool_call_id="call-1", id="result")
+    chat.add_message(result)
+    await others.append("chat", Message.user("meanwhile"))
+    await sessions.save(chat)
+    assert (await others.append("chat", result)).duplicates == ("result",)
+    found = await others.get("chat")
+    assert texts(found) == ["hello", "meanwhile", "", output]
+    assert found.messages[-1] == result
+
+
+async def test_L95_what_is_not_understood_is_kept_as_it_is(
+    sessions: SessionRepository, others: SessionRepository, chat: Session
+) -> None:
+    """An item of a format that nobody here knows comes back byte for byte; a foreign object is refused by name."""
+    native = Native("some-framework/9", bytes(range(256)))
+    chat.add_message(Message.assistant("answer", native=native))
+    await sessions.save(chat)
+    assert (await others.get("chat")).messages[-1].native == native
+
+    class Custom:
+        pass
+
+    with pytest.raises(InputError, match="Custom"):
+        Message.user("x", metadata={"custom": Custom()})
+    with pytest.raises(InputError, match="Custom"):
+        await sessions.set_value("chat", "custom", Custom())
+
+
+async def test_L95_an_unknown_part_is_an_error_and_not_none(
+    sessions: SessionRepository, chat: Session, path: Path
+) -> None:
+    """Stored content of a kind that this release doesn't know is reported, never dropped or read as empty."""
+    with raw(path) as connection:
+        connection.execute(
+            """UPDATE messages SET body = CAST(replace(body, '"hello"', '[{"type":"scent"}]') AS BLOB)"""
+        )
+    async with SessionRepository.open(path) as reopened:
+        with pytest.raises(StorageCorruptError):
+            await reopened.load("chat")
+
+
+async def test_L96_an_older_release_refuses_a_newer_file_clearly(
+    sessions: SessionRepository, chat: Session, path: Path
+) -> None:
+    """A file with a higher schema version isn't opened and isn't changed; the error names both versions."""
+    await sessions.aclose()
+    with raw(path) as connection:
+        current = connection.execute("PRAGMA user_version").fetchall()[0][0]
+        connection.execute("PRAGMA user_version = 999").fetchall()
+    before = path.read_bytes()
+    with pytest.raises(SchemaVersionError) as caught:
+        await SessionRepository.open(path)
+    assert (caught.value.found, caught.value.supported) == (999, current)
+    assert path.read_bytes() == before
+
+
+async def test_L96_another_programs_database_is_refused(path: Path) -> None:
+    """A database that isn't ours is left alone."""
+    with raw(path) as connection:
+        connection.execute("CREATE TABLE invoices (id INTEGER)")
+    with pytest.raises(InputError):
+        await SessionRepository.open(path)
+    assert rows(path, "SELECT name FROM sqlite_schema") == [("invoices",)]
+
+
+async def test_L97_an_answer_is_consumed_by_the_run_and_not_by_answering(
+    sessions: SessionRepository, others: SessionRepository, chat: Session, storage: WatchedStorage
+) -> None:
+    """If the run never starts or its commit fails, the answer still waits; the run's own commit consumes it."""
+    await sessions.ask("chat", PendingQuestion("call-1", "approve", "May I?", id="q1"))
+    await others.answer("chat", "q1", "yes")
+    run = await sessions.get("chat")
+    run.consume_question("q1")
+    run.add_message(Message.assistant("on it"))
+    storage.fail("commit", StorageUnavailableError)
+    with pytest.raises(StorageUnavailableError):
+        await sessions.save(run)
+    waiting = (await others.get("chat")).questions[0]
+    assert (waiting.state, waiting.answer) == ("answered", "yes")
+    await sessions.save(run)
+    found = await others.get("chat")
+    assert (found.questions[0].state, found.questions[0].answer) == ("consumed", "yes")
+    assert texts(found)[-1] == "on it"
+
+
+async def test_L98_each_model_call_is_counted_once(
+    sessions: SessionRepository, others: SessionRepository, chat: Session
+) -> None:
+    """A record that is sent again, a cancelled caller and a fork change no sum."""
+    record = TokenUsageRecord(id="call-1", model="m1", input_tokens=100, output_tokens=10)
+    await sessions.append_token_usage_record("chat", record)
+    await others.append_token_usage_record("chat", record)
+    task = asyncio.create_task(
+        sessions.append_token_usage_record("chat", TokenUsageRecord(id="call-2", input_tokens=5, output_tokens=1))
+    )
+    await anyio.lowlevel.checkpoint()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await sessions.persistence.aclose()
+    fork = await others.fork("chat", new_id="fork")
+    totals = await others.token_usage("chat")
+    assert (totals.calls, totals.input_tokens, totals.output_tokens) == (2, 105, 11)
+    assert (await others.token_usage(fork.id)).calls == 0
+    assert (await others.token_usage()).calls == 2
+
+
+ELSEWHERE: dict[str, Callable[[SessionRepository], Awaitable[object]]] = {
+    "get": lambda repository: repository.get("chat"),
+    "append": lambda repository: repository.append("chat", Message.user("x")),
+    "update": lambda repository: repository.update("chat", Session.clear_pending_question),
+    "rename": lambda repository: repository.rename("chat", "x"),
+    "pin": lambda repository: repository.pin("chat"),
+    "archive": lambda repository: repository.archive("chat"),
+    "set_value": lambda repository: repository.set_value("chat", "key", 1),
+    "remove_value": lambda repository: repository.remove_value("chat", "key"),
+    "title": lambda repository: repository.apply_generated_title("chat", "x"),
+    "ask": lambda repository: repository.ask("chat", PendingQuestion("c", "t", "q")),
+    "answer": lambda repository: repository.answer("chat", "q1", "x"),
+    "truncate": lambda repository: repository.truncate("chat", after_message_id="hello"),
+    "clear": lambda repository: repository.clear("chat"),
+    "replace_history": lambda repository: repository.replace_history("chat", []),
+    "remove_last": lambda repository: repository.remove_last("chat"),
+    "history": lambda repository: repository.history("chat"),
+    "history after": lambda repository: repository.history("chat", after="hello"),
+    "model_view": lambda repository: repository.model_view("chat"),
+    "fork": lambda repository: repository.fork("chat"),
+    "usage": lambda repository: repository.append_token_usage_record("chat", TokenUsageRecord()),
+    "token_usage": lambda repository: repository.token_usage("chat"),
+    "record": lambda repository: repository.records.put("kind", "key", b"x", session="chat"),
+    "child": lambda repository: repository.create(
+        Session("child", namespace="other", parent_session_id="chat", root_session_id="chat", kind="child")
+    ),
+}
+
+
+@pytest.mark.parametrize("call", ELSEWHERE)
+async def test_L99_another_namespaces_session_does_not_exist(
+    sessions: SessionRepository, chat: Session, path: Path, call: str
+) -> None:
+    """Whatever a handle of another namespace does with the id, it finds no session and changes nothing."""
+    await sessions.ask("chat", PendingQuestion("call-1", "ask", "?", id="q1"))
+    before = (await sessions.get("chat")).freeze()
+    commits = rows(path, "SELECT count(*) FROM changes")
+    for other in (sessions.in_namespace("other"), await SessionRepository.open(path, namespace="other")):
+        with pytest.raises((SessionNotFoundError, NoPendingQuestionError)):
+            await ELSEWHERE[call](other)
+        if other.storage is not sessions.storage:
+            await other.aclose()
+    after = await sessions.load("chat", fresh=True)
+    assert after is not None
+    assert after.freeze().head == before.head
+    assert rows(path, "SELECT count(*) FROM changes") == commits
+
+
+async def test_L99_one_id_in_two_namespaces_is_two_sessions(
+    sessions: SessionRepository, others: SessionRepository, chat: Session
+) -> None:
+    """Loads, listings, deletions, clean-ups, records and sums of one namespace never reach into the other."""
+    other = others.in_namespace("other")
+    assert await other.load("chat") is None
+    assert await other.load_merged("chat") is None
+    assert not await other.delete("chat")
+    assert (await other.list_sessions()).sessions == ()
+    assert (await other.cleanup("all")).deleted == ()
+    with pytest.raises(InputError):
+        await other.save(chat)
+    with pytest.raises(InputError):
+        await sessions.save(Session("new", namespace="other"))
+    await other.append("chat", Message.user("theirs"), create=True)
+    await other.append_token_usage_record("chat", TokenUsageRecord(input_tokens=7))
+    await other.records.put("kind", "key", b"theirs", shared="user:1")
+    assert await sessions.records.get("kind", "key", shared="user:1") is None
+    assert (await sessions.token_usage()).calls == 0
+    assert texts(await sessions.get("chat")) == ["hello"]
+    assert texts(await other.get("chat")) == ["theirs"]
+    await sessions.delete("chat")
+    assert texts(await other.get("chat")) == ["theirs"]
+    with pytest.raises(PreconditionFailedError):
+        await other.append("chat", Message.user("x"), if_revision=7)

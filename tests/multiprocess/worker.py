@@ -1,0 +1,140 @@
+"""The other process: `worker.py ROLE FILE …`. It prints a line for each step, and waits for lines on its input."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+
+import apsw
+
+from bamboo_sessions import Message, Session, SessionRepository, SqliteStorage
+
+COPIES = 8
+"""Working copies of a saver. It takes them in turn, so each is some turns old when it is saved."""
+
+
+def say(line: object) -> None:
+    """Tell the test."""
+    print(line, flush=True)  # noqa: T201 - this is how it talks
+
+
+async def told() -> str:
+    """Wait for a line from the test; empty once it has nothing more to say."""
+    line: str = await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+    return line.strip()
+
+
+async def barrier() -> None:
+    """Say that everything is prepared, and wait for the others."""
+    say("ready")
+    await told()
+
+
+def add_turn(session: Session, name: str) -> None:
+    """A question and its answer, named."""
+    session.add_message(Message.user(f"{name} question"))
+    session.add_message(Message.assistant(f"{name} answer"))
+
+
+async def save_turns(path: str, session_id: str, name: str, count: str) -> None:
+    """Save turns from copies that are stale; tell each."""
+    async with SessionRepository.open(f"sqlite:///{path}") as sessions:
+        copies = [await sessions.get(session_id) for _ in range(COPIES)]
+        await barrier()
+        for number in range(int(count)):
+            copy = copies[number % COPIES]
+            add_turn(copy, f"{name}{number}")
+            await sessions.save(copy)
+            say(number)
+
+
+async def author(path: str, session_id: str, count: str) -> None:
+    """Change what people change, again and again; tell each round."""
+    async with SessionRepository.open(f"sqlite:///{path}") as sessions:
+        await barrier()
+        for number in range(int(count)):
+            await sessions.rename(session_id, f"title {number}")
+            await sessions.pin(session_id, pinned=number % 2 == 0)
+            await sessions.set_value(session_id, f"key {number}", number)
+            say(number)
+
+
+async def open_and_save(path: str, name: str) -> None:
+    """Open the file at the same moment as all others, and save a session."""
+    await barrier()
+    async with SessionRepository.open(f"sqlite:///{path}") as sessions:
+        session = await sessions.load_or_create(name)
+        session.add_message(Message.user(f"from {name}"))
+        await sessions.save(session)
+    say("saved")
+
+
+async def append_on_request(path: str, session_id: str) -> None:
+    """Append each line that comes, and tell when it is acknowledged."""
+    async with SessionRepository.open(f"sqlite:///{path}") as sessions:
+        say("ready")
+        while line := await told():
+            await sessions.append(session_id, Message.user(line))
+            say(line)
+
+
+async def save_for_ever(path: str, session_id: str, name: str) -> None:
+    """Save one turn after the other, telling each when it is acknowledged, until somebody kills this process."""
+    async with SessionRepository.open(f"sqlite:///{path}") as sessions:
+        session = await sessions.load_or_create(session_id)
+        number = 0
+        while True:
+            add_turn(session, f"{name}-{number}")
+            await sessions.save(session)
+            say(f"{name}-{number}")
+            number += 1
+
+
+async def hold_iteration(path: str) -> None:
+    """Stop in the middle of a listing, until told to go on; tell how many came."""
+    async with SessionRepository.open(f"sqlite:///{path}") as sessions:
+        count = 0
+        async for _ in sessions.iter_sessions(page_size=10, order="created_at"):
+            count += 1
+            if count == 15:
+                await barrier()
+        say(count)
+
+
+async def hold_read(path: str) -> None:
+    """Keep a read transaction open, as another program might, until told to end it."""
+    storage = SqliteStorage(path)
+    await storage.open()
+    connection = apsw.Connection(path)
+    connection.execute("BEGIN")
+    before = connection.execute("SELECT count(*) FROM messages").fetchall()
+    await barrier()
+    after = connection.execute("SELECT count(*) FROM messages").fetchall()
+    connection.close()
+    await storage.aclose()
+    say("same" if before == after else "changed")
+
+
+ROLES: dict[str, Callable[..., Awaitable[None]]] = {
+    role.__name__: role
+    for role in (
+        append_on_request,
+        author,
+        hold_iteration,
+        hold_read,
+        open_and_save,
+        save_for_ever,
+        save_turns,
+    )
+}
+
+
+async def main() -> None:
+    """Play the role that the command line names."""
+    role, *arguments = sys.argv[1:]
+    await ROLES[role](*arguments)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
