@@ -102,9 +102,9 @@ def test_the_naive_store_loses(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     outcome = json.loads(done.stdout)
     assert not outcome["ok"]
-    # Of the four first turns of each session, saved from the same old state, three at least are gone; and with them
-    # what people had done to it before: the answer, the note, the priority.
-    assert outcome["lost"] >= 4 * (3 + 2)
+    # Of the four first turns of each session, saved from the same old state, three at least are gone, of two messages
+    # or more each; and with them what people did while the copies were held: the note, the priority, the answer.
+    assert outcome["lost"] >= 4 * (3 * 2 + 1)
     assert outcome["there"] == outcome["acknowledged"] - outcome["lost"]
     assert outcome["reverted"] >= 4
     assert outcome["answers_doubled"] >= 4
@@ -257,7 +257,6 @@ def test_wrong_options_are_wrong_usage(tmp_path: Path) -> None:
         done = run_demo(folder, *options)
         assert done.returncode == 2
         assert options[0] in done.stderr
-        assert options[1] in done.stderr
 
 
 # --- conversations

@@ -4,7 +4,7 @@ import pytest
 
 from bamboo_sessions import MemoryStorage
 from bamboo_sessions.storage.port import SessionStorage
-from bamboo_sessions.testing.conformance import MakeStorage, StorageConformance
+from bamboo_sessions.testing.conformance import MakeStorage, RepositoryConformance, StorageConformance
 
 
 async def make() -> SessionStorage:
@@ -12,7 +12,7 @@ async def make() -> SessionStorage:
     return MemoryStorage()
 
 
-class TestMemoryStorage(StorageConformance):
+class TestMemoryStorage(StorageConformance, RepositoryConformance):
     @pytest.fixture
     def make_storage(self) -> MakeStorage:
         """Memory needs no opening."""

@@ -4,7 +4,7 @@ import pytest
 
 from bamboo_sessions import Session, SimpleStorage
 from bamboo_sessions.storage.port import SessionStorage
-from bamboo_sessions.testing.conformance import MakeStorage, StorageConformance
+from bamboo_sessions.testing.conformance import MakeStorage, RepositoryConformance, StorageConformance
 
 
 class Copies:
@@ -32,7 +32,7 @@ async def make() -> SessionStorage:
     return SimpleStorage(Copies())
 
 
-class TestSimpleStorage(StorageConformance):
+class TestSimpleStorage(StorageConformance, RepositoryConformance):
     namespaces = False
 
     @pytest.fixture

@@ -6,10 +6,10 @@ import pytest
 
 from bamboo_sessions import SqliteStorage
 from bamboo_sessions.storage.port import SessionStorage
-from bamboo_sessions.testing.conformance import MakeStorage, StorageConformance
+from bamboo_sessions.testing.conformance import MakeStorage, RepositoryConformance, StorageConformance
 
 
-class TestSqliteStorage(StorageConformance):
+class TestSqliteStorage(StorageConformance, RepositoryConformance):
     durable = True
 
     @pytest.fixture

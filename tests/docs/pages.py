@@ -4,7 +4,8 @@ The conventions that the tests in this folder hold the documents to:
 
 - All ```` ```python ```` blocks of a page run, top to bottom, in one namespace with top-level `await`, in an empty
   folder. ```` ```python no-run ```` is left out.
-- An ```` ```output ```` block is what the Python block before it prints; `…` stands for anything.
+- An ```` ```output ```` block is what the Python block before it prints; `…` stands for anything, and one time of day is as
+  good as another.
 - A ```` ```console ```` block whose commands (`$ …`) are the project's runs in the same folder; what follows a command
   is what it prints, likewise. ```` ```console no-run ```` is left out.
 """
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
 _FENCE = re.compile(r"^(`{3,})(\S*)(.*)$")
+_TIME = re.compile(r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d\b")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -95,4 +97,5 @@ def matches(wanted: str, actual: str) -> bool:
 
 
 def _tidy(text: str) -> str:
+    text = _TIME.sub("2026-01-01 00:00:00", text)
     return "\n".join(line.rstrip() for line in text.strip().splitlines())

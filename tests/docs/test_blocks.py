@@ -50,8 +50,12 @@ def _run_all(page: Path, namespace: dict[str, Any], runner: asyncio.Runner) -> N
         elif block.language == "output":
             assert matches(block.text, printed), f"{where}: it prints\n{printed}"
         elif block.language == "console" and _OURS.search(block.text):
+            exports: list[str] = []
             for command, wanted in _commands(block.text):
-                shown = _shell(command)
+                if command.startswith("export "):
+                    exports.append(command)
+                    continue
+                shown = _shell("\n".join([*exports, command]))
                 assert matches(wanted, shown), f"{where}: {command} prints\n{shown}"
 
 

@@ -6,11 +6,10 @@ import re
 from importlib.resources import files
 
 import apsw
-import msgspec
 import pytest
 
 import bamboo_sessions
-from bamboo_sessions import BambooSessionsError
+from bamboo_sessions import BambooSessionsError, MemoryStorage, SqliteStorage
 from bamboo_sessions.domain import errors, limits
 from bamboo_sessions.domain.merge import POLICY, Policy
 from bamboo_sessions.repository.records import Records
@@ -24,7 +23,8 @@ ERRORS = [
     if inspect.isclass(value) and issubclass(value, BambooSessionsError) and value.__module__ == errors.__name__
 ]
 PUBLIC = [getattr(bamboo_sessions, name) for name in bamboo_sessions.__all__]
-CLASSES = [value for value in PUBLIC if inspect.isclass(value) and not issubclass(value, Exception)]
+ENGINES = (SqliteStorage, MemoryStorage)  # these, and what stands on them, do what the port says
+CLASSES = [value for value in PUBLIC if inspect.isclass(value) and not issubclass(value, (Exception, *ENGINES))]
 
 
 def _code_words(text: str) -> set[str]:
@@ -57,9 +57,7 @@ def test_every_public_name_is_documented() -> None:
 def test_every_member_is_documented(kind: type) -> None:
     """The API reference names the methods and fields of every public class."""
     words = _code_words(prose(REFERENCE / "api.md"))
-    members = {name for name in dir(kind) if not name.startswith("_")}
-    if issubclass(kind, msgspec.Struct):
-        members |= set(kind.__struct_fields__)
+    members = {name for name in dir(kind) if not name.startswith("_")} - set(dir(tuple))
     assert members <= words, f"{kind.__name__}: {sorted(members - words)}"
 
 
@@ -86,7 +84,8 @@ def test_every_table_and_column_is_documented() -> None:
     sections = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", text, flags=re.MULTILINE | re.DOTALL))
     assert set(sections) == set(columns)
     for table, names in columns.items():
-        assert names <= _code_words(sections[table]), table
+        cells = [row.split("|")[1] for row in sections[table].splitlines() if row.startswith("| `")]
+        assert _code_words(" ".join(cells)) == names, table
 
 
 def test_every_guarantee_is_explained() -> None:

@@ -389,6 +389,30 @@ def test_reused_call_ids_mean_the_nearest_call() -> None:
     assert ids(_saved(at_call, _durable([one, two])).messages) == "c1 r c2"
 
 
+def test_a_result_never_joins_a_call_that_was_not_meant() -> None:
+    """If the call that was meant is gone, another one of the same id isn't its call; nor is one that comes later."""
+    copy = load(snapshot([call("c1", "k"), "a"]))
+    _add(copy, result("r", "k"))
+    merged = _saved(copy, _durable(["a", call("c2", "k"), result("r2", "k"), "x"]))
+    assert ids(merged.messages) == "a c2 r2 x r"
+    assert merged.delta.orphaned == ("r",)
+    base = snapshot(["a", call("c2", "k")])
+    copy = load(base)
+    _insert(copy, "a", result("r", "k"))
+    merged = _saved(copy, base)
+    assert ids(merged.messages) == "r a c2"
+    assert merged.delta.orphaned == ("r",)
+
+
+def test_a_result_may_join_a_call_that_only_others_have() -> None:
+    """A result from a copy that never saw the call finds it among what others committed."""
+    copy = load(snapshot("a"))
+    _add(copy, result("r", "k"))
+    merged = _saved(copy, _durable(["a", call("c", "k"), "x"]))
+    assert ids(merged.messages) == "a c r x"
+    assert merged.delta.orphaned == ()
+
+
 def test_a_result_whose_call_was_removed_is_kept_and_reported() -> None:
     """It is an orphan, which the model's view hides."""
     copy = load(snapshot(["a", call("c"), "b"]))

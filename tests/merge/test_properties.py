@@ -1,13 +1,13 @@
 """What holds for every merge, whatever both sides did."""
 
 import msgspec
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.merge import POLICY, Merged, Policy, group_changed, merge, rebase
-from bamboo_sessions.domain.merge_history import Insertion
+from bamboo_sessions.domain.merge_history import Insertion, find_call
 from bamboo_sessions.domain.message import Message, is_tool_result
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
@@ -124,27 +124,39 @@ def test_additions_keep_their_order(two: Divergence) -> None:
 @given(divergences())
 def test_G3_what_is_added_at_the_end_stays_together(two: Divergence) -> None:
     """A turn stays in one piece behind everything that was committed, but for results that join their calls (G3)."""
-    mine, _, merged = _both(two)
+    mine, durable, merged = _both(two)
     base = set(ids(two.base.messages).split())
+    committed = set(ids(durable.messages).split())
     last = max((place for place, message in enumerate(mine.messages) if message.id in base), default=-1)
-    turn = [message.id for message in mine.messages[last + 1 :] if not is_tool_result(message)]
-    assume(turn and not mine.replaced)
+    added = [message for message in mine.messages[last + 1 :] if message.id not in committed]
+    turn = [message.id for message in added if not is_tool_result(message)]
+    if mine.replaced:
+        return  # what takes the place of others isn't at the end
     tail = [message.id for message in merged.messages if not is_tool_result(message)]
     assert tail[len(tail) - len(turn) :] == turn
 
 
 @given(divergences())
 def test_L105_results_stand_behind_their_calls(two: Divergence) -> None:
-    """A result that I add stands behind its call and that call's other results, if the call is alive (L105)."""
-    _, durable, merged = _both(two)
-    committed = set(ids(durable.messages).split())
+    """A result that I add stands behind the call that I meant; if that is gone it is reported as orphaned (L105)."""
+    mine, durable, merged = _both(two)
+    committed = {message.id for message in durable.messages}
+    seen = [message.id for message in mine.messages]
     for place, message in enumerate(merged.messages):
         if not is_tool_result(message) or message.id in committed:
             continue
-        callers = [other for other in merged.messages if message.tool_call_id in {call.id for call in other.tool_calls}]
-        before = next((other for other in reversed(merged.messages[:place]) if other.role != "tool"), None)
-        assert not callers or before in callers
-        assert (message.id in merged.delta.orphaned) == (not callers)
+        meant = find_call(mine.messages, message.tool_call_id, before=seen.index(message.id))
+        if meant is None:
+            callers = {one.id for one in merged.messages if one.id not in seen and _calls(one, message)}
+        else:
+            callers = {seen[meant]} & {one.id for one in merged.messages}
+        before = next((one.id for one in reversed(merged.messages[:place]) if one.role != "tool"), None)
+        assert (before in callers) == bool(callers)
+        assert (message.id in merged.delta.orphaned) <= (before not in callers)
+
+
+def _calls(message: Message, result: Message) -> bool:
+    return any(call.id == result.tool_call_id for call in message.tool_calls)
 
 
 @given(divergences())
@@ -160,7 +172,8 @@ def test_the_report_names_what_happened(two: Divergence) -> None:
     """Gained are the others' additions, removed is what I took out and was still there."""
     mine, durable, merged = _both(two)
     base = set(ids(two.base.messages).split())
-    assert list(merged.delta.gained) == [message.id for message in durable.messages if message.id not in base]
+    known = base | set(ids(mine.messages).split())
+    assert list(merged.delta.gained) == [message.id for message in durable.messages if message.id not in known]
     gone = base - set(ids(mine.messages).split())
     assert set(merged.delta.removals) == gone & set(ids(durable.messages).split())
 

@@ -41,7 +41,7 @@ COMMANDS: Final = {
     "check": Entry("upkeep", "check", "Look for what can't be right in the store."),
     "migrate": Entry("upkeep", "migrate", "Bring the store's schema up to date."),
     "stats": Entry("upkeep", "stats", "Show counters of the store."),
-    "demo": Entry("demo", "demo", "See the guarantees hold, one after another."),
+    "demo": Entry("demo", "demo", "Show that nothing acknowledged is lost, on real conversations."),
     "completion": Entry("completion", "completion", "Print the completion script of a shell."),
 }
 

@@ -91,7 +91,8 @@ def _told(error: BaseException) -> tuple[str, str | None, int]:
 
 def hint_for(error: BambooSessionsError) -> str | None:
     """What to do now, at a terminal."""
-    return _HINTS.get(error.code, error.hint)
+    hint = _HINTS.get(error.code, error.hint)
+    return hint.replace("at_revision", "the revision") if hint else None
 
 
 def exit_code_of(error: BambooSessionsError) -> int:

@@ -11,13 +11,22 @@ from typing import Final
 
 from bamboo_sessions.cli.lines import InputLine
 from bamboo_sessions.cli.text import one_line
-from bamboo_sessions.domain.errors import BambooSessionsError, SessionExistsError, StorageCorruptError, StorageError
+from bamboo_sessions.domain.errors import (
+    BambooSessionsError,
+    InputError,
+    SessionDeletedError,
+    SessionExistsError,
+    StorageCorruptError,
+    StorageError,
+)
 from bamboo_sessions.domain.json import same
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.repository import SessionRepository
 
 AT_ONCE_MAX: Final = 64
 """Conversations under way: enough for large transactions, few enough for memory."""
+
+REASON_CHARS_MAX: Final = 500
 
 
 class Tally:
@@ -122,4 +131,10 @@ class Importer:
 
     def _failed(self, where: str, exc: BambooSessionsError) -> None:
         self._tally.failed += 1
-        self._tell(f"Error: {where}: {one_line(str(exc), 500)}")
+        self._tell(f"Error: {where}: {one_line(_reason(exc), REASON_CHARS_MAX)}")
+
+
+def _reason(exc: BambooSessionsError) -> str:
+    if isinstance(exc, SessionDeletedError):
+        return f"{exc} --recreate makes it again."
+    return f"{exc} {exc.hint}" if isinstance(exc, InputError) and exc.hint else str(exc)

@@ -19,6 +19,10 @@ from bamboo_sessions.repository import SessionRepository
 from bamboo_sessions.storage.query import ORDERS
 
 TITLE_CHARS_MAX: Final = 200
+TITLE_CHARS_MIN: Final = 10
+"""A terminal that leaves fewer columns than this to the titles gets a table without them."""
+
+_GAP: Final = "  "
 
 
 @click.command("list")
@@ -128,17 +132,22 @@ def _print_table(heads: Sequence[SessionHead]) -> None:
     if not heads:
         return
     now = SYSTEM_CLOCK.now()
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("SESSION", overflow="fold", ratio=None, min_width=min(36, max(len(head.id) for head in heads)))
-    has_titles = any(head.title for head in heads)
+    screen = console()
+    rows = [(head, age(head.updated_at, now), Text(" ").join(Text(*badge) for badge in badges(head))) for head in heads]
+    ids = min(max(len("SESSION"), *(len(head.id) for head in heads)), screen.width // 2)
+    ages = max(len("CHANGED"), *(len(changed) for _, changed, _ in rows))
+    words = max(len(badge) for _, _, badge in rows)
+    titles = screen.width - ids - len("MESSAGES") - ages - words - 4 * len(_GAP)
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, len(_GAP), 0, 0))
+    table.add_column("SESSION", overflow="fold", min_width=ids)
+    has_titles = any(head.title for head in heads) and titles >= TITLE_CHARS_MIN
     if has_titles:
-        table.add_column("TITLE", overflow="ellipsis", no_wrap=True)
-    table.add_column("MESSAGES", justify="right", no_wrap=True)
-    table.add_column("CHANGED", justify="right", no_wrap=True)
+        table.add_column("TITLE", overflow="ellipsis", no_wrap=True, max_width=titles)
+    table.add_column("MESSAGES", justify="right", no_wrap=True, min_width=len("MESSAGES"))
+    table.add_column("CHANGED", justify="right", no_wrap=True, min_width=ages)
     table.add_column("")
-    for head in heads:
-        name = Text(plain(head.id), style="" if head.title else "bold")
-        title = [Text(one_line(head.title or "", TITLE_CHARS_MAX), style="bold")] if has_titles else []
-        words = Text(" ").join(Text(word, style=style) for word, style in badges(head))
-        table.add_row(name, *title, f"{head.message_count:,}", age(head.updated_at, now), words)
-    console().print(table)
+    for head, changed, badge in rows:
+        name = Text(plain(head.id), style="bold")
+        title = [Text(one_line(head.title or "", TITLE_CHARS_MAX))] if has_titles else []
+        table.add_row(name, *title, f"{head.message_count:,}", changed, badge)
+    screen.print(table)

@@ -54,12 +54,16 @@ def rendered(view: View) -> Iterator[Line]:
         yield Line()
         yield Line((("… earlier messages are left out; --all or --limit N shows them", "dim"),))
     results, folded_away = _results(view.messages)
+    above: Message | None = None
     for index, message in enumerate(view.messages):
-        if index not in folded_away:
+        if index in folded_away:
+            continue
+        if view.unfold_tools or not _goes_on(above, message):
             yield Line()
-            yield from _message(
-                view, message, {call.id: results.get((index, call.id), []) for call in message.tool_calls}
-            )
+            yield _speaker(message)
+        own = {call.id: results.get((index, call.id), []) for call in message.tool_calls}
+        yield from _message(view, message, own)
+        above = message
     if not view.messages:
         yield Line()
         yield Line((("No messages.", "dim"),))
@@ -110,10 +114,19 @@ def _id_of(question: PendingQuestion) -> str:
     return plain(f"question {question.id}" + (f" · {question.source}" if question.source else ""))
 
 
-def _message(view: View, message: Message, results: dict[str, list[Message]]) -> Iterator[Line]:
+def _goes_on(above: Message | None, message: Message) -> bool:
+    """Whether `message` needs no heading: the speaker only called tools so far, and goes on."""
+    if above is None or not above.tool_calls or above.content:
+        return False
+    return (above.role, above.name) == (message.role, message.name)
+
+
+def _speaker(message: Message) -> Line:
     name = f" {one_line(message.name, 60)}" if message.name else ""
-    time = local_time(message.created_at)
-    yield Line(((message.role, _STYLES[message.role]), (name, ""), (f"  {time}", "dim")))
+    return Line(((message.role, _STYLES[message.role]), (name, ""), (f"  {local_time(message.created_at)}", "dim")))
+
+
+def _message(view: View, message: Message, results: dict[str, list[Message]]) -> Iterator[Line]:
     if message.reasoning:
         yield Line(((f"thinking: {one_line(message.reasoning, RESULT_CHARS_MAX)}", "dim italic"),), _INDENT)
     if message.role == "tool":

@@ -81,7 +81,8 @@ def import_conversations(store: Store, *, _format: str, files: tuple[str, ...], 
 
 
 async def _import(sessions: SessionRepository, files: tuple[str, ...], tally: Tally, *, recreate: bool) -> None:
-    from bamboo_sessions.cli.formats.openai_chat import parsed, to_session
+    from bamboo_sessions.cli.formats.json_text import parsed
+    from bamboo_sessions.cli.formats.openai_chat import to_session
 
     def read(line: InputLine) -> Session:
         if line.flaw is not None:

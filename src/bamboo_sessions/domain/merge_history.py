@@ -208,7 +208,7 @@ def _place_rest(
     for index, message in enumerate(sides.mine):
         if message.id in fresh and message.id not in alive:
             at_anchor = _index_behind(result, anchor, seen) if index < last_inside else len(result)
-            place = _behind_call(result, message, sides.mine, index) if is_tool_result(message) else None
+            place = _behind_call(result, message, sides.mine, index, seen) if is_tool_result(message) else None
             result.insert(at_anchor if place is None else place, message)
             alive.add(message.id)
             if place is not None and place != at_anchor:
@@ -239,16 +239,22 @@ def _index_behind(result: list[Message], anchor: str, seen: AbstractSet[str]) ->
     return place
 
 
-def _behind_call(result: list[Message], message: Message, mine: Sequence[Message], index: int) -> int | None:
+def _behind_call(
+    result: list[Message], message: Message, mine: Sequence[Message], index: int, seen: AbstractSet[str]
+) -> int | None:
     """Where a tool's result belongs: behind its call and the results that this has; `None` without a call.
 
-    Providers reuse call ids, so the call meant is the nearest one before the result in the copy, if it is alive.
+    Providers reuse call ids. So the call meant is the nearest one before the result in the copy, and no other takes
+    its place if it was removed; only where the copy has none may it be one that others added.
     """
     call = find_call(mine, message.tool_call_id, before=index)
-    meant = mine[call].id if call is not None else None
-    place = next((i for i in range(len(result) - 1, -1, -1) if result[i].id == meant), None)
-    if place is None:
+    if call is not None:
+        meant = mine[call].id
+        place = next((i for i in range(len(result) - 1, -1, -1) if result[i].id == meant), None)
+    else:
         place = find_call(result, message.tool_call_id)
+        if place is not None and result[place].id in seen:
+            return None
     if place is None:
         return None
     place += 1
@@ -278,20 +284,22 @@ def _insertions(result: list[Message], fresh: Mapping[str, Message]) -> tuple[In
             insertions.append(Insertion(tuple(run), after))
             run = []
         after = message.id
-    if run:
-        insertions.append(Insertion(tuple(run)))
+    if run:  # results have found their place here, and aren't to look for another call of their id
+        insertions.append(Insertion(tuple(run), after if any(map(is_tool_result, run)) else None))
     return tuple(insertions)
 
 
 def _orphaned(result: list[Message], fresh: Mapping[str, Message], lost: set[str]) -> tuple[str, ...]:
-    """Tool results without a call: new ones, and those whose call (one of `lost`) this save takes out."""
-    if not lost and not any(is_tool_result(message) for message in fresh.values()):
+    """Tool results that don't stand behind their call: new ones, and those whose call is `lost` by this save."""
+    if not lost and not any(map(is_tool_result, fresh.values())):
         return ()
-    calls = {call.id for message in result for call in message.tool_calls}
-    return tuple(
-        message.id
-        for message in result
-        if is_tool_result(message)
-        and message.tool_call_id not in calls
-        and (message.tool_call_id in lost or message.id in fresh)
-    )
+    orphans: list[str] = []
+    calls: set[str] = set()
+    for message in result:
+        if is_tool_result(message):
+            known = message.id not in fresh and message.tool_call_id not in lost
+            if not known and message.tool_call_id not in calls:
+                orphans.append(message.id)
+        elif message.role not in {"tool", "event"}:
+            calls = {call.id for call in message.tool_calls}
+    return tuple(orphans)

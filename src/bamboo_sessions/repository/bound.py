@@ -19,8 +19,20 @@ from bamboo_sessions.repository.tolerant import TolerantSaves
 from bamboo_sessions.storage.commit import SessionKey, State
 from bamboo_sessions.storage.port import SessionStorage
 
-sessions_in_edit: ContextVar[frozenset[SessionKey]] = ContextVar("sessions_in_edit", default=frozenset())
-"""The sessions whose `edit` block the running task is inside of."""
+
+class OpenEdit:
+    """An `edit` block that was entered; tasks that it started inherit it and may outlive it."""
+
+    __slots__ = ("is_open", "key", "store")
+
+    def __init__(self, store: LockedSessionStore, key: SessionKey) -> None:
+        self.store = store
+        self.key = key
+        self.is_open = True
+
+
+open_edits: ContextVar[tuple[OpenEdit, ...]] = ContextVar("open_edits", default=())
+"""The `edit` blocks that the running task is inside of."""
 
 
 class Tiers(msgspec.Struct, frozen=True):
@@ -62,7 +74,7 @@ class Bound:
     def _writable(self, session_id: str) -> SessionKey:
         """The key of a session that this call may write: not one that the running task is editing in a block."""
         key = self._key(session_id)
-        if key in sessions_in_edit.get():
+        if any(edit.is_open and edit.key == key and edit.store is self._store for edit in open_edits.get()):
             raise SessionBusyError(session_id, reason="this task is inside an `edit` block of it")
         return key
 

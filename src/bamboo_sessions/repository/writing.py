@@ -23,7 +23,7 @@ from bamboo_sessions.domain.message import Message, to_stored
 from bamboo_sessions.domain.report import Appended, MergeReport
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
-from bamboo_sessions.repository.bound import Bound, sessions_in_edit
+from bamboo_sessions.repository.bound import Bound, OpenEdit, open_edits
 from bamboo_sessions.storage.commit import Commit, RecordWrite, RevisionConflict, SessionKey, State, StoredInsertion
 
 
@@ -182,7 +182,7 @@ class Writing(Bound):
         same session by another call from inside the block raises `SessionBusyError` at once.
         """
         key = self._writable(session_id)
-        return Edit(key, lambda: self._load_for_edit(key), self._commit_edit)
+        return Edit(OpenEdit(self._store, key), lambda: self._load_for_edit(key), self._commit_edit)
 
     async def _load_for_edit(self, key: SessionKey) -> Session:
         state = await self._store.load(key)
@@ -213,25 +213,26 @@ class Edit:
 
     def __init__(
         self,
-        key: SessionKey,
+        block: OpenEdit,
         load: Callable[[], Awaitable[Session]],
         commit: Callable[[Session], Awaitable[None]],
     ) -> None:
-        self._key = key
+        self._block = block
         self._load = load
         self._commit = commit
 
     async def __aenter__(self) -> Session:
         """The copy to change."""
         self._session = await self._load()
-        self._token = sessions_in_edit.set(sessions_in_edit.get() | {self._key})
+        self._token = open_edits.set((*open_edits.get(), self._block))
         return self._session
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Commit, unless the block raised."""
-        sessions_in_edit.reset(self._token)
+        self._block.is_open = False
+        open_edits.reset(self._token)
         if kind is None:
             await self._commit(self._session)
 

@@ -322,6 +322,10 @@ def divergences(draw: st.DrawFn, *, only_append: bool = False) -> Divergence:
             draw(edits(copy.messages, prefix, only_append=only_append))
         _change_fields(draw, copy, prefix)
         copies.append(copy)
+    if draw(st.booleans()):  # both got one and the same message
+        shared = draw(new_messages("both"))
+        for copy in copies:
+            copy.messages.insert(len(copy.messages) if only_append else draw(st.integers(0, 9)), shared)
     return Divergence(base, *copies)
 
 

@@ -534,7 +534,7 @@ def test_the_run_status_is_one_word() -> None:
     assert run_status_of(None) is None
 
 
-@given(strategies.sessions())
+@given(strategies.sessions(messages_max=1))
 def test_any_session_can_be_frozen_and_stored(session: Session) -> None:
     """The strategy for sessions makes only what storage takes."""
     draft = session.freeze()

@@ -78,7 +78,7 @@ def test_everything_kept_is_no_fault() -> None:
         changeable={"title": "New", "pinned": True},
         answers={"q": "yes"},
     )
-    notes = [
+    notes: list[Acknowledgement] = [
         turn("a1", "a2"),
         turn("b1", writer="x"),
         change("title", "New", 1),
@@ -105,7 +105,7 @@ def test_a_lost_message_is_found() -> None:
 
 def test_a_lost_session_loses_all() -> None:
     """G2: a session that isn't stored at all has lost everything that was acknowledged for it."""
-    notes = [turn("a", "b"), change("title", "T", 1), QuestionAcknowledged("s", "w", "q")]
+    notes: list[Acknowledgement] = [turn("a", "b"), change("title", "T", 1), QuestionAcknowledged("s", "w", "q")]
 
     assert broken(check_history(notes, [])) == {"lost": 2, "reverted": 3}
 
@@ -143,7 +143,7 @@ def test_what_nobody_noted_is_no_fault() -> None:
 
 def test_a_removed_message_must_be_gone() -> None:
     """G2: after an acknowledged removal a message isn't missed; if it is there, it came back."""
-    notes = [turn("a", "b"), RemovalAcknowledged("s", "p", ("a",))]
+    notes: list[Acknowledgement] = [turn("a", "b"), RemovalAcknowledged("s", "p", ("a",))]
 
     assert broken(check(notes, user("b"))) == {}
     assert broken(check(notes, user("a"), user("b"))) == {"reverted": 1}
@@ -151,7 +151,7 @@ def test_a_removed_message_must_be_gone() -> None:
 
 def test_a_deleted_session_must_be_gone() -> None:
     """G9: after an acknowledged deletion nothing is missed; a session that is there came back."""
-    notes = [turn("a"), change("title", "T", 1), DeletionAcknowledged("s", "p")]
+    notes: list[Acknowledgement] = [turn("a"), change("title", "T", 1), DeletionAcknowledged("s", "p")]
 
     assert broken(check_history(notes, [])) == {}
     assert broken(check(notes, user("a"))) == {"reverted": 1}
@@ -162,7 +162,7 @@ def test_a_deleted_session_must_be_gone() -> None:
 
 def test_a_turn_with_others_inside_is_torn() -> None:
     """G3: somebody else's message between those of one save tears the turn."""
-    notes = [turn("a1", "a2"), turn("b")]
+    notes: list[Acknowledgement] = [turn("a1", "a2"), turn("b")]
 
     assert broken(check(notes, user("a1"), user("b"), user("a2"))) == {"torn": 1}
 
@@ -179,21 +179,21 @@ def test_half_a_turn_is_torn_and_lost() -> None:
 
 def test_a_result_that_joins_its_call_tears_nothing() -> None:
     """G3: a later tool result of somebody else may stand inside a turn, behind the call that the turn makes."""
-    notes = [turn("a1", "a2", "a3"), turn("r", writer="x")]
+    notes: list[Acknowledgement] = [turn("a1", "a2", "a3"), turn("r", writer="x")]
 
     assert broken(check(notes, user("a1"), call("a2", "c"), result("r", "c"), user("a3"))) == {}
 
 
 def test_a_turn_that_answers_an_earlier_call_is_whole() -> None:
     """G3: a turn's result of an earlier turn's call stands with that call, and not with its turn."""
-    notes = [turn("a1"), turn("b1"), turn("r", "c1", "c2")]
+    notes: list[Acknowledgement] = [turn("a1"), turn("b1"), turn("r", "c1", "c2")]
 
     assert broken(check(notes, call("a1", "c"), result("r", "c"), user("b1"), user("c1"), user("c2"))) == {}
 
 
 def test_a_result_parted_from_its_call_is_torn() -> None:
     """G3: a tool result stands behind its call, with other results at most in between."""
-    notes = [turn("a"), turn("b"), turn("r")]
+    notes: list[Acknowledgement] = [turn("a"), turn("b"), turn("r")]
 
     assert broken(check(notes, call("a", "c"), user("b"), result("r", "c"))) == {"torn": 1}
     assert broken(check(notes, call("a", "c"), result("r", "c"), user("b"))) == {}
@@ -201,7 +201,7 @@ def test_a_result_parted_from_its_call_is_torn() -> None:
 
 def test_calls_of_one_id_are_told_apart() -> None:
     """G3: providers reuse call ids; each result belongs to the call in front of it."""
-    notes = [turn("a1", "a2"), turn("b1", "b2")]
+    notes: list[Acknowledgement] = [turn("a1", "a2"), turn("b1", "b2")]
 
     assert broken(check(notes, call("a1", "c"), result("a2", "c"), call("b1", "c"), result("b2", "c"))) == {}
 
@@ -220,7 +220,7 @@ def test_a_result_without_a_call_is_no_fault() -> None:
 )
 def test_a_reverted_change_is_found(what: str, old: object, new: object) -> None:
     """G5: of a title, a pin, a value the newest acknowledged one stands; an older one there is a step back."""
-    notes = [change(what, old, 1), change(what, new, 2)]
+    notes: list[Acknowledgement] = [change(what, old, 1), change(what, new, 2)]
 
     assert broken(check(notes, version=2, **{what: new})) == {}
     assert broken(check(notes, version=2, **{what: old})) == {"reverted": 1}
@@ -229,7 +229,7 @@ def test_a_reverted_change_is_found(what: str, old: object, new: object) -> None
 
 def test_the_version_decides_which_change_is_newest() -> None:
     """G5: of changes by several people the one with the highest version stands, in whatever order the logs come."""
-    notes = [change("title", "B", 2, writer="q"), change("title", "A", 1)]
+    notes: list[Acknowledgement] = [change("title", "B", 2, writer="q"), change("title", "A", 1)]
 
     assert broken(check(notes, version=2, title="B")) == {}
     assert broken(check(notes, version=2, title="A")) == {"reverted": 1}
@@ -242,7 +242,7 @@ def test_a_stored_version_below_an_acknowledged_one_is_a_step_back() -> None:
 
 def test_a_version_that_went_back_in_between_is_found() -> None:
     """G5: one writer never gets a lower metadata_version than before, even if all looks well at the end."""
-    notes = [change("title", "A", 2), change("title", "B", 1), change("title", "C", 3)]
+    notes: list[Acknowledgement] = [change("title", "A", 2), change("title", "B", 1), change("title", "C", 3)]
 
     assert broken(check(notes, version=3, title="C")) == {"reverted": 1}
 
@@ -254,7 +254,7 @@ def test_a_later_change_that_nobody_noted_is_no_fault() -> None:
 
 def test_a_noted_version_explains_nothing_else() -> None:
     """G5: if every later version is accounted for, an older value isn't excused by them."""
-    notes = [change("title", "A", 1), change("pinned", True, 2)]
+    notes: list[Acknowledgement] = [change("title", "A", 1), change("pinned", True, 2)]
 
     assert broken(check(notes, version=2, title=None, pinned=True)) == {"reverted": 1}
 
@@ -296,7 +296,7 @@ def test_a_question_that_reopened_or_vanished_is_reverted() -> None:
 
 def test_a_lost_answer_message_is_lost() -> None:
     """G2: the tool message that carries an answer is an acknowledged message like any other."""
-    notes = [AnswerAcknowledged("s", "p", "q", "yes", "answer-q")]
+    notes: list[Acknowledgement] = [AnswerAcknowledged("s", "p", "q", "yes", "answer-q")]
 
     assert broken(check_history(notes, [StoredSession("s", answers={"q": "yes"})])) == {"lost": 1}
 
@@ -323,7 +323,7 @@ def test_a_torn_last_line_is_left_out() -> None:
     line = to_line(turn("a"))
 
     assert list(read_lines([line, b"\n", line[:-5]])) == [turn("a")]
-    with pytest.raises(ValueError, match="truncated"):
+    with pytest.raises(ValueError, match="malformed"):
         list(read_lines([line[:-5] + b"\n", line]))
 
 

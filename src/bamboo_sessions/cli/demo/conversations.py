@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
-from bamboo_sessions.cli.formats.openai_chat import parsed, to_session
+from bamboo_sessions.cli.formats.json_text import parsed
+from bamboo_sessions.cli.formats.openai_chat import to_session
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK
 from bamboo_sessions.domain.errors import BambooSessionsError, InputError
 from bamboo_sessions.domain.message import Message

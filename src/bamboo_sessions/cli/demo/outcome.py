@@ -127,7 +127,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
             return f"Look at it: {is_file or self.kept}"
         if self.naive:
             return "Now without --naive: the same load on bamboo-sessions."
-        return "--naive puts the same load on a store without a merge; --keep FILE keeps the file."
+        return "--naive puts the same load on a store without a merge; --keep FILE keeps it."
 
 
 def sqlite_url(path: Path) -> str:

@@ -61,7 +61,7 @@ async def _all(people: Sequence[_Person], step: Callable[[_Person], Awaitable[No
 
 
 class _Person:
-    """Looks after every so-manieth session, and changes others by chance."""
+    """One person, who looks after a share of the sessions, and changes any of them by chance."""
 
     def __init__(
         self, name: str, store: Store, counters: Counters, conversations: Sequence[Conversation], *, number: int

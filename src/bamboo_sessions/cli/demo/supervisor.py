@@ -12,6 +12,7 @@ The steps are the same in every run, so that the copies of the runtime writers a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import tempfile
 import time
@@ -80,13 +81,17 @@ async def run(plan: Plan, watcher: Watcher) -> Outcome:
         store = plan.keep or folder / "store"
         if plan.naive:
             store.mkdir()
+        processes: list[_Process] = []
         try:
             async with asyncio.TaskGroup() as group:
-                return await _Run(plan, watcher, folder, store.absolute(), group).lead()
+                return await _Run(plan, watcher, folder, store.absolute(), group=group, processes=processes).lead()
         except BaseExceptionGroup as failures:
             if (failed := failures.subgroup(DemoFailedError)) is not None:
                 raise _first(failed) from None
             raise
+        finally:
+            for process in processes:
+                await process.end()
 
 
 def _first(group: BaseExceptionGroup[DemoFailedError]) -> DemoFailedError:
@@ -95,12 +100,24 @@ def _first(group: BaseExceptionGroup[DemoFailedError]) -> DemoFailedError:
 
 
 class _Run:
-    def __init__(self, plan: Plan, watcher: Watcher, folder: Path, store: Path, group: asyncio.TaskGroup) -> None:
+    """One run. Every process that it starts goes into `processes`, whose owner ends them."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        watcher: Watcher,
+        folder: Path,
+        store: Path,
+        *,
+        group: asyncio.TaskGroup,
+        processes: list[_Process],
+    ) -> None:
         self._plan = plan
         self._watcher = watcher
         self._folder = folder
         self._store = store
         self._group = group
+        self._processes = processes
 
     async def lead(self) -> Outcome:
         watcher, plan = self._watcher, self._plan
@@ -166,6 +183,7 @@ class _Run:
             writers=plan.writers,
         )
         process = _Process(name, self._folder / f"{name}.stderr", self._watcher)
+        self._processes.append(process)
         await process.start(order)
         self._group.create_task(process.listen())
         return process
@@ -187,6 +205,7 @@ class _Process:
         self._errors = errors
         self._watcher = watcher
         self._steps: dict[Step, asyncio.Event] = {}
+        self._process: asyncio.subprocess.Process | None = None
 
     async def start(self, order: Order) -> None:
         with self._errors.open("wb") as errors:
@@ -199,6 +218,7 @@ class _Process:
             )
 
     def say(self, word: str) -> None:
+        assert self._process is not None  # noqa: S101 - it was started
         assert self._process.stdin is not None  # noqa: S101 - it was asked for
         self._process.stdin.write(word.encode() + b"\n")
 
@@ -209,23 +229,29 @@ class _Process:
         return self._steps.setdefault(step, asyncio.Event())
 
     async def listen(self) -> None:
-        """Take its reports until it ends; however that comes, it has ended afterwards."""
+        """Take its reports until it has ended."""
+        assert self._process is not None  # noqa: S101 - it was started
         assert self._process.stdout is not None  # noqa: S101 - it was asked for
-        try:
-            async for line in self._process.stdout:
-                self.report = _report.decode(line)
-                self._watcher.counted(self._name, self.report)
-                self._event(self.report.step).set()
-            code = await self._process.wait()
-        finally:
-            await self._end()
+        async for line in self._process.stdout:
+            self.report = _report.decode(line)
+            self._watcher.counted(self._name, self.report)
+            self._event(self.report.step).set()
+        code = await self._process.wait()
         if code or not self._event("done").is_set():
             raise DemoFailedError(f"The process {self._name!r} failed (exit code {code}): {self._last_words()}")
 
-    async def _end(self) -> None:
-        if self._process.returncode is None:
-            self._process.kill()  # what it had acknowledged is durable
-            await self._process.wait()
+    async def end(self) -> None:
+        """End it at once, if it runs: what it has acknowledged is durable. Nobody may listen any more."""
+        process = self._process
+        if process is None:
+            return
+        assert process.stdin is not None  # noqa: S101 - it was asked for
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.stdin.close()
+        await process.stdout.read()
+        await process.wait()
 
     def _last_words(self) -> str:
         lines = self._errors.read_text(errors="replace").splitlines()

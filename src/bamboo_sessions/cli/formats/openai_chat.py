@@ -14,12 +14,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from math import isfinite
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, cast
 
 import msgspec
 
 from bamboo_sessions.cli.formats import openai_parts
+from bamboo_sessions.cli.formats.json_text import parsed
 from bamboo_sessions.domain.errors import BambooSessionsError, InputError, InvalidMessageError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import check_message_id
@@ -35,36 +35,6 @@ _NATIVE_ROLES: Final[Mapping[str, Role]] = {"function": "tool"}
 """Roles that OpenAI once had, and what they are here."""
 
 Json = dict[str, Any]
-
-
-# --- text
-
-
-def parsed(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON
-    """The JSON value in `text`; raises `InputError` if it isn't JSON, or has numbers that JSON doesn't have."""
-    try:
-        value: Any = json.loads(text, parse_float=_finite, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as exc:
-        raise InputError(f"This isn't JSON: {exc.msg} at character {exc.pos + 1:,}.") from exc
-    except UnicodeDecodeError as exc:
-        raise InputError(f"This isn't UTF-8 text: byte {exc.start + 1:,} can't be decoded.") from exc
-    except RecursionError as exc:
-        raise InputError("This JSON is nested too deeply.") from exc
-    except ValueError as exc:
-        raise InputError(f"This isn't JSON: {exc}.") from exc
-    return value
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not isfinite(number):
-        _refuse_constant(text)
-    return number
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    message = f"{text[:40]} is no number that can be kept"
-    raise ValueError(message)
 
 
 # --- sessions

@@ -19,7 +19,7 @@ from bamboo_sessions.domain.errors import StorageCorruptError, StorageError
 from bamboo_sessions.domain.message import Message, from_body, hash_of_body
 from bamboo_sessions.domain.report import CheckReport, Problem
 from bamboo_sessions.storage.sqlite.connection import reading, rows_of, value_of
-from bamboo_sessions.storage.sqlite.history import add_tool_calls, row_range
+from bamboo_sessions.storage.sqlite.history import VERSIONS, add_tool_calls
 from bamboo_sessions.storage.sqlite.sessions import COLUMNS, SessionRow, read_head, storable
 
 PROBLEMS_MAX: Final = 1_000
@@ -109,17 +109,11 @@ def _head_problems(connection: apsw.Connection, row: SessionRow, open_questions:
 
 def _messages(connection: apsw.Connection, row: SessionRow) -> Iterator[tuple[Problem | None, Message | None, int]]:
     """Each stored version of a message: what is wrong with it, or the message; and its row."""
-    first, last = row_range(row.key)
-    while found := rows_of(
-        connection,
-        "SELECT row, message_id, content_hash, body, removed_revision FROM messages "
-        "WHERE row BETWEEN ? AND ? ORDER BY row LIMIT 100",
-        (first, last),
-    ):
-        for number, message_id, digest, body, removed in found:
-            if body is not None or removed is None:
-                yield (*_message(message_id, digest, body or b""), number)
-        first = found[-1][0] + 1
+    sql = "SELECT message_id, content_hash, body, removed_revision FROM messages WHERE row = ?"
+    for number, _ in rows_of(connection, VERSIONS, (row.key,)):
+        message_id, digest, body, removed = rows_of(connection, sql, (number,))[0]
+        if body is not None or removed is None:
+            yield (*_message(message_id, digest, body or b""), number)
 
 
 def _message(message_id: str, digest: bytes, body: bytes) -> tuple[Problem | None, Message | None]:
@@ -134,22 +128,19 @@ def _message(message_id: str, digest: bytes, body: bytes) -> tuple[Problem | Non
 
 
 def _counted(connection: apsw.Connection, session: int) -> tuple[Any, ...]:
-    first, last = row_range(session)
-    sql = """
-        SELECT count(*) FILTER (WHERE removed_revision IS NULL),
-               coalesce(sum(length(body)) FILTER (WHERE removed_revision IS NULL), 0),
-               coalesce(max(position), 0), coalesce(max(row) - ?1 + 1, 0)
-        FROM messages WHERE row BETWEEN ?1 AND ?2"""
-    counted: tuple[Any, ...] = rows_of(connection, sql, (first, last))[0]
-    return counted
+    living = (
+        "SELECT count(*), coalesce(sum(length(body)), 0) FROM messages WHERE session = ? AND removed_revision IS NULL"
+    )
+    tail = f"SELECT coalesce(max(position), 0) FROM ({VERSIONS})"  # noqa: S608 - constants
+    return (*rows_of(connection, living, (session,))[0], value_of(connection, tail, (session,)))
 
 
 def _count_problems(connection: apsw.Connection, row: SessionRow) -> Iterator[Problem]:
-    count, size, tail, rows = _counted(connection, row.key)
+    count, size, tail = _counted(connection, row.key)
     if count != row.message_count or size != row.message_bytes:
         detail = f"{row.message_count} messages ({row.message_bytes} bytes) are counted, {count} ({size}) are there."
         yield Problem(kind="count", detail=detail, repair=_COUNTS)
-    if tail > row.tail_position or rows > row.row_count:
+    if tail > row.tail_position:
         yield Problem(kind="positions", detail="The next place for a message is in use.", repair=_COUNTS)
 
 
@@ -194,7 +185,7 @@ def repair(connection: apsw.Connection, backup: Path) -> CheckReport:
 def _mend(connection: apsw.Connection, row: SessionRow) -> None:
     """Work out anew what is derived from a session's messages and questions."""
     connection.execute(
-        "UPDATE sessions SET (message_count, message_bytes, tail_position, row_count) = (?, ?, ?, ?) WHERE key = ?",
+        "UPDATE sessions SET (message_count, message_bytes, tail_position) = (?, ?, ?) WHERE key = ?",
         (*_counted(connection, row.key), row.key),
     )
     connection.execute(

@@ -35,7 +35,7 @@ from bamboo_sessions.storage.sqlite.connection import Row, reading, row_of, rows
 from bamboo_sessions.storage.sqlite.history import HistoryWriter
 from bamboo_sessions.storage.sqlite.placing import place
 from bamboo_sessions.storage.sqlite.sessions import COLUMNS, SessionRow, find, write_head
-from bamboo_sessions.storage.sqlite.tuning import POSITION_STEP, ROW_BITS
+from bamboo_sessions.storage.sqlite.tuning import POSITION_STEP
 
 _FIND: Final = f"""
     SELECT (SELECT position FROM changes WHERE commit_id = ? AND changes.session = sessions.key), {COLUMNS}
@@ -51,7 +51,7 @@ _LIVES: Final = "session = ? AND added_revision <= ? AND (removed_revision IS NU
 _COPIED: Final = "message_id, role, tool_call_id, content_hash, body"
 _COUNT: Final = (
     "UPDATE sessions SET revision = ?, updated_at = ?, message_count = ?, message_bytes = ?, tail_position = ?, "
-    "row_count = ?, reshaped_revision = ? WHERE key = ?"
+    "reshaped_revision = ? WHERE key = ?"
 )
 
 _Source = tuple[int, int, int, int]
@@ -183,7 +183,7 @@ def _sift(
 def _known_hashes(connection: apsw.Connection, commit: Commit, living: SessionRow | None) -> dict[str, list[bytes]]:
     """The content hashes of all versions, living and removed, of the ids that `commit` adds."""
     known: dict[str, list[bytes]] = {}
-    if living is not None and living.row_count:
+    if living is not None and living.tail_position:
         ids = ((living.key, stored.message.id) for insertion in commit.insertions for stored in insertion.messages)
         found: list[Row] = connection.executemany(_HASHES, ids).fetchall()
         for message_id, content_hash in found:
@@ -212,7 +212,6 @@ def _history(
         history.message_count = living.message_count
         history.message_bytes = living.message_bytes
         history.tail_position = living.tail_position
-        history.row_count = living.row_count
     return history
 
 
@@ -240,12 +239,10 @@ def _copy_history(connection: apsw.Connection, source: _Source, history: History
     count, size = _copied(connection, f"{_LIVES} AND position <= ?", source, history)
     history.message_count += count
     history.message_bytes += size
-    history.row_count += count
     history.tail_position += count * POSITION_STEP
 
 
 def _copied(connection: apsw.Connection, where: str, args: tuple[int, ...], history: HistoryWriter) -> tuple[int, int]:
-    first = (history.session << ROW_BITS) + history.row_count
     count, size = rows_of(
         connection,
         f"SELECT count(*), coalesce(sum(length(body)), 0) FROM messages WHERE {where}",  # noqa: S608 - constants
@@ -253,15 +250,16 @@ def _copied(connection: apsw.Connection, where: str, args: tuple[int, ...], hist
     )[0]
     numbered = f"SELECT *, row_number() OVER (ORDER BY position) AS number FROM messages WHERE {where}"  # noqa: S608
     connection.execute(
-        f"INSERT INTO messages ({_COPIED}, row, session, position, added_revision) "  # noqa: S608 - constants
-        f"SELECT {_COPIED}, ? + number, ?, number * ?, ? FROM ({numbered})",
-        (first, history.session, POSITION_STEP, history.revision, *args),
+        f"INSERT INTO messages ({_COPIED}, session, position, added_revision) "  # noqa: S608 - constants
+        f"SELECT {_COPIED}, ?, number * ?, ? FROM ({numbered}) ORDER BY number",
+        (history.session, POSITION_STEP, history.revision, *args),
     )
+    before = connection.last_insert_rowid() - count
     connection.execute(
         "INSERT INTO tool_calls (session, call_id, message_row) "  # noqa: S608 - constants
         f"SELECT ?, call_id, ? + number FROM ({numbered}) AS copied JOIN tool_calls "
         "ON tool_calls.session = copied.session AND tool_calls.message_row = copied.row",
-        (history.session, first, *args),
+        (history.session, before, *args),
     )
     return count, size
 
@@ -298,7 +296,6 @@ def _finish(
             history.message_count,
             history.message_bytes,
             history.tail_position,
-            history.row_count,
             reshaped,
             history.session,
         ),

@@ -20,6 +20,7 @@ from bamboo_sessions.storage.sqlite import tuning
 Durability = Literal["full", "relaxed"]
 Row = tuple[Any, ...]
 
+_MOUNTS: Final = Path("/proc/mounts")
 _NETWORK: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "ncpfs", "lustre", "beegfs"}
 )
@@ -54,7 +55,7 @@ def check_place(path: Path, *, create_parents: bool) -> None:
 def _network_file_system(folder: Path) -> str | None:
     """The type of the network file system that `folder` is on; `None` for a local one, or if nobody can tell."""
     try:
-        mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+        mounts = _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
     kinds = {fields[1].replace("\\040", " "): fields[2] for line in mounts if len(fields := line.split()) > 2}  # noqa: PLR2004 - device, place, type

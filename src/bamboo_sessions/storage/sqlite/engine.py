@@ -139,7 +139,9 @@ class Engine:
 
     def _prepare(self, _: object) -> None:
         prepare(self.path, busy_timeout_ms=self._busy_timeout_ms)
-        self._here = connect_reader(self.path, busy_timeout_ms=0, cache_kib=tuning.LOOP_CACHE_KIB)
+        # Its settings read the file, which another process may have locked for a moment while it opens or closes.
+        self._here = connect_reader(self.path, busy_timeout_ms=self._busy_timeout_ms, cache_kib=tuning.LOOP_CACHE_KIB)
+        self._here.set_busy_timeout(0)
 
     def _run_upkeep(self, requests: Sequence[Request]) -> None:
         for request in requests:

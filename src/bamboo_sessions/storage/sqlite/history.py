@@ -18,11 +18,11 @@ from bamboo_sessions.domain.merge_history import FRONT
 from bamboo_sessions.domain.message import Message, StoredMessage
 from bamboo_sessions.storage.sqlite.connection import row_of, value_of
 from bamboo_sessions.storage.sqlite.sessions import storable
-from bamboo_sessions.storage.sqlite.tuning import POSITION_STEP, ROW_BITS
+from bamboo_sessions.storage.sqlite.tuning import POSITION_STEP
 
 _INSERT: Final = (
-    "INSERT INTO messages (row, session, position, message_id, added_revision, role, tool_call_id, content_hash, body) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO messages (session, position, message_id, added_revision, role, tool_call_id, content_hash, body) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _LIVE_ROW: Final = (
     "SELECT row, position, length(body) FROM messages WHERE session = ? AND message_id = ? AND removed_revision IS NULL"
@@ -34,11 +34,15 @@ _NEXT_POSITION: Final = """
         UNION ALL
         SELECT (SELECT position FROM messages WHERE session = ?1 AND position > ?2 AND removed_revision IS NOT NULL
                 ORDER BY position LIMIT 1))"""
-_RENUMBER: Final = """
+VERSIONS: Final = """
+    SELECT row, position FROM messages WHERE session = ?1 AND removed_revision IS NULL
+    UNION ALL SELECT row, position FROM messages WHERE session = ?1 AND removed_revision IS NOT NULL"""
+"""Rows and positions of all versions of a session's messages: each of the two halves has its index."""
+_RENUMBER: Final = f"""
     UPDATE messages SET position = -ranks.rank * ?2
-    FROM (SELECT position AS old, row_number() OVER (ORDER BY position) AS rank
-          FROM (SELECT DISTINCT position FROM messages WHERE session = ?1)) AS ranks
-    WHERE messages.session = ?1 AND messages.position = ranks.old AND messages.row BETWEEN ?3 AND ?4"""
+    FROM (SELECT row, dense_rank() OVER (ORDER BY position) AS rank FROM ({VERSIONS})) AS ranks
+    WHERE messages.row = ranks.row"""  # noqa: S608 - constants
+_TURN_ROUND: Final = f"UPDATE messages SET position = -position WHERE row IN (SELECT row FROM ({VERSIONS}))"  # noqa: S608
 _NEWEST_CALL: Final = """
     SELECT messages.row, messages.position FROM tool_calls JOIN messages ON messages.row = tool_calls.message_row
     WHERE tool_calls.session = ? AND tool_calls.call_id = ? AND messages.removed_revision IS NULL
@@ -55,11 +59,6 @@ _LIVE_AFTER: Final = """
     ORDER BY position LIMIT 1"""
 
 
-def row_range(session: int) -> tuple[int, int]:
-    """The first and the last row number that messages of a session can have."""
-    return (session << ROW_BITS) + 1, ((session + 1) << ROW_BITS) - 1
-
-
 class HistoryWriter(msgspec.Struct):
     """Changes the history of a session; the fields are what becomes of its counters."""
 
@@ -70,7 +69,6 @@ class HistoryWriter(msgspec.Struct):
     message_count: int = 0
     message_bytes: int = 0
     tail_position: int = 0
-    row_count: int = 0
     reshaped: bool = False
     added: list[tuple[int, Message]] = msgspec.field(default_factory=list)
     """Row numbers and messages that were added, edits not counted."""
@@ -103,17 +101,15 @@ class HistoryWriter(msgspec.Struct):
 
     def _add(self, messages: Sequence[StoredMessage], position: int, step: int) -> None:
         """Add at `position` and every `step` behind it."""
-        first = (self.session << ROW_BITS) + self.row_count + 1
+        first = self._insert(messages, position, step)
         self.added.extend((row, stored.message) for row, stored in enumerate(messages, first))
-        self._insert(messages, position, step)
 
-    def _insert(self, messages: Sequence[StoredMessage], position: int, step: int = 0) -> None:
-        first = (self.session << ROW_BITS) + self.row_count + 1
+    def _insert(self, messages: Sequence[StoredMessage], position: int, step: int = 0) -> int:
+        """Write rows; returns the number of the first, which the others follow."""
         self.connection.executemany(
             _INSERT,
             [
                 (
-                    first + index,
                     self.session,
                     position + index * step,
                     stored.message.id,
@@ -126,12 +122,13 @@ class HistoryWriter(msgspec.Struct):
                 for index, stored in enumerate(messages)
             ],
         )
+        first = self.connection.last_insert_rowid() - len(messages) + 1
         for row, stored in enumerate(messages, first):
             if stored.message.tool_calls:
                 add_tool_calls(self.connection, self.session, row, stored.message)
             self.message_bytes += len(stored.body)
-        self.row_count += len(messages)
         self.message_count += len(messages)
+        return first
 
     # --- changing
 
@@ -174,12 +171,9 @@ class HistoryWriter(msgspec.Struct):
     def _renumber(self, room: int) -> None:
         """Give all positions anew, `room` messages apart at least. In two steps, for each has to be unique."""
         step = max(POSITION_STEP, room + 1)
-        first, last = row_range(self.session)
-        self.connection.execute(_RENUMBER, (self.session, step, first, last))
-        self.connection.execute("UPDATE messages SET position = -position WHERE row BETWEEN ? AND ?", (first, last))
-        self.tail_position = value_of(
-            self.connection, "SELECT max(position) FROM messages WHERE row BETWEEN ? AND ?", (first, last)
-        )
+        self.connection.execute(_RENUMBER, (self.session, step))
+        self.connection.execute(_TURN_ROUND, (self.session,))
+        self.tail_position = value_of(self.connection, f"SELECT max(position) FROM ({VERSIONS})", (self.session,))  # noqa: S608
 
     def newest_call(self, call_id: str | None) -> tuple[int, int] | None:
         """Row and position of the newest living message that makes a tool call."""

@@ -69,6 +69,8 @@ def _filters(query: ListQuery) -> tuple[list[str], _Args]:
 
 def is_cheap(query: ListQuery) -> bool:
     """Whether an index brings the page in order, so that it costs as much as its rows."""
-    filters = (query.owner_prefix, query.kind, query.archived, query.parent, query.root, query.run_status)
-    unsorted = any(wanted is not None for wanted in (*filters, query.pinned, query.has_question))
-    return not unsorted and not query.total and query.limit <= LOOP_HEADS_MAX
+    filters: list[object] = [query.owner_prefix, query.kind, query.archived, query.parent, query.root]
+    filters += [query.run_status, query.pinned, query.has_question]
+    if "created_at" in query.order:
+        filters += [query.owner, query.updated_before]
+    return all(wanted is None for wanted in filters) and not query.total and query.limit <= LOOP_HEADS_MAX

@@ -8,14 +8,13 @@ again row by row, which carries what only `json` can read (L94), and names what 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import apsw
 import msgspec
 
 from bamboo_sessions.domain.errors import StorageCorruptError
-from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages
+from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.message import Message, from_body
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.commit import SessionKey, State
@@ -26,17 +25,17 @@ from bamboo_sessions.storage.sqlite.tuning import (
     CHUNK_MESSAGES_MAX,
     LOOP_BYTES_MAX,
     LOOP_MESSAGES_MAX,
-    ROW_BITS,
 )
 
 _MESSAGES: Final = msgspec.json.Decoder(list[Message])
-_CHUNK: Final = """
-    SELECT CAST('[' || group_concat(body, ',' ORDER BY row) || ']' AS BLOB) FROM messages
-    WHERE row BETWEEN ? AND ? AND removed_revision IS NULL"""
-_ROWS: Final = "SELECT body FROM messages WHERE row BETWEEN ? AND ? AND removed_revision IS NULL ORDER BY row"
-_POSITIONS: Final = """
-    SELECT group_concat(position, ',' ORDER BY row) FROM messages
-    WHERE row BETWEEN ? AND ? AND removed_revision IS NULL"""
+_ROWS: Final = """
+    SELECT position, body FROM messages WHERE session = ? AND removed_revision IS NULL AND position > ?
+    ORDER BY position LIMIT ?"""
+_CHUNK: Final = f"""
+    SELECT CAST('[' || group_concat(body, ',') || ']' AS BLOB), max(position), count(*) FROM ({_ROWS})"""  # noqa: S608
+_PLACE_BEFORE: Final = """
+    SELECT position FROM messages WHERE session = ? AND removed_revision IS NULL
+    ORDER BY position DESC LIMIT 1 OFFSET ?"""
 _ORDER: Final = """
     SELECT row, message_id, added_revision FROM messages
     WHERE session = ? AND removed_revision IS NULL ORDER BY position"""
@@ -82,8 +81,9 @@ def _newer(connection: apsw.Connection, row: SessionRow, known: Snapshot, *, sma
 
 def _whole(connection: apsw.Connection, row: SessionRow, *, small: bool) -> Snapshot:
     _check_small(row.message_count, row.message_bytes, small=small)
-    messages = _in_order(connection, row) if row.message_count else NO_MESSAGES
-    return Snapshot(read_head(connection, row), messages, row.message_bytes)
+    messages = _behind(connection, row, 0)
+    _check_count(row, len(messages), row.message_count)
+    return Snapshot(read_head(connection, row), FrozenMessages(messages), row.message_bytes)
 
 
 def _check_small(count: int, size: int, *, small: bool) -> None:
@@ -91,31 +91,29 @@ def _check_small(count: int, size: int, *, small: bool) -> None:
         raise TooLong
 
 
-def _in_order(connection: apsw.Connection, row: SessionRow) -> FrozenMessages:
-    first = (row.key << ROW_BITS) + 1
-    messages = [*_between(connection, row, first, first + row.row_count - 1)]
-    _check_count(row, len(messages), row.message_count)
-    if row.reshaped_revision:  # else the rows were written in the order of the conversation
-        positions = _positions(connection, row, first)
-        messages = [messages[index] for index in sorted(range(len(messages)), key=positions.__getitem__)]
-    return FrozenMessages(messages)
-
-
-def _between(connection: apsw.Connection, row: SessionRow, first: int, last: int) -> Iterator[Message]:
-    """The living messages in a range of rows."""
+def _behind(connection: apsw.Connection, row: SessionRow, position: int) -> list[Message]:
+    """The living messages behind `position`, in order."""
     average = row.message_bytes // max(1, row.message_count) + 1
-    step = max(1, min(CHUNK_MESSAGES_MAX, CHUNK_BYTES_MAX // average))
-    for start in range(first, last + 1, step):
-        yield from _chunk(connection, row, start, min(start + step - 1, last))
+    limit = max(1, min(CHUNK_MESSAGES_MAX, CHUNK_BYTES_MAX // average))
+    messages: list[Message] = []
+    while True:
+        chunk, position = _chunk(connection, row, position, limit)
+        messages += chunk
+        if len(chunk) < limit:
+            return messages
 
 
-def _chunk(connection: apsw.Connection, row: SessionRow, first: int, last: int) -> list[Message]:
+def _chunk(connection: apsw.Connection, row: SessionRow, position: int, limit: int) -> tuple[list[Message], int]:
+    """At most `limit` messages behind `position`, and the position of the last. The inner query gives the order."""
     try:
-        joined = value_of(connection, _CHUNK, (first, last))
-        return _MESSAGES.decode(joined) if joined is not None else []
+        joined, last, count = rows_of(connection, _CHUNK, (row.key, position, limit))[0]
+        messages = _MESSAGES.decode(joined) if count else []
+        if len(messages) == count:
+            return messages, last
     except (ValueError, RecursionError, apsw.TooBigError):
-        rows = rows_of(connection, _ROWS, (first, last))
-        return [message_of(row.session_id, body) for (body,) in rows]
+        pass
+    found = rows_of(connection, _ROWS, (row.key, position, limit))
+    return [message_of(row.session_id, body) for _, body in found], found[-1][0] if found else position
 
 
 def message_of(session_id: str, body: bytes | None) -> Message:
@@ -126,15 +124,12 @@ def message_of(session_id: str, body: bytes | None) -> Message:
         raise StorageCorruptError(f"Session {session_id!r}: {exc}", hint=exc.hint) from exc
 
 
-def _positions(connection: apsw.Connection, row: SessionRow, first: int) -> list[int]:
-    joined = value_of(connection, _POSITIONS, (first, first + row.row_count - 1))
-    return [int(position) for position in joined.split(",")] if joined else []
-
-
 def _appended(connection: apsw.Connection, row: SessionRow, count: int) -> list[Message]:
     """The last `count` messages, which nothing has changed since they were added."""
-    last = (row.key << ROW_BITS) + row.row_count
-    messages = [*_between(connection, row, last - count + 1, last)]
+    if count == 0:
+        return []
+    before = value_of(connection, _PLACE_BEFORE, (row.key, count))
+    messages = _behind(connection, row, before or 0)
     _check_count(row, len(messages), count)
     return messages
 

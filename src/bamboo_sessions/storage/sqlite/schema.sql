@@ -4,10 +4,10 @@
 -- be rebuilt by `check`. A session has one narrow row in `sessions`, which every commit updates, and the rest of its
 -- head as a document in `heads`, which most commits leave alone. Each version of a message is one row: an edit ends
 -- the old version (`removed_revision`) and adds a new one at the same position; nothing is deleted but by deleting
--- the session. A message's row number is its session's key and a count within it, so that a session's rows lie next
--- to one another in the file, in the order in which they were written; `position` gives the order of the
--- conversation, with gaps for what is put inside later. Deleting a session empties it and leaves its row in
--- `sessions` for ever, with the counters that must never restart. Times are whole microseconds since 1970 UTC.
+-- the session. Rows are added at the end of the table, so that a group of commits writes few pages; `position` gives
+-- the order of the conversation, with gaps for what is put inside later. Deleting a session empties it and leaves
+-- its row in `sessions` for ever, with the counters that must never restart. Times are whole microseconds since
+-- 1970 UTC.
 
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY,     -- 'epoch': names this store, new after a restore; 'pruned_up_to': floor of `changes`
@@ -27,7 +27,6 @@ CREATE TABLE sessions (
     message_count     INTEGER NOT NULL,     -- of the living messages
     message_bytes     INTEGER NOT NULL,     -- likewise
     tail_position     INTEGER NOT NULL,     -- no position of the session is higher
-    row_count         INTEGER NOT NULL,     -- message rows so far: the next one gets the next number
     reshaped_revision INTEGER NOT NULL,     -- the last commit that did more to the history than add at its end; 0: none
     head_revision     INTEGER NOT NULL,     -- the last commit that wrote the head
     question_count    INTEGER NOT NULL,     -- in all states
@@ -60,7 +59,7 @@ CREATE TABLE heads (
 ) STRICT;
 
 CREATE TABLE messages (
-    row              INTEGER PRIMARY KEY,   -- session << 32 | number within the session, from 1
+    row              INTEGER PRIMARY KEY AUTOINCREMENT,
     session          INTEGER NOT NULL,
     position         INTEGER NOT NULL,
     message_id       TEXT    NOT NULL,

@@ -37,7 +37,6 @@ class SessionRow(NamedTuple):
     message_count: int
     message_bytes: int
     tail_position: int
-    row_count: int
     reshaped_revision: int
     head_revision: int
     question_count: int
@@ -120,8 +119,8 @@ _HEAD_FIELDS: Final = (
     "head_revision, question_count, open_questions, owner, kind, parent_id, root_id, pinned, archived, run_status"
 )
 _INSERT: Final = (
-    f"INSERT INTO sessions ({_HEAD_FIELDS}, message_count, message_bytes, tail_position, row_count, reshaped_revision) "  # noqa: S608 - constants
-    f"VALUES ({', '.join('?' * 18)}, 0, 0, 0, 0, 0)"
+    f"INSERT INTO sessions ({_HEAD_FIELDS}, message_count, message_bytes, tail_position, reshaped_revision) "  # noqa: S608 - constants
+    f"VALUES ({', '.join('?' * 18)}, 0, 0, 0, 0)"
 )
 _UPDATE: Final = f"UPDATE sessions SET ({_HEAD_FIELDS}) = ({', '.join('?' * 18)}) WHERE key = ?"  # noqa: S608 - constants
 

@@ -11,7 +11,6 @@ from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.query import DeleteQuery
 from bamboo_sessions.storage.sqlite.connection import rows_of
-from bamboo_sessions.storage.sqlite.history import row_range
 from bamboo_sessions.storage.sqlite.sessions import find
 
 TREE: Final = """
@@ -28,7 +27,7 @@ _MEMBERS: Final = f"""{TREE}
     FROM tree JOIN sessions ON sessions.key = tree.key"""  # noqa: S608 - constants
 _BURY: Final = """
     UPDATE sessions SET revision = ?, updated_at = ?, deleted_at = ?, message_count = 0, message_bytes = 0,
-    tail_position = 0, row_count = 0, question_count = 0, open_questions = 0, pinned = 0, run_status = NULL
+    tail_position = 0, reshaped_revision = 0, question_count = 0, open_questions = 0, pinned = 0, run_status = NULL
     WHERE key = ?"""
 _LOG: Final = """
     INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count)
@@ -70,7 +69,8 @@ def _bury(connection: apsw.Connection, namespace: str, member: _Member, query: D
     at = to_micros(query.at)
     updated_at = max(at, member.updated_at + 1)
     revision = member.revision + 1
-    connection.execute("DELETE FROM messages WHERE row BETWEEN ? AND ?", row_range(member.key))
+    for condition in ("IS NULL", "IS NOT NULL"):  # one index each
+        connection.execute(f"DELETE FROM messages WHERE session = ? AND removed_revision {condition}", (member.key,))  # noqa: S608
     for table in _OWNED:
         connection.execute(f"DELETE FROM {table} WHERE session = ?", (member.key,))  # noqa: S608 - constants
     connection.execute(

@@ -34,9 +34,6 @@ CHUNK_BYTES_MAX: Final = 8 * 1024 * 1024
 POSITION_STEP: Final = 1 << 20
 """Distance of two messages added at the end: twenty insertions fit between any two."""
 
-ROW_BITS: Final = 32
-"""Bits of a message's row number that count within its session: 4 billion versions of 2 billion sessions."""
-
 RESTART_WAIT_MS: Final = 100
 """Milliseconds that the writer waits for readers of a write-ahead log that has grown too long."""
 

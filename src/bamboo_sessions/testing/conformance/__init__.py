@@ -4,9 +4,9 @@
 """My storage keeps the contract."""
 
 import pytest
-from bamboo_sessions.testing.conformance import MakeStorage, StorageConformance
+from bamboo_sessions.testing.conformance import MakeStorage, RepositoryConformance, StorageConformance
 
-class TestMyStorage(StorageConformance):
+class TestMyStorage(StorageConformance, RepositoryConformance):
     durable = True  # if data outlives the storage object
 
     @pytest.fixture
@@ -38,6 +38,7 @@ from bamboo_sessions.testing.conformance.namespaces import NamespacesConformance
 from bamboo_sessions.testing.conformance.questions import QuestionsConformance
 from bamboo_sessions.testing.conformance.reading import ReadingConformance
 from bamboo_sessions.testing.conformance.records import RecordsConformance
+from bamboo_sessions.testing.conformance.repository import RepositoryConformance
 from bamboo_sessions.testing.conformance.trees import TreesConformance
 from bamboo_sessions.testing.conformance.whole_sessions import WholeSessionsConformance
 
@@ -56,6 +57,7 @@ __all__ = [
     "QuestionsConformance",
     "ReadingConformance",
     "RecordsConformance",
+    "RepositoryConformance",
     "StorageConformance",
     "TreesConformance",
     "WholeSessionsConformance",

@@ -1,0 +1,37 @@
+"""All operations of `SessionRepository` on a storage: what is promised holds whichever engine is below."""
+
+from bamboo_sessions.testing.conformance.repository.asking import AskingConformance
+from bamboo_sessions.testing.conformance.repository.authoring import AuthoringConformance
+from bamboo_sessions.testing.conformance.repository.base import RepositoryCase
+from bamboo_sessions.testing.conformance.repository.changing import ChangingConformance
+from bamboo_sessions.testing.conformance.repository.lifecycle import LifecycleConformance
+from bamboo_sessions.testing.conformance.repository.loading import LoadingConformance
+from bamboo_sessions.testing.conformance.repository.reading import PagesConformance
+from bamboo_sessions.testing.conformance.repository.rewriting import RewritingConformance
+from bamboo_sessions.testing.conformance.repository.saving import SavingConformance
+
+__all__ = [
+    "AskingConformance",
+    "AuthoringConformance",
+    "ChangingConformance",
+    "LifecycleConformance",
+    "LoadingConformance",
+    "PagesConformance",
+    "RepositoryCase",
+    "RepositoryConformance",
+    "RewritingConformance",
+    "SavingConformance",
+]
+
+
+class RepositoryConformance(
+    LoadingConformance,
+    SavingConformance,
+    ChangingConformance,
+    AuthoringConformance,
+    AskingConformance,
+    RewritingConformance,
+    PagesConformance,
+    LifecycleConformance,
+):
+    """All operations of the repository together."""

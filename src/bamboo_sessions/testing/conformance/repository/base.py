@@ -1,0 +1,66 @@
+"""What the repository's part of the suite shares: repositories over the storage under test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bamboo_sessions.domain.message import Message
+from bamboo_sessions.domain.session import Session
+from bamboo_sessions.repository.repository import SessionRepository
+from bamboo_sessions.storage.port import SessionStorage
+from bamboo_sessions.testing.clock import ManualClock
+from bamboo_sessions.testing.conformance.base import Conformance
+from bamboo_sessions.testing.faults import FaultyStorage
+
+
+class RepositoryCase(Conformance):
+    """Base of the classes that run `SessionRepository` on the storage.
+
+    `sessions` and `others` have caches and locks of their own, as two processes have. Below both lies `faults`, which
+    a test may make fail.
+    """
+
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        """The time of all commits; a test moves it."""
+        return ManualClock()
+
+    @pytest.fixture
+    def faults(self, storage: SessionStorage) -> FaultyStorage:
+        """The storage under test, which can be made to fail."""
+        return FaultyStorage(storage)
+
+    @pytest.fixture
+    async def sessions(self, faults: FaultyStorage, clock: ManualClock) -> AsyncIterator[SessionRepository]:
+        """A repository."""
+        repository = await SessionRepository.open(faults, clock=clock)
+        yield repository
+        faults.heal()
+        await repository.aclose()
+
+    @pytest.fixture
+    async def others(
+        self, sessions: SessionRepository, faults: FaultyStorage, clock: ManualClock
+    ) -> AsyncIterator[SessionRepository]:
+        """Another repository on the same storage."""
+        repository = await SessionRepository.open(faults, clock=clock)
+        yield repository
+        faults.heal()
+        await repository.persistence.aclose()
+
+
+async def saved(sessions: SessionRepository, *messages: Message, id: str = "s", model: str | None = None) -> Session:
+    """A session with these messages, saved."""
+    session = await sessions.load_or_create(id, model=model)
+    for message in messages:
+        session.add_message(message)
+    await sessions.save(session)
+    return session
+
+
+def ids_of(session: Session | None) -> list[str]:
+    """The ids of its messages."""
+    assert session is not None
+    return [message.id for message in session.messages]
