@@ -4,8 +4,8 @@ The conventions that the tests in this folder hold the documents to:
 
 - All ```` ```python ```` blocks of a page run, top to bottom, in one namespace with top-level `await`, in an empty
   folder. ```` ```python no-run ```` is left out.
-- An ```` ```output ```` block is what the Python block before it prints; `…` stands for anything, and one time of day is as
-  good as another.
+- An ```` ```output ```` block is what the Python block before it prints; `…` stands for anything, and one time of day
+  is as good as another.
 - A ```` ```console ```` block whose commands (`$ …`) are the project's runs in the same folder; what follows a command
   is what it prints, likewise. ```` ```console no-run ```` is left out.
 """

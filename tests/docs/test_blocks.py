@@ -28,7 +28,8 @@ def _runnable(page: Path) -> bool:
 def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every block of a page runs as it stands, and prints what the page says."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BAMBOO_SESSIONS_URL", raising=False)
+    for name in ("BAMBOO_SESSIONS_URL", "BAMBOO_SESSIONS_NAMESPACE"):
+        monkeypatch.delenv(name, raising=False)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     with asyncio.Runner() as runner:
         try:

@@ -80,6 +80,21 @@ async def test_L15_a_late_publish_does_not_take_the_cache_back(
     assert texts(cached) == ["hello", "A", "B"]
 
 
+async def test_L15_a_late_read_does_not_take_the_cache_back(
+    sessions: SessionRepository, chat: Session, storage: WatchedStorage
+) -> None:
+    """What was read before a write, and is published after it, doesn't replace the newer copy in the cache."""
+    stall = storage.stall("read_newer", after=True)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: sessions.load("chat", fresh=True))
+        await stall.reached.wait()  # the old state was read, not published
+        await sessions.append("chat", Message.user("newer"))
+        stall.release()
+    cached = sessions.cache.get("chat")
+    assert cached is not None
+    assert texts(cached) == texts(await sessions.get("chat")) == ["hello", "newer"]
+
+
 async def test_L16_a_slow_load_does_not_hide_a_newer_write(
     sessions: SessionRepository, others: SessionRepository, chat: Session, storage: WatchedStorage
 ) -> None:

@@ -456,6 +456,15 @@ def test_a_call_is_not_parted_from_results_that_came_meanwhile() -> None:
     assert ids(_saved(copy, _durable([call("c"), result("r", "c"), "z"])).messages) == "c r n z"
 
 
+def test_results_that_are_added_together_are_not_parted() -> None:
+    """A result that went behind another one of its call stays there when more is added behind that one."""
+    base = snapshot([call("c", "1", "2"), result("r1", "1"), "z"])
+    copy = load(base)
+    _insert(copy, "r1", result("r2", "2"))
+    _insert(copy, "z", "n")
+    assert ids(_saved(copy, base).messages) == "c r1 r2 n z"
+
+
 def test_a_tool_message_without_a_call_id_is_like_any_other() -> None:
     """Only what names its call can join it."""
     base = snapshot([call("c"), "u"])

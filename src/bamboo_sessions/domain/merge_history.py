@@ -207,7 +207,7 @@ def _place_rest(
     anchor = FRONT
     for index, message in enumerate(sides.mine):
         if message.id in fresh and message.id not in alive:
-            at_anchor = _index_behind(result, anchor, seen) if index < last_inside else len(result)
+            at_anchor = _index_behind(result, anchor, seen - fresh.keys()) if index < last_inside else len(result)
             place = _behind_call(result, message, sides.mine, index, seen) if is_tool_result(message) else None
             result.insert(at_anchor if place is None else place, message)
             alive.add(message.id)
@@ -229,12 +229,12 @@ def _last_inside(sides: _Sides, in_slots: AbstractSet[str]) -> int:
     return -1
 
 
-def _index_behind(result: list[Message], anchor: str, seen: AbstractSet[str]) -> int:
-    """The position behind `anchor`, and behind the results that it got meanwhile: a call isn't parted from them."""
+def _index_behind(result: list[Message], anchor: str, old: AbstractSet[str]) -> int:
+    """The position behind `anchor`, and behind the results that it got lately: a call isn't parted from them."""
     if anchor == FRONT:
         return 0
     place = next(index for index in range(len(result) - 1, -1, -1) if result[index].id == anchor) + 1
-    while place < len(result) and result[place].role == "tool" and result[place].id not in seen:
+    while place < len(result) and result[place].role == "tool" and result[place].id not in old:
         place += 1
     return place
 

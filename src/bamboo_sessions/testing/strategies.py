@@ -6,7 +6,6 @@ that providers reuse, arguments as text and as objects, metadata of any JSON, na
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from typing import Final
@@ -227,13 +226,25 @@ def heads() -> st.SearchStrategy[SessionHead]:
 # --- histories that were edited on two sides
 
 
-@dataclass(frozen=True)
 class Divergence:
-    """What was committed once, and two working copies of it that went separate ways."""
+    """What was committed once (`base`), and two working copies of it that went separate ways (`mine`, `theirs`)."""
 
-    base: Snapshot
-    mine: Session
-    theirs: Session
+    def __init__(self, base: Snapshot, mine: Session, theirs: Session) -> None:
+        self.base = base
+        self.mine = mine
+        self.theirs = theirs
+
+    def __repr__(self) -> str:
+        """The three histories in short, so that a failing example can be understood."""
+        sides = (("base", self.base.messages), ("mine", self.mine.messages), ("theirs", self.theirs.messages))
+        return "\n".join(f"{name}: {', '.join(map(_in_short, messages))}" for name, messages in sides)
+
+
+def _in_short(message: Message) -> str:
+    calls = "".join(f" calls {call.id}" for call in message.tool_calls)
+    answers = f" answers {message.tool_call_id}" if message.tool_call_id else ""
+    edited = " (edited)" if message.text.startswith("edited") else ""
+    return f"{message.id} {message.role}{calls}{answers}{edited}"
 
 
 _numbers: Final = count(1)

@@ -56,6 +56,8 @@ def to_session(line: object, *, namespace: str = "default") -> Session:
             session.add_message(to_message(item, session.id, index))
         except BambooSessionsError as exc:
             raise InputError(f"Message {index + 1}: {exc}", hint=exc.hint) from exc
+        except RecursionError as exc:
+            raise InputError(f"Message {index + 1} is nested too deeply.") from exc
     return session
 
 

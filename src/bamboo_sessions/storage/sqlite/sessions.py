@@ -6,7 +6,7 @@ where both have a field (counters, times).
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, overload
 
 import apsw
 import msgspec
@@ -69,6 +69,12 @@ def find(connection: apsw.Connection, key: SessionKey) -> SessionRow | None:
     return None if row is None else SessionRow(*row)
 
 
+@overload
+def storable(text: str) -> str: ...
+@overload
+def storable(text: None) -> None: ...
+@overload
+def storable(text: str | None) -> str | None: ...
 def storable(text: str | None) -> str | None:
     """`text` for a column that only filters: lone surrogates, which SQLite's text can't hold, are escaped."""
     if text is None or text.isascii():
@@ -114,9 +120,11 @@ def read_questions(connection: apsw.Connection, row: SessionRow) -> Questions:
 
 # --- writing
 
+FILTERS: Final = "owner, kind, parent_id, root_id, pinned, archived, run_status"
+"""Columns that repeat fields of the head for listings to filter by: the values are `filters_of(head)`."""
 _HEAD_FIELDS: Final = (
     "namespace, session_id, revision, incarnation, metadata_version, updated_at, created_at, deleted_at, "
-    "head_revision, question_count, open_questions, owner, kind, parent_id, root_id, pinned, archived, run_status"
+    f"head_revision, question_count, open_questions, {FILTERS}"
 )
 _INSERT: Final = (
     f"INSERT INTO sessions ({_HEAD_FIELDS}, message_count, message_bytes, tail_position, reshaped_revision) "  # noqa: S608 - constants
@@ -162,6 +170,13 @@ def _columns(key: SessionKey, head: SessionHead, admission: Admission) -> tuple[
         admission.revision,
         len(head.questions),
         sum(question.is_open for question in head.questions),
+        *filters_of(head),
+    )
+
+
+def filters_of(head: SessionHead) -> tuple[Any, ...]:
+    """The values of `FILTERS`."""
+    return (
         head.owner,
         head.kind,
         head.parent_session_id,

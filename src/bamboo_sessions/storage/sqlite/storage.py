@@ -33,7 +33,7 @@ from bamboo_sessions.storage.query import (
     Window,
     WindowQuery,
 )
-from bamboo_sessions.storage.sqlite import check, commits, listing, reads, records, trees, usage, windows
+from bamboo_sessions.storage.sqlite import check, commits, listing, mending, reads, records, trees, usage, windows
 from bamboo_sessions.storage.sqlite.connection import Durability, check_place, reading, row_of, value_of
 from bamboo_sessions.storage.sqlite.engine import Engine
 from bamboo_sessions.storage.sqlite.sessions import find, read_head
@@ -214,9 +214,9 @@ class SqliteStorage(SessionStorage):
     async def check(self, *, repair: bool = False) -> CheckReport:
         if not repair:
             return await self._engine.read(check.find_problems)
-        backup = check.backup_path(self._path, self._clock.now())
-        await self._engine.read(lambda c: check.back_up(c, backup))
-        return await self._engine.write(lambda c: check.repair(c, backup))
+        backup = mending.backup_path(self._path, self._clock.now())
+        await self._engine.read(lambda c: mending.back_up(c, backup))
+        return await self._engine.write(lambda c: mending.repair(c, backup))
 
     async def stats(self) -> Mapping[str, int]:
         return await self._engine.read(lambda c: check.stats(c, self._path))

@@ -39,3 +39,9 @@ RESTART_WAIT_MS: Final = 100
 
 LOOP_HEADS_MAX: Final = 100
 """Rows of a listing, likewise read on the event loop's thread. About 1 ms."""
+
+PROBLEMS_MAX: Final = 1_000
+"""Findings of one check; a file with more needs its backup, not a list."""
+
+FULL_CHECK_BYTES_MAX: Final = 1 << 30
+"""Bytes of a file up to which a check also compares indexes with tables, which takes seconds for each GB."""
