@@ -10,22 +10,14 @@ import os
 import tempfile
 from pathlib import Path
 
-import msgspec
-
-from bamboo_sessions import Message, Session, SessionHead, SessionRepository, SimpleStorage
-from bamboo_sessions.domain import json
-from bamboo_sessions.domain.history import FrozenMessages
-from bamboo_sessions.domain.snapshot import Snapshot
-
-
-class Document(msgspec.Struct):
-    """What a file holds."""
-
-    head: SessionHead
-    messages: list[Message]
-
-
-DOCUMENT = msgspec.json.Decoder(Document)
+from bamboo_sessions import (
+    Message,
+    Session,
+    SessionRepository,
+    SimpleStorage,
+    session_from_json,
+    session_to_json,
+)
 
 
 class JsonFiles:
@@ -41,13 +33,12 @@ class JsonFiles:
     async def save_session(self, session: Session) -> None:
         """Write beside the old file, make that durable, then put it in its place: never half a file.
 
-        The package's own JSON, for it is lossless: tool output may hold what plain JSON encoders refuse.
+        `session_to_json` is lossless: tool output may hold what plain JSON encoders refuse.
         """
-        draft = session.freeze()
         path = self.path(session.id)
         new = path.with_suffix(".new")
         with new.open("wb") as file:
-            file.write(json.encode(Document(draft.head, list(draft.messages))))
+            file.write(session_to_json(session))
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
@@ -63,8 +54,7 @@ class JsonFiles:
             data = self.path(session_id).read_bytes()
         except FileNotFoundError:
             return None
-        document = json.decode(data, DOCUMENT, what=f"The file of session {session_id!r}")
-        return Session.from_snapshot(Snapshot(document.head, FrozenMessages(document.messages)))
+        return session_from_json(data)
 
     async def delete_session(self, session_id: str) -> None:
         """Nothing happens if there is none."""

@@ -69,6 +69,7 @@ from bamboo_sessions.domain.report import (
     UnsavedWork,
 )
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.session_json import session_from_json, session_to_json
 from bamboo_sessions.domain.usage import TokenUsage, TokenUsageRecord, TokenUsageTotals
 from bamboo_sessions.repository import RuntimeSessionPersistence, SessionRepository
 from bamboo_sessions.storage.commit import RecordWrite
@@ -150,4 +151,6 @@ __all__ = [
     "ToolCall",
     "UnauthenticatedError",
     "UnsavedWork",
+    "session_from_json",
+    "session_to_json",
 ]

@@ -97,7 +97,7 @@ def test_the_table_fits_the_terminal(cli: Cli) -> None:
         table = cli.in_terminal("list", columns=columns, environment={"NO_COLOR": "1"}).bare
         assert all(len(line.rstrip()) <= columns for line in table.splitlines())
         assert {"s0", "s1"} <= set(table.split())
-    assert "…" in table
+        assert "…" in table
 
 
 def test_colours_can_be_switched_off(cli: Cli) -> None:

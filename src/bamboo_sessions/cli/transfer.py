@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -16,7 +17,7 @@ from bamboo_sessions.cli.importing import Importer, Tally
 from bamboo_sessions.cli.lines import Input, InputLine
 from bamboo_sessions.cli.output import is_terminal, json_option, note, print_json
 from bamboo_sessions.cli.store import Store
-from bamboo_sessions.cli.text import counted
+from bamboo_sessions.cli.text import counted, one_line
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.limits import PAGE_MAX
 from bamboo_sessions.domain.session import Session
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 FORMATS: Final = ("openai-chat",)
+BAR_NAME_CHARS_MAX: Final = 30
 
 
 @contextmanager
@@ -98,7 +100,11 @@ async def _import(sessions: SessionRepository, files: tuple[str, ...], tally: Ta
 
 async def _watched(source: Input, progress: Progress | None) -> AsyncIterator[InputLine]:
     """The lines of `source`, with a progress bar, and a word if there are none."""
-    bar = progress.add_task(source.name, total=source.size) if progress is not None else None
+    bar = (
+        progress.add_task(one_line(Path(source.name).name, BAR_NAME_CHARS_MAX), total=source.size)
+        if progress is not None
+        else None
+    )
     is_empty = True
     async for line in source.lines():
         is_empty = False

@@ -142,6 +142,7 @@ class LockedSessionStore:
             PreconditionFailedError, InputError, StorageError.
         """
         key = SessionKey(session.namespace, session.id)
+        await self._settle(session)
         if session.is_clean and not records and if_revision is None and self._is_current(key, session):
             return MergeReport(revision=session.revision)
         plan = SavePlan(
@@ -152,11 +153,40 @@ class LockedSessionStore:
             commit = plan(state)
             return None if commit is None else Planned(commit, plan.result)
 
-        def rebase(written: Written) -> MergeReport:
+        release = await self._locks.acquire(key)
+        return await self._own(self._locked_save(session, plan, planner, release))
+
+    async def _locked_save(
+        self, session: Session, plan: SavePlan, planner: Planner, release: Callable[[], None]
+    ) -> MergeReport:
+        session.unsettled = plan
+        try:
+            written = await self._bring_in(_Write(plan.key, planner, heads_only=False), session.base)
+            session.unsettled = None
             assert isinstance(written.after, Snapshot)  # noqa: S101 - a save ends with a living session or raises
             return plan.finish(session, written.after, written.committed)
+        except BambooSessionsError as exc:
+            if not exc.outcome_unknown:
+                session.unsettled = None
+            raise
+        finally:
+            plan.is_under_way = False
+            release()
 
-        return await self.write(key, planner, start=session.base, then=rebase)
+    async def _settle(self, session: Session) -> None:
+        """If the outcome of the copy's last save is unknown, look its commit id up first (G4).
+
+        If it was made after all, the copy becomes one of what is committed now, and what was saved then isn't saved
+        again over what others have committed since.
+        """
+        plan = session.unsettled
+        if not isinstance(plan, SavePlan) or plan.is_under_way:
+            return
+        if await self.storage.find_commit(plan.key, plan.commit_id) is not None:
+            state = await self.load(plan.key, fresh=True)
+            if isinstance(state, Snapshot) and plan.is_same_life(state):
+                plan.finish(session, state, None)
+        session.unsettled = None
 
     def _is_current(self, key: SessionKey, session: Session) -> bool:
         snapshot = self.reads.current(key)
@@ -251,7 +281,7 @@ class LockedSessionStore:
             raise
 
     async def _happened(self, commit: Commit) -> bool:
-        """Settle an unknown outcome by the commit id (G4); if storage can't tell, the first error stands."""
+        """Settle an unknown outcome by the commit id (G4); if storage can't tell now, the first error stands."""
         try:
             return await self.storage.find_commit(commit.key, commit.commit_id) is not None
         except StorageError:

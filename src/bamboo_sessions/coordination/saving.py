@@ -45,7 +45,8 @@ class SavePlan:
         self.result: Snapshot | None = None
         self._merged: Merged | None = None
         self._stored: dict[str, StoredMessage] = {}
-        self._commit_id = new_id()
+        self.commit_id = new_id()
+        self.is_under_way = True
 
     def __call__(self, state: State) -> Commit | None:
         """The commit that brings the copy into `state`; `None` if that changes nothing."""
@@ -55,7 +56,7 @@ class SavePlan:
             raise PreconditionFailedError(self.base.revision, durable.revision, session_id=self.key.session_id)
         if not (merged.changed or merged.delta.duplicates or self.records):
             return None
-        commit = to_commit(self.key, durable, merged, self._store, commit_id=self._commit_id, at=self.now)
+        commit = to_commit(self.key, durable, merged, self._store, commit_id=self.commit_id, at=self.now)
         commit = with_records(commit, self.records)
         self.result = Snapshot(merged.head, merged.messages, bytes_after(durable, commit))
         return commit
@@ -70,9 +71,13 @@ class SavePlan:
         if self.base is not None:
             if state is None:
                 raise SessionNotFoundError(self.key.session_id)
-            if state.head.incarnation != self.base.head.incarnation:
+            if not self.is_same_life(state):
                 raise SessionDeletedError(self.key.session_id)
         return state
+
+    def is_same_life(self, state: Snapshot) -> bool:
+        """Whether `state` is of the incarnation that this save was meant for."""
+        return self.base is None or self.base.head.incarnation == state.head.incarnation
 
     def _store(self, message: Message) -> StoredMessage:
         """Encode once, however often the plan runs."""

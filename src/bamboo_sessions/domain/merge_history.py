@@ -203,11 +203,12 @@ def _place_rest(
     """Bring in the additions that have no place yet, in the order of the copy."""
     alive = {message.id for message in result}
     seen = {message.id for message in sides.mine}
+    old = seen - fresh.keys()
     last_inside = _last_inside(sides, {message.id for slot in slots.values() for message in slot})
     anchor = FRONT
     for index, message in enumerate(sides.mine):
         if message.id in fresh and message.id not in alive:
-            at_anchor = _index_behind(result, anchor, seen - fresh.keys()) if index < last_inside else len(result)
+            at_anchor = _index_behind(result, anchor, old) if index < last_inside else len(result)
             place = _behind_call(result, message, sides.mine, index, seen) if is_tool_result(message) else None
             result.insert(at_anchor if place is None else place, message)
             alive.add(message.id)

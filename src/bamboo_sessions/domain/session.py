@@ -98,7 +98,17 @@ class Session:
     _metadata: dict[str, Any] | None
     _touched_at: datetime | None
 
-    __slots__ = ("_base", "_changes", "_clock", "_head", "_messages", "_metadata", "_mutations", "_touched_at")
+    __slots__ = (
+        "_base",
+        "_changes",
+        "_clock",
+        "_head",
+        "_messages",
+        "_metadata",
+        "_mutations",
+        "_touched_at",
+        "unsettled",  # the store's own: the last save, while its outcome isn't known
+    )
 
     id = _Fixed[str]()
     namespace = _Fixed[str]()
@@ -213,6 +223,7 @@ class Session:
         self._touched_at = None
         self._mutations = 0
         self._messages = MessageList(messages, self._touch)
+        self.unsettled: object = None
 
     # --- messages and questions
 
@@ -320,6 +331,8 @@ class Session:
         twin._metadata = json.thawed(self._metadata)
         twin._touched_at = self._touched_at
         twin._messages = self._messages.copy(twin._touch)
+        twin._mutations = self._mutations
+        twin.unsettled = self.unsettled
         return twin
 
     def new_child(self, id: str, *, model: str | None = None) -> Session:

@@ -50,17 +50,7 @@ class Records:
             PreconditionFailedError: It has another version.
             SessionNotFoundError, SessionDeletedError: The scope is a session that doesn't live.
         """
-        if not isinstance(value, bytes):
-            message = f"A record's value must be bytes, not {type(value).__name__}."
-            raise InputError(message, hint="Encode it first.")
-        check_limit(f"Record {kind}/{key}", len(value), RECORD_BYTES_MAX, "bytes")
-        write = RecordWrite(
-            check_name(kind, what="record kind"),
-            check_name(key, what="record key"),
-            value,
-            if_absent=if_absent,
-            if_version=if_version,
-        )
+        write = check_write(RecordWrite(kind, key, value, if_absent=if_absent, if_version=if_version))
         (version,) = await self._storage.write_records(self._namespace, _scope(session, shared), (write,))
         return version
 
@@ -74,7 +64,7 @@ class Records:
         if_version: int | None = None,
     ) -> None:
         """Delete one record; nothing happens if there is none. Raises `PreconditionFailedError` with `if_version`."""
-        write = RecordWrite(kind, key, None, if_version=if_version)
+        write = check_write(RecordWrite(kind, key, None, if_version=if_version))
         await self._storage.write_records(self._namespace, _scope(session, shared), (write,))
 
     async def scan(
@@ -101,6 +91,19 @@ class Records:
                 return
             after = page[-1].key
             left = None if left is None else left - len(page)
+
+
+def check_write(write: RecordWrite) -> RecordWrite:
+    """`write` if it can be stored, else `InputError`. A value of `None` deletes."""
+    check_name(write.kind, what="record kind")
+    check_name(write.key, what="record key")
+    value: object = write.value
+    if value is not None:
+        if not isinstance(value, bytes):
+            message = f"A record's value must be bytes, not {type(value).__name__}."
+            raise InputError(message, hint="Encode it first.")
+        check_limit(f"Record {write.kind}/{write.key}", len(value), RECORD_BYTES_MAX, "bytes")
+    return write
 
 
 def _scope(session: str | None, shared: str | None) -> RecordScope:

@@ -24,6 +24,7 @@ from bamboo_sessions.domain.report import Appended, MergeReport
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.repository.bound import Bound, OpenEdit, open_edits
+from bamboo_sessions.repository.records import check_write
 from bamboo_sessions.storage.commit import Commit, RecordWrite, RevisionConflict, SessionKey, State, StoredInsertion
 
 
@@ -77,7 +78,7 @@ class Writing(Bound):
             InputError, StorageError: The copy can't be stored, or storage failed; nothing is half-written.
         """
         self._writable(self._own(session).id)
-        return await self._store.merge_save(session, if_revision=if_revision, records=tuple(records))
+        return await self._store.merge_save(session, if_revision=if_revision, records=tuple(map(check_write, records)))
 
     async def checkpoint(self, session: Session) -> MergeReport:
         """A save that adds only: removals and edits done to the copy are held back, and stay pending in it."""
@@ -136,7 +137,7 @@ class Writing(Bound):
             expected=if_revision,
             initial_head=self._new_head(key, model) if create else None,
             insertions=(StoredInsertion(tuple(to_stored(message) for message in messages), None),),
-            records=tuple(records),
+            records=tuple(map(check_write, records)),
             incarnation=incarnation,
         )
         check_commit_size(commit)

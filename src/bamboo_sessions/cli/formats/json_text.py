@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 from bamboo_sessions.domain.errors import InputError
 
 
-
 def parsed(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON
     """The JSON value in `text`; raises `InputError` if it isn't JSON, or has numbers that JSON doesn't have."""
     try:
