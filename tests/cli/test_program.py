@@ -170,6 +170,7 @@ def test_a_folder_that_is_not_there_is_exit_code_1(tmp_path: Path) -> None:
         (StorageFullError("Full."), 1),
         (ExceptionGroup("several", [SessionNotFoundError("a")]), 3),
         (KeyboardInterrupt(), 130),
+        (click.Abort(), 130),
         (BrokenPipeError(), 141),
         (OSError(28, "No space left on device"), 1),
     ],

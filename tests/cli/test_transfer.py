@@ -30,6 +30,7 @@ def test_what_is_imported_is_exported(cli: Cli) -> None:
     """150 conversations come back equal, in their order."""
     cli.ok("import", "openai-chat", cli.write("in.jsonl", MANY))
     assert cli.ok("export").lines == MANY
+    assert cli.ok("export", "--json").lines == MANY
 
 
 def test_importing_twice_changes_nothing(cli: Cli) -> None:

@@ -411,6 +411,11 @@ def test_a_result_may_join_a_call_that_only_others_have() -> None:
     merged = _saved(copy, _durable(["a", call("c", "k"), "x"]))
     assert ids(merged.messages) == "a c r x"
     assert merged.delta.orphaned == ()
+    base = snapshot(["a", call("c2", "k")])
+    copy = load(base)
+    _insert(copy, "a", result("r", "k"))
+    merged = _saved(copy, _durable([call("c1", "k"), "a", call("c2", "k")]))
+    assert ids(merged.messages) == "c1 r a c2"
 
 
 def test_a_result_whose_call_was_removed_is_kept_and_reported() -> None:

@@ -75,7 +75,7 @@ class Program(click.Group):
             return result
         except click.NoSuchOption as exc:
             raise _with_place_of_global_option(exc) from None
-        except (click.exceptions.Exit, click.ClickException, click.Abort):
+        except (click.exceptions.Exit, click.ClickException):
             raise
         except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 - the last place that can make a sentence of it
             from bamboo_sessions.cli.failures import report

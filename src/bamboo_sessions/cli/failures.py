@@ -58,7 +58,7 @@ def report(error: BaseException, *, debug: bool = False) -> int:
     error = _innermost(error)
     if isinstance(error, QuietExitError):
         return error.exit_code
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt | click.Abort):  # the latter at a prompt
         _say("Interrupted.")
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):

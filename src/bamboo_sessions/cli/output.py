@@ -97,7 +97,7 @@ def _print_styled(lines: Iterable[Line]) -> None:
             text.truncate(max(screen.width - line.indent, 1), overflow="ellipsis")
             text.no_wrap = True
         width = screen.width if line.cut else min(screen.width, TEXT_COLUMNS_MAX)
-        screen.print(Padding(text, (0, 0, 0, line.indent)), width=width)
+        screen.print(Padding(text, (0, 0, 0, line.indent), expand=False), width=width)
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:

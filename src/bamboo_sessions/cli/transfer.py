@@ -127,8 +127,9 @@ def _summary(tally: Tally) -> str:
 
 @click.command()
 @click.argument("session_ids", metavar="[ID…]", nargs=-1)
+@click.option("--json", "_as_json", is_flag=True, help="Changes nothing: what is exported is JSON lines in any case.")
 @click.pass_obj
-def export(store: Store, *, session_ids: tuple[str, ...]) -> None:
+def export(store: Store, *, session_ids: tuple[str, ...], _as_json: bool) -> None:
     """Write conversations to stdout as JSON lines.
 
     All sessions of the namespace, the oldest first, or those given. The lines are what `import openai-chat` reads, and

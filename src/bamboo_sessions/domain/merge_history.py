@@ -250,12 +250,10 @@ def _behind_call(
     """
     call = find_call(mine, message.tool_call_id, before=index)
     if call is not None:
-        meant = mine[call].id
-        place = next((i for i in range(len(result) - 1, -1, -1) if result[i].id == meant), None)
+        callers = {mine[call].id}
     else:
-        place = find_call(result, message.tool_call_id)
-        if place is not None and result[place].id in seen:
-            return None
+        callers = {one.id for one in result if one.id not in seen and _calls(one, message.tool_call_id)}
+    place = next((i for i in range(len(result) - 1, -1, -1) if result[i].id in callers), None)
     if place is None:
         return None
     place += 1

@@ -53,6 +53,8 @@ async def _check_revision(storage: SessionStorage, key: SessionKey, at_revision:
 def _cut_front(window: Window, limit: int) -> HistoryPage | None:
     """The newest messages of the window; `None` if more have to be read to find where a tool pair begins."""
     messages = window.messages
+    if not window.has_earlier and len(messages) <= limit:
+        return _page(window, messages, earlier=False, later=window.has_later)
     start = first_of_window(messages, limit)
     if start is None:
         if window.has_earlier:

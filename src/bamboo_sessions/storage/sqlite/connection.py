@@ -131,4 +131,4 @@ def reading(connection: apsw.Connection) -> Iterator[apsw.Connection]:
         yield connection
     finally:
         if connection.in_transaction:
-            connection.execute("COMMIT")
+            connection.execute("ROLLBACK")  # nothing was written; unlike COMMIT it works on a damaged file, too

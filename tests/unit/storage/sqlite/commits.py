@@ -57,7 +57,7 @@ def appending(session_id: str, *messages: Message, at: datetime = START, **field
 
 def _replace(commit: Commit, **fields: object) -> Commit:
     names = Commit.__struct_fields__
-    return Commit(**{**{name: getattr(commit, name) for name in names}, **fields})  # type: ignore[arg-type]
+    return Commit(**{**{name: getattr(commit, name) for name in names}, **fields})
 
 
 class CommitSource:

@@ -53,8 +53,8 @@ class _Both:
         key = key_of(session_id)
         if random.random() < 0.04:
             query = DeleteQuery(START, keep_pinned=random.random() < 0.5)
-            expected = await self.other.delete_tree(key, query)
-            assert set(await self.one.delete_tree(key, query)) == set(expected)
+            deleted = await self.other.delete_tree(key, query)
+            assert set(await self.one.delete_tree(key, query)) == set(deleted)
         else:
             commit = self.source.commit(session_id, await self.other.read(key))
             expected = await _outcome(self.other.commit(commit))

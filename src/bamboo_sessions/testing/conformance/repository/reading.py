@@ -62,6 +62,13 @@ class PagesConformance(RepositoryCase):
                 page = await sessions.history("s", after=pages[-1], limit=limit)
             assert pages == everything
 
+    async def test_a_result_without_a_call_is_paged(self, sessions: SessionRepository) -> None:
+        """A history that begins with a result without a call is shown as a whole where it fits on a page."""
+        await saved(sessions, result("orphan", "9"), *TURNS)
+        page = await sessions.history("s")
+        assert [m.id for m in page.messages] == ["orphan", *(m.id for m in TURNS)]
+        assert (page.has_earlier, page.has_later) == (False, False)
+
     async def test_anchors(self, sessions: SessionRepository) -> None:
         """A removed anchor pages from its place, an unknown one is an error."""
         await saved(sessions, *users(*"abcd"))

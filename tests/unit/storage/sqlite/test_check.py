@@ -1,0 +1,148 @@
+"""The check finds what is wrong, and repairs only what is derived (G8, L29)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bamboo_sessions.domain.errors import StorageCorruptError
+from bamboo_sessions.domain.message import Message, ToolCall
+from bamboo_sessions.domain.question import PendingQuestion
+from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.storage.query import ListQuery
+from bamboo_sessions.storage.sqlite import SqliteStorage
+from bamboo_sessions.storage.sqlite.connection import rows_of
+from tests.unit.storage.sqlite.commits import appending, head_of, key_of
+
+pytestmark = pytest.mark.anyio
+
+
+class _Noon:
+    def now(self) -> datetime:
+        return datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+async def storage(path: Path) -> AsyncIterator[SqliteStorage]:
+    """An open storage with two sessions; tests damage it, so that it isn't checked in the end."""
+    storage = SqliteStorage(path, durability="relaxed", clock=_Noon())
+    await storage.open()
+    call = Message.assistant("", [ToolCall("call", "f")], id="call")
+    head = head_of("s", owner="o", pinned=True, questions=(PendingQuestion("call", "f", "?"),))
+    await storage.commit(appending("s", Message.user("a", id="a"), call, Message.user("b", id="b"), initial_head=head))
+    await storage.commit(appending("sound", Message.user("c")))
+    yield storage
+    await storage.aclose()
+
+
+async def _damage(storage: SqliteStorage, sql: str) -> None:
+    await storage._engine.write(lambda c: rows_of(c, sql))
+
+
+_DERIVED = [
+    ("UPDATE sessions SET message_count = 7", "count"),
+    ("UPDATE sessions SET message_bytes = 1", "count"),
+    ("UPDATE sessions SET tail_position = 1", "positions"),
+    ("DELETE FROM tool_calls", "tool_calls"),
+    ("UPDATE tool_calls SET call_id = 'other'", "tool_calls"),
+    ("UPDATE sessions SET open_questions = 5", "questions"),
+    ("UPDATE sessions SET owner = 'somebody else'", "columns"),
+    ("UPDATE sessions SET pinned = 0", "columns"),
+]
+
+
+@pytest.mark.parametrize(("sql", "kind"), _DERIVED)
+async def test_derived_data_is_found_and_rebuilt(storage: SqliteStorage, path: Path, sql: str, kind: str) -> None:
+    """What can be worked out anew is reported, and repaired after a backup; messages and heads stay as they were."""
+    before = await storage.read(key_of("s"))
+    await _damage(storage, sql + (" WHERE session_id = 's'" if "sessions" in sql else ""))
+    report = await storage.check()
+    assert [(problem.kind, problem.session_id) for problem in report.problems] == [(kind, "s")]
+    assert not report.ok
+    repaired = await storage.check(repair=True)
+    assert repaired.ok
+    assert repaired.backup == str(path) + ".backup-20260102T120000Z"
+    assert (await storage.check()).problems == ()
+    assert await storage.read(key_of("s")) == before
+    page = await storage.list_heads(ListQuery("default", owner="o", pinned=True, has_question=True))
+    assert [head.id for head in page.heads] == ["s"]
+    committed = await storage.commit(appending("s", Message.tool("", tool_call_id="call", id="r")))
+    assert committed.placed[0].after == "call"
+
+
+async def test_a_backup_never_overwrites_another(storage: SqliteStorage, path: Path) -> None:
+    """Two repairs in one second leave two backups, and each can be opened."""
+    for _ in range(2):
+        await _damage(storage, "UPDATE sessions SET message_count = 7")
+        report = await storage.check(repair=True)
+        assert report.backup is not None
+        copy = SqliteStorage(report.backup)
+        await copy.open()
+        assert {problem.kind for problem in (await copy.check()).problems} == {"count"}
+        await copy.aclose()
+    assert len(list(path.parent.glob("*.backup-*"))) == 2
+
+
+_TRUTH = [
+    ("UPDATE messages SET body = x'7b' WHERE message_id = 'a'", "undecodable"),
+    ("UPDATE messages SET body = CAST(replace(body, '\"b\"}', '\"z\"}') AS BLOB) WHERE message_id = 'b'", "hash"),
+    ("UPDATE heads SET document = x'00' WHERE session = 1", "undecodable"),
+    ("DELETE FROM heads WHERE session = 1", "head_missing"),
+    ("UPDATE messages SET content_hash = x'00' WHERE message_id = 'a'", "hash"),
+    ("DELETE FROM sessions WHERE session_id = 's'", "orphans"),
+]
+
+
+@pytest.mark.parametrize(("sql", "kind"), _TRUTH)
+async def test_what_cannot_be_worked_out_is_reported_and_left(storage: SqliteStorage, sql: str, kind: str) -> None:
+    """An unreadable body or head, or a lost row, is named; a repair drops none of it and says that it stays."""
+    await _damage(storage, sql)
+    kinds = {problem.kind for problem in (await storage.check()).problems}
+    assert kind in kinds
+    count = await storage._engine.read(lambda c: rows_of(c, "SELECT count(*), total(length(body)) FROM messages"))
+    report = await storage.check(repair=True)
+    assert kind in {problem.kind for problem in report.problems if not problem.repaired}
+    assert (
+        await storage._engine.read(lambda c: rows_of(c, "SELECT count(*), total(length(body)) FROM messages")) == count
+    )
+    assert isinstance(await storage.read(key_of("sound")), Snapshot)
+
+
+async def test_a_corrupt_body_is_an_error_that_names_the_session(storage: SqliteStorage) -> None:
+    """Reading a session with an unreadable message raises; it is never read as absence or left out (G8)."""
+    await _damage(storage, "UPDATE messages SET body = x'7b7d2c7b' WHERE message_id = 'a'")
+    with pytest.raises(StorageCorruptError, match="'s'"):
+        await storage.read(key_of("s"))
+    assert await storage.read_head(key_of("s"))
+
+
+async def test_a_missing_message_row_is_an_error(storage: SqliteStorage) -> None:
+    """A session that has fewer messages than are counted raises, in place of showing a shorter history."""
+    await _damage(storage, "DELETE FROM messages WHERE message_id = 'a'")
+    with pytest.raises(StorageCorruptError, match="counted"):
+        await storage.read(key_of("s"))
+
+
+async def test_a_damaged_file_is_reported_and_not_a_crash(storage: SqliteStorage, path: Path) -> None:
+    """Pages full of rubbish give problems of kind `integrity`, or a clear error."""
+    await storage.commit(appending("s", *(Message.user("x" * 500) for _ in range(500))))
+    await storage.aclose()
+    data = bytearray(path.read_bytes())
+    data[60 * 4096 : 100 * 4096] = b"\x5a" * (40 * 4096)
+    path.write_bytes(data)
+    await storage.open()
+    report = await storage.check()
+    assert "integrity" in {problem.kind for problem in report.problems}
+    with pytest.raises(StorageCorruptError):
+        await storage.read(key_of("s"))
+
+
+async def test_rows_left_behind_by_a_deleted_session_are_removed(storage: SqliteStorage) -> None:
+    """Rows of a deleted session are found and cleared away."""
+    await _damage(storage, "UPDATE sessions SET deleted_at = 1 WHERE session_id = 's'")
+    assert {problem.kind for problem in (await storage.check()).problems} == {"leftovers"}
+    assert (await storage.check(repair=True)).ok
+    assert (await storage.stats())["messages"] == 1

@@ -1,0 +1,198 @@
+"""Opening and closing a file: what is refused, what is left behind, what a fork may do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+
+import apsw
+import pytest
+
+from bamboo_sessions.domain.errors import (
+    InputError,
+    SchemaVersionError,
+    StorageCorruptError,
+    StorageError,
+)
+from bamboo_sessions.domain.message import Message
+from bamboo_sessions.storage.sqlite import SqliteStorage, connection
+from bamboo_sessions.storage.sqlite.connection import value_of
+from tests.unit.storage.sqlite.commits import appending, key_of
+
+pytestmark = pytest.mark.anyio
+
+
+def _descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def _refusal(path: Path) -> StorageError | InputError:
+    storage = SqliteStorage(path)
+    with pytest.raises((StorageError, InputError)) as refused:
+        await storage.open()
+    assert str(path.parent) in str(refused.value)
+    assert isinstance(refused.value, StorageError | InputError)
+    return refused.value
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
+    """Opening a text file says that it isn't a database, and doesn't touch it."""
+    text = "Dear diary. " * 1_000
+    path.write_text(text)
+    assert isinstance(await _refusal(path), StorageCorruptError)
+    assert path.read_text() == text
+
+
+async def test_a_database_of_another_program_is_refused_and_left_alone(path: Path) -> None:
+    """Opening a database with tables that aren't ours says so, and adds none."""
+    other = apsw.Connection(str(path))
+    other.execute("CREATE TABLE theirs (a)")
+    refusal = await _refusal(path)
+    assert isinstance(refusal, InputError)
+    assert other.execute("SELECT name FROM sqlite_schema").fetchall() == [("theirs",)]
+    assert value_of(other, "PRAGMA journal_mode") == "delete"
+    other.close()
+
+
+async def test_L96_a_newer_schema_is_refused(storage: SqliteStorage, path: Path) -> None:
+    """A file of a newer release isn't read: the error names both versions."""
+    other = apsw.Connection(str(path))
+    other.execute("PRAGMA user_version = 99")
+    refusal = await _refusal(path)
+    assert isinstance(refusal, SchemaVersionError)
+    assert (refusal.found, refusal.supported) == (99, 1)
+    other.close()
+
+
+async def test_a_folder_is_refused(tmp_path: Path) -> None:
+    """The path of a folder gives an error that says so."""
+    assert "folder" in str(await _refusal(tmp_path))
+
+
+async def test_a_missing_folder_is_made_only_on_request(tmp_path: Path) -> None:
+    """Without `create_parents` a missing folder is an error with a hint, with it the folder is made."""
+    path = tmp_path / "a" / "b" / "sessions.db"
+    assert (await _refusal(path)).hint
+    storage = SqliteStorage(path, create_parents=True)
+    await storage.open()
+    await storage.aclose()
+    assert path.is_file()
+
+
+async def test_a_network_file_system_is_refused(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file on NFS is refused before anything is made there."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/vda / ext4 rw 0 0\nserver:/export {tmp_path} nfs4 rw 0 0\n")
+    monkeypatch.setattr(connection, "_MOUNTS", mounts)
+    assert "nfs4" in str(await _refusal(path))
+    assert not path.exists()
+
+
+async def test_a_file_without_permissions_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that this user can't write gives an error that says what to change."""
+    monkeypatch.setattr(os, "access", lambda place, _mode: place != path)
+    path.touch()
+    assert "permissions" in str((await _refusal(path)).hint)
+
+
+async def test_L45_every_connection_waits_for_locks_but_the_one_of_the_loop(path: Path) -> None:
+    """The busy timeout is set on each connection; the event loop's never waits."""
+    storage = SqliteStorage(path, busy_timeout_ms=1234)
+    await storage.open()
+
+    def busy_timeout(connection: apsw.Connection) -> object:
+        return value_of(connection, "PRAGMA busy_timeout")
+
+    assert await storage._engine.write(busy_timeout) == 1234
+    assert await storage._engine.read(busy_timeout) == 1234
+    assert storage._engine.read_here(busy_timeout) == 0
+    await storage.aclose()
+
+
+@pytest.mark.parametrize(("durability", "synchronous"), [("full", 2), ("relaxed", 1)])
+async def test_durability_sets_how_the_log_is_synchronised(path: Path, durability: str, synchronous: int) -> None:
+    """Full: each commit is on the disk when it returns (G1); relaxed: with the next checkpoint."""
+    storage = SqliteStorage(path, durability=durability)  # type: ignore[arg-type]
+    await storage.open()
+    assert await storage._engine.write(lambda c: value_of(c, "PRAGMA synchronous")) == synchronous
+    assert await storage._engine.write(lambda c: value_of(c, "PRAGMA journal_mode")) == "wal"
+    await storage.aclose()
+
+
+async def test_closing_leaves_no_thread_no_descriptor_and_no_log(path: Path) -> None:
+    """After `aclose` there are as many threads and open files as before, and one file in the folder."""
+    threads, descriptors = threading.active_count(), _descriptors()
+    storage = SqliteStorage(path)
+    for _ in range(2):
+        await storage.open()
+        await storage.commit(appending("s", *(Message.user("x" * 500) for _ in range(200))))
+        await storage.read(key_of("s"))
+        assert storage.freshness() is not None
+        await storage.aclose()
+        await storage.aclose()
+        assert threading.active_count() == threads
+        assert _descriptors() == descriptors
+        assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+async def test_closing_first_does_what_is_queued(path: Path) -> None:
+    """Commits that were asked for before `aclose` are made and answered."""
+    storage = SqliteStorage(path)
+    await storage.open()
+    commits = [asyncio.ensure_future(storage.commit(appending("s", Message.user("x")))) for _ in range(20)]
+    await asyncio.sleep(0)  # noqa: TID251 - lets the tasks begin
+    await storage.aclose()
+    assert {(await commit).revision for commit in commits} == set(range(1, 21))
+
+
+async def test_a_closed_storage_says_so(path: Path) -> None:
+    """Before `open` and after `aclose` each call is an error with a hint."""
+    storage = SqliteStorage(path)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="isn't open"):
+            await storage.read(key_of("s"))
+        with pytest.raises(StorageError, match="isn't open"):
+            storage.freshness()
+        await storage.open()
+        await storage.aclose()
+
+
+async def test_opening_at_the_same_time_opens_once(path: Path) -> None:
+    """Several calls of `open` share one set of threads."""
+    before = threading.active_count()
+    storage = SqliteStorage(path)
+    await asyncio.gather(*(storage.open() for _ in range(5)))
+    assert threading.active_count() == before + 3
+    await storage.aclose()
+
+
+async def test_a_forgotten_storage_warns_and_ends_its_threads(path: Path) -> None:
+    """Dropping an open storage is a ResourceWarning, and its threads end."""
+    storage = SqliteStorage(path)
+    await storage.open()
+    threads = [worker._thread for worker in (storage._engine._writing, storage._engine._reading)]
+    with pytest.warns(ResourceWarning, match="never closed"):
+        del storage
+    for thread in threads:
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # newer interpreters warn of a fork among threads
+async def test_a_forked_child_cannot_use_the_connections_of_its_parent(storage: SqliteStorage) -> None:
+    """After a fork each call in the child raises, and the parent goes on."""
+    await storage.commit(appending("s", Message.user("x")))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            storage.peek(key_of("s"))
+        except StorageError as exc:
+            code = 0 if exc.hint and "fork" in exc.hint else 2
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert (await storage.commit(appending("s", Message.user("y")))).revision == 2

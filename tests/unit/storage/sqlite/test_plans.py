@@ -1,0 +1,106 @@
+"""What every commit and page asks is answered by an index, without sorting (L92)."""
+
+from __future__ import annotations
+
+import apsw
+import pytest
+
+from bamboo_sessions.domain.message import Message, ToolCall
+from bamboo_sessions.storage.query import Cursor, ListQuery, Order, WindowQuery
+from bamboo_sessions.storage.sqlite import SqliteStorage, listing, reads, windows
+from bamboo_sessions.storage.sqlite.commits import apply
+from tests.unit.storage.sqlite.commits import appending, insertion, key_of
+
+pytestmark = pytest.mark.anyio
+
+
+class _Plans:
+    """The plan of each statement that a connection executes."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self.steps: list[str] = []
+
+    def __enter__(self) -> list[str]:
+        self.connection.exec_trace = self._trace
+        return self.steps
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.exec_trace = None
+
+    def _trace(self, cursor: apsw.Cursor, sql: str, bindings: object) -> bool:
+        if sql.lstrip().startswith(("SELECT", "UPDATE", "DELETE", "WITH")):
+            explained = cursor.connection
+            explained.exec_trace = None
+            found = explained.execute(f"EXPLAIN QUERY PLAN {sql}", bindings).fetchall()  # type: ignore[arg-type]
+            self.steps += [f"{step[3]}" for step in found]
+            explained.exec_trace = self._trace
+        return True
+
+
+def _check(steps: list[str]) -> None:
+    """No table is scanned; sorted are only one message's versions, one call's messages, one commit's new rows."""
+    assert steps
+    few: list[str] = []
+    for step in steps:
+        assert not step.startswith("SCAN ") or step.startswith(("SCAN (", "SCAN CONSTANT")), step
+        if step.startswith("SEARCH"):
+            few = [*few[-1:], step]
+        if "TEMP B-TREE" in step:
+            assert "message_id=?" in few[-1] or "call_id=?" in few[0] or "rowid>? AND rowid<?" in few[-1], (few, step)
+
+
+async def test_a_commit_scans_and_sorts_nothing(storage: SqliteStorage) -> None:
+    """Appending, joining a call, inserting, editing and removing seek in indexes only."""
+    call = Message.assistant("", [ToolCall("c", "f")], id="call")
+    await storage.commit(appending("s", Message.user("x", id="a"), call, Message.user("x", id="b")))
+
+    def work(connection: apsw.Connection) -> list[str]:
+        with _Plans(connection) as steps:
+            apply(connection, appending("s", Message.user("y")))
+            apply(connection, appending("s", Message.tool("", tool_call_id="c")))
+            apply(connection, appending("s", insertions=(insertion([Message.user("z")], "a"),)))
+            apply(connection, appending("s", edits=insertion([Message.user("e", id="b")]).messages, removals=("a",)))
+        return steps
+
+    steps = await storage._engine.write(work)
+    _check(steps)
+
+
+@pytest.mark.parametrize("order", ["-updated_at", "updated_at", "-created_at", "created_at"])
+@pytest.mark.parametrize("owner", [None, "o"])
+async def test_the_next_page_of_a_listing_is_a_seek(storage: SqliteStorage, order: Order, owner: str | None) -> None:
+    """Paging by key seeks in the index of its order; that of one owner's sessions by update too."""
+    if owner and "created" in order:
+        return  # sorted: the rare case
+    query = ListQuery("default", order=order, owner=owner, cursor=Cursor(order, 5, "s"))
+    await storage.commit(appending("s", Message.user("x")))
+
+    def work(connection: apsw.Connection) -> list[str]:
+        with _Plans(connection) as steps:
+            listing.list_heads(connection, query)
+        return steps
+
+    steps = storage._engine.read_here(work)
+    _check(steps)
+    wanted = "sessions_owner" if owner else f"sessions_{order.strip('-')[:7]}"
+    assert wanted in steps[0]
+    assert "<" in steps[0] or ">" in steps[0]
+
+
+async def test_reads_and_windows_are_seeks(storage: SqliteStorage) -> None:
+    """Reading a session, the newest messages and those around one seek in indexes, without sorting."""
+    await storage.commit(appending("s", *(Message.user("x", id=f"m{number}") for number in range(9))))
+    known = await storage.read(key_of("s"))
+    await storage.commit(appending("s", Message.user("new")))
+
+    def work(connection: apsw.Connection) -> list[str]:
+        with _Plans(connection) as steps:
+            reads.read(connection, key_of("s"))
+            reads.read_newer(connection, key_of("s"), known)  # type: ignore[arg-type]
+            for query in (WindowQuery(3), WindowQuery(3, after="m2"), WindowQuery(3, before="m5")):
+                windows.read_window(connection, key_of("s"), query)
+        return steps
+
+    steps = storage._engine.read_here(work)
+    _check(steps)
