@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
+import apsw
 import pytest
 
 from bamboo_sessions import (
@@ -29,6 +31,8 @@ from bamboo_sessions import (
     TokenUsageRecord,
     ToolCall,
 )
+from bamboo_sessions.storage.sqlite import migrations
+from bamboo_sessions.storage.sqlite.connection import value_of
 from tests.lessons.watched import WatchedStorage, raw, rows, texts
 
 pytestmark = pytest.mark.anyio
@@ -446,3 +450,23 @@ async def test_L99_one_id_in_two_namespaces_is_two_sessions(
     assert texts(await other.get("chat")) == ["theirs"]
     with pytest.raises(PreconditionFailedError):
         await other.append("chat", Message.user("x"), if_revision=7)
+
+
+def test_L85_a_schema_that_appears_while_one_looks_is_no_foreign_database(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that looks at a new file, while another one makes the schema in it, doesn't take it for foreign."""
+    others: list[str] = []
+
+    def be_faster(connection: apsw.Connection, sql: str) -> object:
+        value: object = value_of(connection, sql)
+        if sql == "PRAGMA application_id" and not others:
+            others.append(sql)
+            with suppress(StorageUnavailableError):
+                migrations.prepare(str(path), busy_timeout_ms=0)
+        return value
+
+    monkeypatch.setattr(migrations, "value_of", be_faster)
+    migrations.prepare(str(path), busy_timeout_ms=1_000)
+    assert others
+    assert rows(path, "PRAGMA user_version") == [(len(migrations.STEPS),)]

@@ -438,12 +438,23 @@ def test_removing_or_changing_a_call_orphans_its_results() -> None:
     assert _saved(copy, base).delta.orphaned == ("r1",)
 
 
+def test_results_of_another_call_with_the_same_id_are_no_orphans() -> None:
+    """Of two calls with one id only the results of the removed one are left behind; an event parts no pair."""
+    tick = Message(role="event", content="tick", id="tick")
+    base = snapshot([call("c1", "k"), result("r1", "k"), "a", call("c2", "k"), tick, result("r2", "k")])
+    copy = load(base)
+    _remove(copy, "c1")
+    assert _saved(copy, base).delta.orphaned == ("r1",)
+
+
 def test_old_orphans_are_reported_once() -> None:
     """A later save doesn't repeat what an earlier one reported."""
-    base = snapshot(["a", result("r", "gone"), "b"])
+    base = snapshot(["a", result("r", "gone"), call("c"), result("rc", "c")])
     copy = load(base)
     _remove(copy, "a")
     assert _saved(copy, base).delta.orphaned == ()
+    _remove(copy, "c")
+    assert _saved(copy, base).delta.orphaned == ("rc",)
 
 
 def test_a_result_that_moved_is_no_anchor() -> None:

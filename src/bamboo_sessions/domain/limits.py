@@ -74,6 +74,9 @@ GROUP_BYTES_MAX: Final = 32 * 1024 * 1024
 CONFLICTS_BEFORE_TRANSACTION: Final = 3
 """Conflicts after which a merge runs inside the write transaction, so that nobody starves."""
 
+WAITING_CALLS_MAX: Final = 100_000
+"""Calls that may wait for a storage's thread; one more is refused as `StorageUnavailableError`."""
+
 BUSY_TIMEOUT_MS: Final = 30_000
 """How long a SQLite writer waits for another process before `StorageUnavailableError`."""
 

@@ -121,7 +121,7 @@ class _Sides(msgspec.Struct, frozen=True):
             edits = {
                 id_: message
                 for id_, message in mine_by_id.items()
-                if id_ in base_by_id and not same_content(message, base_by_id[id_])
+                if (known := base_by_id.get(id_, message)) is not message and not same_content(message, known)
             }
         added = {id_: message for id_, message in mine_by_id.items() if id_ not in base_by_id}
         return cls(

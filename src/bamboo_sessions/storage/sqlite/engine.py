@@ -20,7 +20,7 @@ import apsw
 from bamboo_sessions.domain.errors import StorageError
 from bamboo_sessions.domain.limits import GROUP_BYTES_MAX, GROUP_COMMITS_MAX
 from bamboo_sessions.storage.sqlite import tuning
-from bamboo_sessions.storage.sqlite.connection import Durability, connect_reader, connect_writer
+from bamboo_sessions.storage.sqlite.connection import Durability, connect_reader, connect_writer, wait_for_locks
 from bamboo_sessions.storage.sqlite.errors import translated, translating
 from bamboo_sessions.storage.sqlite.migrations import prepare
 from bamboo_sessions.storage.sqlite.worker import Batch, Request, Worker
@@ -141,7 +141,7 @@ class Engine:
         prepare(self.path, busy_timeout_ms=self._busy_timeout_ms)
         # Its settings read the file, which another process may have locked for a moment while it opens or closes.
         self._here = connect_reader(self.path, busy_timeout_ms=self._busy_timeout_ms, cache_kib=tuning.LOOP_CACHE_KIB)
-        self._here.set_busy_timeout(0)
+        wait_for_locks(self._here, 0)
 
     def _run_upkeep(self, requests: Sequence[Request]) -> None:
         for request in requests:

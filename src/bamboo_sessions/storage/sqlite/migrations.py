@@ -16,7 +16,7 @@ import apsw
 
 from bamboo_sessions.domain.errors import InputError, SchemaVersionError, StorageUnavailableError
 from bamboo_sessions.domain.ids import new_id
-from bamboo_sessions.storage.sqlite.connection import connect, value_of
+from bamboo_sessions.storage.sqlite.connection import connect, reading, value_of
 from bamboo_sessions.storage.sqlite.tuning import APPLICATION_ID
 
 STEPS: Final = ("schema.sql",)
@@ -62,9 +62,10 @@ def _prepare_once(path: str, busy_timeout_ms: int) -> None:
 
 def _version(connection: apsw.Connection, path: str) -> int:
     """The schema version of the file, 0 for an empty one; raises if it isn't ours or too new."""
-    version: int = value_of(connection, "PRAGMA user_version")
-    application: int = value_of(connection, "PRAGMA application_id")
-    is_empty = not value_of(connection, "SELECT count(*) FROM sqlite_schema")
+    with reading(connection):  # or another process makes the schema in between, and it looks like another program's
+        version: int = value_of(connection, "PRAGMA user_version")
+        application: int = value_of(connection, "PRAGMA application_id")
+        is_empty = not value_of(connection, "SELECT count(*) FROM sqlite_schema")
     if application != APPLICATION_ID and not is_empty:
         raise InputError(
             f"{path} is a database of another program.", hint="Choose another path; nothing was changed in it."

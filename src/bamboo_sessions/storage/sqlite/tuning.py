@@ -31,6 +31,9 @@ CHUNK_MESSAGES_MAX: Final = 512
 CHUNK_BYTES_MAX: Final = 8 * 1024 * 1024
 """Bytes, likewise, so that long messages don't fill the memory twice."""
 
+LOCK_POLL_SECONDS: Final = 0.0005
+"""How often a writer that waits for another process asks again."""
+
 POSITION_STEP: Final = 1 << 20
 """Distance of two messages added at the end: twenty insertions fit between any two."""
 

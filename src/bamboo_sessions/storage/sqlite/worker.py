@@ -12,6 +12,9 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
+from bamboo_sessions.domain.errors import StorageUnavailableError
+from bamboo_sessions.domain.limits import WAITING_CALLS_MAX
+
 T = TypeVar("T")
 
 
@@ -77,7 +80,13 @@ class Worker:
         self._thread.start()
 
     def submit(self, work: Callable[[Any], T], size: int = 0) -> asyncio.Future[T]:
-        """Queue `work`; the future brings its result to the running event loop."""
+        """Queue `work`; the future brings its result to the running event loop.
+
+        Raises `StorageUnavailableError` if too much is waiting already.
+        """
+        if self._queue.qsize() >= WAITING_CALLS_MAX:
+            message = f"{WAITING_CALLS_MAX:,} calls are waiting for storage already."
+            raise StorageUnavailableError(message, hint="Let fewer tasks write at once, or try again later.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._queue.put(Request(work, size, loop, future))

@@ -17,6 +17,7 @@ import apsw
 from bamboo_sessions.domain.errors import StorageError
 from bamboo_sessions.domain.limits import WAL_PAGES_CHECKPOINT, WAL_PAGES_MAX
 from bamboo_sessions.storage.sqlite import tuning
+from bamboo_sessions.storage.sqlite.connection import wait_for_locks
 from bamboo_sessions.storage.sqlite.errors import translated
 from bamboo_sessions.storage.sqlite.worker import Request
 
@@ -168,14 +169,14 @@ class Writer:
         if connection is None:
             return
         try:
-            connection.set_busy_timeout(tuning.RESTART_WAIT_MS)
+            wait_for_locks(connection, tuning.RESTART_WAIT_MS)
             connection.wal_checkpoint(mode=mode)
         except apsw.BusyError:
             pass  # somebody is still reading from the log
         except apsw.Error:
             self.close()  # the next request opens another one, and is told if that fails
             return
-        connection.set_busy_timeout(self._busy_timeout_ms)
+        wait_for_locks(connection, self._busy_timeout_ms)
 
 
 class _Torn(Exception):
