@@ -1,0 +1,78 @@
+"""From a snapshot and a commit to the next snapshot, without reading."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from bamboo_sessions import MemoryStorage
+from bamboo_sessions.coordination.advance import advanced, with_insertions
+from bamboo_sessions.domain.history import FrozenMessages
+from bamboo_sessions.domain.merge_history import FRONT, Insertion
+from bamboo_sessions.domain.message import to_stored
+from bamboo_sessions.storage.commit import Commit
+from bamboo_sessions.testing.conformance.kit import (
+    appending,
+    change,
+    content,
+    creation,
+    edited,
+    head_of,
+    insertion,
+    result,
+    snapshot_of,
+    user,
+    users,
+)
+from bamboo_sessions.testing.conformance.kit import call as tool_call
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_commit_that_adds_can_be_followed() -> None:
+    """Appends, insertions, joining results and new heads lead to the snapshot that storage has."""
+    storage = MemoryStorage()
+    await storage.commit(creation("s", user("a"), tool_call("c", "1"), user("b")))
+    places = (insertion(users("0"), FRONT), insertion(users("a1"), "a"))
+    commits: list[Commit] = [
+        appending("s", user("z")),
+        appending("s", result("r", "1"), user("y")),
+        appending("s", insertions=places),
+        appending("s", head=head_of(title="T")),
+        appending("s", user("x"), user("z")),
+    ]
+    for commit in commits:
+        before = await snapshot_of(storage)
+        committed = await storage.commit(commit)
+        after = advanced(before, commit, committed)
+        assert after is not None
+        assert content(after) == content(await snapshot_of(storage))
+
+
+async def test_what_cannot_be_told_is_not_told() -> None:
+    """L09, L12: edits, removals, rewritings, replays, another life or a gap give `None`, never a guess."""
+    storage = MemoryStorage()
+    await storage.commit(creation("s", *users("a", "b", "c")))
+    old = await snapshot_of(storage)
+    append = appending("s", user("d"))
+    appended = await storage.commit(append)
+    current = await snapshot_of(storage)
+    assert advanced(current, append, await storage.commit(append)) is None
+    assert advanced(old, append, msgspec.structs.replace(appended, incarnation=2)) is None
+    assert advanced(old, append, msgspec.structs.replace(appended, message_count=9)) is None
+    for fields in (
+        {"removals": ("a",)},
+        {"edits": (to_stored(edited(user("b"), "B")),)},
+        {"insertions": (insertion(users("z")),), "removals": ("b", "c", "d"), "replace": True},
+    ):
+        state = await snapshot_of(storage)
+        commit = change(state, **fields)
+        assert advanced(state, commit, await storage.commit(commit)) is None
+    assert advanced(old, append, await storage.commit(appending("s", user("e")))) is None
+
+
+def test_insertions_go_to_their_places() -> None:
+    """Front, behind a message, and end, one after the other."""
+    insertions = [Insertion(users("0"), FRONT), Insertion(users("a1", "a2"), "a"), Insertion(users("z"))]
+    messages = with_insertions(FrozenMessages(users("a", "b")), insertions)
+    assert [message.id for message in messages] == ["0", "a", "a1", "a2", "b", "z"]
