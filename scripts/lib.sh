@@ -5,6 +5,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # Machines may be unable to download an interpreter, so uv takes one that is installed.
 export UV_PYTHON_DOWNLOADS=never
+# A network's own certificates are in the system's store, where uv doesn't look by itself.
+if [ -s /etc/ssl/certs/ca-certificates.crt ]; then export UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-true}; fi
 export UV_PROJECT_ENVIRONMENT=${UV_PROJECT_ENVIRONMENT:-$root/.venv}
 unset VIRTUAL_ENV
 case $UV_PROJECT_ENVIRONMENT in

@@ -25,7 +25,10 @@ def storage(path: Path) -> WatchedStorage:
 async def sessions(storage: WatchedStorage) -> AsyncIterator[SessionRepository]:
     """A repository: this process."""
     async with SessionRepository.open(storage) as repository:
-        yield repository
+        try:
+            yield repository
+        finally:
+            storage.let_go()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import apsw
 
 from bamboo_sessions import Message, Session, SqliteStorage, StorageUnavailableError
 from bamboo_sessions.storage.commit import Commit, Committed
-from bamboo_sessions.testing.faults import Fault, FaultyStorage
+from bamboo_sessions.testing.faults import Fault, FaultyStorage, Stall
 
 
 class WatchedStorage(FaultyStorage):
@@ -25,6 +25,19 @@ class WatchedStorage(FaultyStorage):
         super().__init__(self.sqlite)
         self.commits: list[Commit] = []
         self.before_commit: Callable[[], Awaitable[object]] | None = None
+        self._stalls: list[Stall] = []
+
+    def stall(self, call: str | None, *, nth: int = 1, times: int | None = 1, after: bool = False) -> Stall:
+        """Make a call hang; it goes on at the end of the test at the latest, also if that failed."""
+        stall = super().stall(call, nth=nth, times=times, after=after)
+        self._stalls.append(stall)
+        return stall
+
+    def let_go(self) -> None:
+        """End all faults, and let go what hangs."""
+        self.heal()
+        for stall in self._stalls:
+            stall.release()
 
     async def commit(self, commit: Commit) -> Committed:
         """Note it, and pass it on."""

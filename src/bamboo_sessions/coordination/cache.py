@@ -122,9 +122,13 @@ class SessionCache:
         before = entry.dirty_bytes if entry else 0
         if self._dirty_bytes - before + size > self.dirty_bytes_max:
             return False
-        draft = work.freeze()
-        snapshot = work.base or (entry.snapshot if entry else Snapshot(draft.head, draft.messages))
-        token, by_hand = (entry.token, entry.by_hand) if entry else (None, work.base is None)
+        if entry is not None and not entry.by_hand:  # what is committed may be newer than what the work began with
+            snapshot, token, by_hand = entry.snapshot, entry.token, False
+        elif work.base is not None:
+            snapshot, token, by_hand = work.base, None, False
+        else:
+            draft = work.freeze()
+            snapshot, token, by_hand = Snapshot(draft.head, draft.messages), None, True
         self._put(key, Entry(snapshot, token, by_hand, dirty=work, dirty_bytes=size))
         return True
 

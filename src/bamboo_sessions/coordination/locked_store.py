@@ -329,7 +329,7 @@ class LockedSessionStore:
         try:
             deleted = await self.storage.delete_tree(key, query)
             for session_id in deleted:
-                self.cache.discard(SessionKey(key.namespace, session_id))
+                self.cache.evict(SessionKey(key.namespace, session_id))  # L22: dirty work has to be told as refused
             return deleted
         finally:
             release()

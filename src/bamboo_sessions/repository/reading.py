@@ -127,8 +127,10 @@ class Reading(Bound):
         """What is committed with the waiting work on top, so that the next save still writes the latter (L107)."""
         if isinstance(state, Tombstone):
             return None
-        if state is None or (work.base and work.base.head.incarnation != state.head.incarnation):
+        if state is None:
             return work.copy()
+        if work.base is not None and work.base.head.incarnation != state.head.incarnation:
+            return Session.from_snapshot(state, self._clock)  # the work is of a former life and will be refused (G9)
         merged = merge(work.base, work.freeze(), state, now=self._clock.now())
         session = Session.from_snapshot(state, self._clock)
         session.rebase(state, merged.head, merged.messages)

@@ -9,8 +9,8 @@ process lives. A listing shows the sessions that this process has touched.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -86,17 +86,28 @@ class SimpleStorage(MemoryStorage):
 
     async def commit(self, commit: Commit) -> Committed:
         """Apply one change: all of it or nothing."""
-        async with self._alone(commit.key):
-            return await self._write_through(commit)
+        keys = {commit.key}
+        while True:
+            async with self._alone(keys):
+                touched = self._touched(commit)
+                if touched <= keys:
+                    return await self._write_through(commit)
+            keys |= touched
 
     async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
         """Read, plan and commit while nobody else can."""
-        async with self._alone(key):
-            commit = plan(await super().read(key))
-            return None if commit is None else await self._write_through(commit)
+        keys = {key}
+        while True:
+            async with self._alone(keys):
+                commit = plan(await super().read(key))
+                if commit is None:
+                    return None
+                touched = self._touched(commit)
+                if touched <= keys:
+                    return await self._write_through(commit)
+            keys |= touched
 
     async def _write_through(self, commit: Commit) -> Committed:
-        await self._adopt_others(commit)
         prepared = self._prepare(commit, on_copy=True)
         if isinstance(prepared, Committed):
             return prepared
@@ -105,25 +116,43 @@ class SimpleStorage(MemoryStorage):
 
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         """Delete a session and all below it that this process knows; the wrapped object forgets each."""
-        async with self._alone(key):
-            deleted = await super().delete_tree(key, query)
-            for session_id in deleted:
-                await _tried(self._wrapped.delete_session(session_id), unknown=True)
-            return deleted
+        keys = {key}
+        while True:
+            async with self._alone(keys):
+                tree = self._doomed(key, query)
+                if keys.issuperset(tree):
+                    for each in reversed(tree):  # the root last, so that a failure half-way can be repeated
+                        await _tried(self._wrapped.delete_session(each.session_id), unknown=True)
+                    return await super().delete_tree(key, query)
+            keys.update(tree)
 
     async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
         """Write records as one unit."""
-        if scope.type == "session":
-            await self._adopt(SessionKey(namespace, scope.name))
-        return await super().write_records(namespace, scope, writes)
+        if scope.type != "session":
+            return await super().write_records(namespace, scope, writes)
+        async with self._alone({SessionKey(namespace, scope.name)}):
+            return await super().write_records(namespace, scope, writes)
 
     @asynccontextmanager
-    async def _alone(self, key: SessionKey) -> AsyncIterator[None]:
-        """Let the writers of one session take turns: between reading and keeping there is an await."""
-        lock = self._locks.setdefault(key, asyncio.Lock())
-        async with lock:
-            await self._adopt(key)
+    async def _alone(self, keys: Iterable[SessionKey]) -> AsyncIterator[None]:
+        """Let the writers of these sessions take turns: between reading and keeping there is an await."""
+        async with AsyncExitStack() as stack:
+            for key in sorted(keys):  # in one order, so that no two wait for one another
+                await stack.enter_async_context(self._locks.setdefault(key, asyncio.Lock()))
+                await self._adopt(key)
             yield
+
+    def _touched(self, commit: Commit) -> set[SessionKey]:
+        """The sessions that have to stay as they are meanwhile: for a creation its ancestors, or what it forks."""
+        head = commit.head or commit.initial_head
+        known = self.peek(commit.key)
+        others: set[str] = set()
+        if known is None or known.deleted:
+            if head is not None and head.parent_session_id is not None:
+                others |= {head.parent_session_id, head.root_session_id}
+            if commit.history_from is not None:
+                others.add(commit.history_from.session_id)
+        return {commit.key, *(SessionKey(commit.key.namespace, other) for other in others)}
 
     async def _adopt(self, key: SessionKey) -> None:
         """Take over what the wrapped object has under this id, once."""
@@ -137,15 +166,6 @@ class SimpleStorage(MemoryStorage):
             self._adopted.add(key)
             if session is not None:
                 self._seed(key, session)
-
-    async def _adopt_others(self, commit: Commit) -> None:
-        """Take over the sessions that a creation looks at: its ancestors, or what it forks."""
-        head = commit.head or commit.initial_head
-        others = {head.parent_session_id, head.root_session_id} if head and head.parent_session_id else set()
-        if commit.history_from is not None:
-            others.add(commit.history_from.session_id)
-        for session_id in others - {None, commit.key.session_id}:
-            await self._adopt(SessionKey(commit.key.namespace, str(session_id)))
 
 
 async def _tried(call: Awaitable[T], *, unknown: bool) -> T:

@@ -286,10 +286,8 @@ class MemoryStorage(SessionStorage):
 
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         """Delete a session and all below it; leaves tombstones."""
-        if not isinstance(self._sessions.get(key), StoredSession):
-            return ()
-        tree = list(self._tree(key))
-        if any(_spared(self._living(each), query) for each in tree):
+        tree = self._doomed(key, query)
+        if not tree:
             return ()
         for each in tree:
             head = self._living(each).head
@@ -298,6 +296,13 @@ class MemoryStorage(SessionStorage):
                 del self._records[records_key]
         self._freshness += 1
         return tuple(each.session_id for each in tree)
+
+    def _doomed(self, key: SessionKey, query: DeleteQuery) -> list[SessionKey]:
+        """What `delete_tree` would delete, parents first; nothing if the query's conditions spare the tree."""
+        if not isinstance(self._sessions.get(key), StoredSession):
+            return []
+        tree = list(self._tree(key))
+        return [] if any(_spared(self._living(each), query) for each in tree) else tree
 
     def _tree(self, key: SessionKey) -> Iterator[SessionKey]:
         """A session and all below it, parents first."""

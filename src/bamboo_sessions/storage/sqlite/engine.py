@@ -138,7 +138,10 @@ class Engine:
         return connect_writer(self.path, self._durability, busy_timeout_ms=self._busy_timeout_ms)
 
     def _prepare(self, _: object) -> None:
+        """Make the file ready, and the connections, so that the first calls needn't wait for them."""
         prepare(self.path, busy_timeout_ms=self._busy_timeout_ms)
+        self._writer.connection()
+        self._reader_connection()
         # Its settings read the file, which another process may have locked for a moment while it opens or closes.
         self._here = connect_reader(self.path, busy_timeout_ms=self._busy_timeout_ms, cache_kib=tuning.LOOP_CACHE_KIB)
         wait_for_locks(self._here, 0)

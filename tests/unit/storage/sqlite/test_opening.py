@@ -97,18 +97,18 @@ async def test_a_file_without_permissions_is_refused(path: Path, monkeypatch: py
     assert "permissions" in str((await _refusal(path)).hint)
 
 
-async def test_L45_every_connection_waits_for_locks_but_the_one_of_the_loop(path: Path) -> None:
-    """The busy timeout is set on each connection; the event loop's never waits."""
-    storage = SqliteStorage(path, busy_timeout_ms=1234)
-    await storage.open()
-
-    def busy_timeout(connection: apsw.Connection) -> object:
-        return value_of(connection, "PRAGMA busy_timeout")
-
-    assert await storage._engine.write(busy_timeout) == 1234
-    assert await storage._engine.read(busy_timeout) == 1234
-    assert storage._engine.read_here(busy_timeout) == 0
-    await storage.aclose()
+async def test_L45_a_writer_waits_for_another_transaction_to_end(storage: SqliteStorage, path: Path) -> None:
+    """A commit that finds the file locked isn't refused at once; it goes on when the lock is gone."""
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE")
+    asked = threading.Event()
+    await storage._engine.write(lambda c: c.set_busy_handler(lambda attempt: asked.set() or attempt < 10_000))
+    commit = asyncio.ensure_future(storage.commit(appending("s", Message.user("x"))))
+    await asyncio.to_thread(asked.wait, 10)
+    assert not commit.done()
+    other.execute("COMMIT")
+    assert (await commit).revision == 1
+    other.close()
 
 
 @pytest.mark.parametrize(("durability", "synchronous"), [("full", 2), ("relaxed", 1)])
