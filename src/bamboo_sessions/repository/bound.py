@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 
 import msgspec
@@ -12,12 +12,14 @@ from bamboo_sessions.coordination.locked_store import LockedSessionStore, Planne
 from bamboo_sessions.coordination.saving import SavePlan
 from bamboo_sessions.domain.clock import Clock
 from bamboo_sessions.domain.errors import InputError, PreconditionFailedError, SessionBusyError
+from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import check_session_id
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.repository.tolerant import TolerantSaves
 from bamboo_sessions.storage.commit import SessionKey, State
 from bamboo_sessions.storage.port import SessionStorage
+from bamboo_sessions.storage.query import ListQuery
 
 
 class OpenEdit:
@@ -95,6 +97,16 @@ class Bound:
         """A working copy of what a write ended with."""
         assert isinstance(state, Snapshot)  # noqa: S101 - only writes that left a living session come here
         return Session.from_snapshot(state, self._clock)
+
+    async def _heads(self, query: ListQuery) -> AsyncIterator[SessionHead]:
+        """The heads that `query` lists, through all its pages."""
+        while True:
+            page = await self._storage.list_heads(query)
+            for head in page.heads:
+                yield head
+            if page.next_cursor is None:
+                return
+            query = msgspec.structs.replace(query, cursor=page.next_cursor)
 
     async def _rework(
         self, session_id: str, change: Callable[[Session], None], *, if_revision: int | None = None

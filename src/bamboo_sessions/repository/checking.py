@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Final
 
 import msgspec
@@ -44,22 +43,11 @@ class Checking(Bound):
     async def _check_conversations(self) -> list[Problem]:
         problems: list[Problem] = []
         try:
-            async for head in self._all_heads():
+            async for head in self._heads(ListQuery(self._namespace, limit=PAGE_MAX, order="created_at")):
                 problems.extend(await self._check_conversation(head))
         except StorageCorruptError as exc:  # a head can't be read, as storage has reported; nor can a listing then
             problems.append(Problem(kind="unchecked", detail=f"Not all conversations could be looked at: {exc}"))
         return problems
-
-    async def _all_heads(self) -> AsyncIterator[SessionHead]:
-        cursor = None
-        while True:
-            query = ListQuery(self._namespace, limit=PAGE_MAX, cursor=cursor, order="created_at")
-            page = await self._storage.list_heads(query)
-            for head in page.heads:
-                yield head
-            cursor = page.next_cursor
-            if cursor is None:
-                return
 
     async def _check_conversation(self, head: SessionHead) -> list[Problem]:
         try:

@@ -134,17 +134,10 @@ class Lifecycle(Bound):
         return CleanupReport(deleted=tuple(deleted), failed=tuple(failed))
 
     async def _candidates(self, mode: CleanupMode) -> AsyncIterator[SessionHead]:
-        cursor = None
-        while True:
-            query = ListQuery(self._namespace, limit=PAGE_MAX, cursor=cursor, order="created_at")
-            page = await self._storage.list_heads(query)
-            for head in page.heads:
-                is_child = head.parent_session_id is not None
-                if mode == "empty" or is_child == (mode == "children"):
-                    yield head
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        async for head in self._heads(ListQuery(self._namespace, limit=PAGE_MAX, order="created_at")):
+            is_child = head.parent_session_id is not None
+            if mode == "empty" or is_child == (mode == "children"):
+                yield head
 
 
 _fresh_id = new_id

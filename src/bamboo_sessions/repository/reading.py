@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 from typing import Final
 
 from bamboo_sessions.coordination.cache import Entry
-from bamboo_sessions.domain.errors import InputError, SessionDeletedError, SessionNotFoundError, StorageError
-from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.errors import SessionDeletedError, SessionNotFoundError, StorageError
 from bamboo_sessions.domain.limits import PAGE_DEFAULT
 from bamboo_sessions.domain.merge import merge
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.reconcile import prefers_storage
-from bamboo_sessions.domain.report import HistoryPage, SessionPage
+from bamboo_sessions.domain.report import HistoryPage
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.window import model_view
@@ -21,19 +19,14 @@ from bamboo_sessions.repository.bound import Bound
 from bamboo_sessions.repository.history_pages import read_page
 from bamboo_sessions.storage.commit import SessionKey, State
 from bamboo_sessions.storage.query import (
-    ORDERS,
-    ListQuery,
-    Order,
     check_page_limit,
-    decode_cursor,
-    encode_cursor,
 )
 
 _log: Final = logging.getLogger("bamboo_sessions")
 
 
 class Reading(Bound):
-    """The load family, histories and listings."""
+    """The load family, and histories."""
 
     async def load(self, session_id: str, *, fresh: bool = False) -> Session | None:
         """A working copy of the session, or `None` if there is none.
@@ -177,99 +170,3 @@ class Reading(Bound):
         if limit is not None:
             return model_view((await self.history(session_id, limit=limit)).messages)
         return model_view(list((await self.get(session_id)).messages))
-
-    async def list_sessions(
-        self,
-        *,
-        limit: int = PAGE_DEFAULT,
-        cursor: str | None = None,
-        owner: str | None = None,
-        owner_prefix: str | None = None,
-        kind: str | None = None,
-        pinned: bool | None = None,
-        archived: bool | None = None,
-        parent: str | None = None,
-        root: str | None = None,
-        has_question: bool | None = None,
-        run_status: str | None = None,
-        order: Order = "-updated_at",
-        total: bool = False,
-    ) -> SessionPage:
-        """A page of sessions without their messages. Filters apply before paging; `None` means any.
-
-        Args:
-            limit: Rows at most, 1 to 1000.
-            cursor: `next_cursor` of the page before.
-            owner, owner_prefix: Whose; or whose owner begins so.
-            kind, pinned, archived, has_question, run_status: As in `SessionHead`.
-            parent, root: Children of a session; members of a tree.
-            order: `-updated_at` (newest first), `updated_at`, `-created_at` or `created_at`.
-            total: Count all that match, too; that reads them all.
-
-        Raises:
-            InputError: A wrong limit, order or cursor.
-        """
-        _check_order(order)
-        query = ListQuery(
-            namespace=self._namespace,
-            limit=check_page_limit(limit),
-            cursor=decode_cursor(cursor, order) if cursor is not None else None,
-            order=order,
-            owner=owner,
-            owner_prefix=owner_prefix,
-            kind=kind,
-            pinned=pinned,
-            archived=archived,
-            parent=parent,
-            root=root,
-            has_question=has_question,
-            run_status=run_status,
-            total=total,
-        )
-        page = await self._storage.list_heads(query)
-        next_cursor = encode_cursor(page.next_cursor) if page.next_cursor else None
-        return SessionPage(sessions=page.heads, next_cursor=next_cursor, total=page.total)
-
-    async def iter_sessions(
-        self,
-        *,
-        page_size: int = PAGE_DEFAULT,
-        owner: str | None = None,
-        owner_prefix: str | None = None,
-        kind: str | None = None,
-        pinned: bool | None = None,
-        archived: bool | None = None,
-        parent: str | None = None,
-        root: str | None = None,
-        has_question: bool | None = None,
-        run_status: str | None = None,
-        order: Order = "-updated_at",
-    ) -> AsyncIterator[SessionHead]:
-        """All sessions that match, page by page; holds no lock and no connection between pages (L91)."""
-        cursor: str | None = None
-        while True:
-            page = await self.list_sessions(
-                limit=page_size,
-                cursor=cursor,
-                owner=owner,
-                owner_prefix=owner_prefix,
-                kind=kind,
-                pinned=pinned,
-                archived=archived,
-                parent=parent,
-                root=root,
-                has_question=has_question,
-                run_status=run_status,
-                order=order,
-            )
-            for head in page.sessions:
-                yield head
-            cursor = page.next_cursor
-            if cursor is None:
-                return
-
-
-def _check_order(order: str) -> None:
-    if order not in ORDERS:
-        message = f"{order!r} is no order of a listing."
-        raise InputError(message, hint="Use one of: " + ", ".join(ORDERS) + ".")

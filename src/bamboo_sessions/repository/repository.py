@@ -28,6 +28,7 @@ from bamboo_sessions.repository.authoring import Authoring
 from bamboo_sessions.repository.bound import Tiers
 from bamboo_sessions.repository.checking import Checking
 from bamboo_sessions.repository.lifecycle import Lifecycle
+from bamboo_sessions.repository.listing import Listing
 from bamboo_sessions.repository.questions import Asking
 from bamboo_sessions.repository.reading import Reading
 from bamboo_sessions.repository.records import Records
@@ -38,7 +39,7 @@ from bamboo_sessions.storage.open import Durability, storage_for
 from bamboo_sessions.storage.port import SessionStorage
 
 
-class SessionRepository(Reading, Writing, Authoring, Asking, Rewriting, Lifecycle, Accounting, Checking):
+class SessionRepository(Reading, Listing, Writing, Authoring, Asking, Rewriting, Lifecycle, Accounting, Checking):
     """Sessions of one namespace, kept in three tiers.
 
     Usually made by `SessionRepository.open(url)`. By hand it takes the tiers themselves; storage has to be open then,

@@ -109,12 +109,20 @@ class Worker:
         while going:
             requests, going = self._next()
             if requests:
-                self._run(requests)
+                self._guarded(requests)
                 _wake(requests)
                 del requests  # nothing is kept alive while waiting
                 if self._after is not None:
                     self._after()
         self._finish()
+
+    def _guarded(self, requests: Sequence[Request]) -> None:
+        """Run a batch; should `run` raise all the same, its callers are told, in place of waiting for ever."""
+        try:
+            self._run(requests)
+        except BaseException as exc:  # noqa: BLE001 - the thread has to go on
+            for request in requests:
+                request.result, request.error = None, request.error or exc
 
     def _next(self) -> tuple[list[Request], bool]:
         """All that is waiting, within the bounds; and whether to go on."""

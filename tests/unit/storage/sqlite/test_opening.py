@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import apsw
 import pytest
@@ -97,14 +99,16 @@ async def test_a_file_without_permissions_is_refused(path: Path, monkeypatch: py
     assert "permissions" in str((await _refusal(path)).hint)
 
 
-async def test_L45_a_writer_waits_for_another_transaction_to_end(storage: SqliteStorage, path: Path) -> None:
+async def test_L45_a_writer_waits_for_another_transaction_to_end(
+    storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A commit that finds the file locked isn't refused at once; it goes on when the lock is gone."""
+    asked = threading.Event()
+    monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: asked.set()))
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
-    asked = threading.Event()
-    await storage._engine.write(lambda c: c.set_busy_handler(lambda attempt: asked.set() or attempt < 10_000))
     commit = asyncio.ensure_future(storage.commit(appending("s", Message.user("x"))))
-    await asyncio.to_thread(asked.wait, 10)
+    assert await asyncio.to_thread(asked.wait, 10)
     assert not commit.done()
     other.execute("COMMIT")
     assert (await commit).revision == 1

@@ -1,0 +1,94 @@
+"""Listing sessions: filters before paging, keyset cursors, and never a message read (L53, L92)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TypedDict, Unpack
+
+from bamboo_sessions.domain.errors import InputError
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.limits import PAGE_DEFAULT
+from bamboo_sessions.domain.report import SessionPage
+from bamboo_sessions.repository.bound import Bound
+from bamboo_sessions.storage.query import (
+    ORDERS,
+    ListQuery,
+    Order,
+    check_page_limit,
+    decode_cursor,
+    encode_cursor,
+)
+
+
+class SessionFilters(TypedDict, total=False):
+    """Which sessions to list; one that is left out, or `None`, means any.
+
+    `owner` is exact, `owner_prefix` how an owner begins; `parent` lists the children of a session, `root` the members
+    of a tree; the others are as in `SessionHead`.
+    """
+
+    owner: str | None
+    owner_prefix: str | None
+    kind: str | None
+    pinned: bool | None
+    archived: bool | None
+    parent: str | None
+    root: str | None
+    has_question: bool | None
+    run_status: str | None
+
+
+class Listing(Bound):
+    """Pages of sessions without their messages."""
+
+    async def list_sessions(
+        self,
+        *,
+        limit: int = PAGE_DEFAULT,
+        cursor: str | None = None,
+        order: Order = "-updated_at",
+        total: bool = False,
+        **filters: Unpack[SessionFilters],
+    ) -> SessionPage:
+        """A page of sessions without their messages. Filters apply before paging.
+
+        Args:
+            limit: Rows at most, 1 to 1000.
+            cursor: `next_cursor` of the page before.
+            order: `-updated_at` (newest first), `updated_at`, `-created_at` or `created_at`.
+            total: Count all that match, too; that reads them all.
+            filters: See `SessionFilters`.
+
+        Raises:
+            InputError: A wrong limit, order or cursor.
+        """
+        _check_order(order)
+        query = ListQuery(
+            self._namespace,
+            limit=check_page_limit(limit),
+            cursor=decode_cursor(cursor, order) if cursor is not None else None,
+            order=order,
+            total=total,
+            **filters,
+        )
+        page = await self._storage.list_heads(query)
+        next_cursor = encode_cursor(page.next_cursor) if page.next_cursor else None
+        return SessionPage(sessions=page.heads, next_cursor=next_cursor, total=page.total)
+
+    async def iter_sessions(
+        self, *, page_size: int = PAGE_DEFAULT, order: Order = "-updated_at", **filters: Unpack[SessionFilters]
+    ) -> AsyncIterator[SessionHead]:
+        """All sessions that match, page by page; holds no lock and no connection between pages (L91).
+
+        Takes the filters and orders of `list_sessions`; `page_size` is 1 to 1000. Raises `InputError`.
+        """
+        _check_order(order)
+        query = ListQuery(self._namespace, limit=check_page_limit(page_size), order=order, **filters)
+        async for head in self._heads(query):
+            yield head
+
+
+def _check_order(order: str) -> None:
+    if order not in ORDERS:
+        message = f"{order!r} is no order of a listing."
+        raise InputError(message, hint="Use one of: " + ", ".join(ORDERS) + ".")

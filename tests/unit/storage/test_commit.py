@@ -1,0 +1,111 @@
+"""The rules of admission that all engines share."""
+
+from __future__ import annotations
+
+import pytest
+
+from bamboo_sessions import PreconditionFailedError, SessionDeletedError, SessionNotFoundError
+from bamboo_sessions.domain.clock import MICROSECOND
+from bamboo_sessions.domain.message import to_stored
+from bamboo_sessions.domain.usage import TokenUsageRecord
+from bamboo_sessions.storage.commit import (
+    Commit,
+    Current,
+    HistorySource,
+    RecordScope,
+    RecordWrite,
+    RevisionConflict,
+    admit,
+    check_record_write,
+    kinds_of,
+)
+from bamboo_sessions.testing.clock import START
+from bamboo_sessions.testing.conformance.kit import SECOND, appending, creation, head_of, user
+
+LIVING = Current(5, 2, 7, START, deleted=False)
+DEAD = Current(5, 0, 7, START, deleted=True)
+
+
+def test_a_first_commit_begins_to_count() -> None:
+    """Where nothing ever was, counting begins at 1."""
+    admission = admit(creation(), None)
+    assert (admission.revision, admission.incarnation, admission.metadata_version_min) == (1, 1, 0)
+    assert admission.created
+
+
+def test_a_commit_counts_on() -> None:
+    """A commit on a living session raises the revision by one and stays in its life."""
+    for expected in (None, 5):
+        admission = admit(appending("s", user("a"), expected=expected), LIVING)
+        assert (admission.revision, admission.incarnation, admission.created) == (6, 2, False)
+        assert admission.metadata_version_min == 7
+
+
+def test_the_next_life_counts_on() -> None:
+    """L103: counters go on over a deletion, and the metadata version lies above the old one."""
+    admission = admit(creation(reuse_deleted=True), DEAD)
+    assert (admission.revision, admission.incarnation, admission.metadata_version_min) == (6, 6, 8)
+
+
+@pytest.mark.parametrize(
+    ("commit", "current", "error"),
+    [
+        (creation(), LIVING, RevisionConflict),
+        (appending(expected=4), LIVING, RevisionConflict),
+        (appending(expected=6), LIVING, RevisionConflict),
+        (appending(incarnation=1), LIVING, SessionDeletedError),
+        (appending(incarnation=1, expected=5), LIVING, SessionDeletedError),
+        (appending(), DEAD, SessionDeletedError),
+        (creation(), DEAD, SessionDeletedError),
+        (appending(initial_head=head_of()), DEAD, SessionDeletedError),
+        (appending(expected=5, reuse_deleted=True), DEAD, SessionDeletedError),
+        (appending(incarnation=2, reuse_deleted=True), DEAD, SessionDeletedError),
+        (appending(), None, SessionNotFoundError),
+        (appending(expected=5), None, SessionNotFoundError),
+        (appending(incarnation=2, initial_head=head_of()), None, SessionNotFoundError),
+    ],
+)
+def test_what_is_refused(commit: Commit, current: Current | None, error: type[Exception]) -> None:
+    """Stale, late and homeless commits are refused, each with its own error."""
+    with pytest.raises(error):
+        admit(commit, current)
+
+
+def test_times_rise() -> None:
+    """The later of the wish and the committed time + 1 µs; a creation and a rewriting take the wish as it is."""
+    assert admit(appending(updated_at=START), LIVING).updated_at == START + MICROSECOND
+    assert admit(appending(updated_at=START + SECOND), LIVING).updated_at == START + SECOND
+    assert admit(appending(at=START + SECOND), LIVING).updated_at == START + SECOND
+    assert admit(appending(updated_at=START - SECOND, replace=True), LIVING).updated_at == START - SECOND
+    assert admit(creation(updated_at=START - SECOND), None).updated_at == START - SECOND
+
+
+def test_record_writes_are_compared() -> None:
+    """`if_absent` wants version 0, `if_version` that very one, neither wants nothing."""
+    scope = RecordScope("session", "s")
+    for version in (0, 3):
+        check_record_write(RecordWrite("k", "a", b""), version, scope)
+    check_record_write(RecordWrite("k", "a", b"", if_absent=True), 0, scope)
+    check_record_write(RecordWrite("k", "a", b"", if_version=3), 3, scope)
+    for write in (RecordWrite("k", "a", b"", if_absent=True), RecordWrite("k", "a", None, if_version=2)):
+        with pytest.raises(PreconditionFailedError):
+            check_record_write(write, 3, scope)
+
+
+def test_kinds_name_what_changes() -> None:
+    """Each part of a commit is one kind of change."""
+    assert kinds_of(creation(), created=True) == ("created", "head")
+    assert kinds_of(appending("s", user("a")), created=False) == ("messages",)
+    assert kinds_of(appending(removals=("a",)), created=False) == ("messages",)
+    assert kinds_of(appending(edits=(to_stored(user("a")),)), created=False) == ("messages",)
+    assert "messages" in kinds_of(creation(history_from=HistorySource("t", 1, None)), created=True)
+    assert kinds_of(appending(usage=(TokenUsageRecord(),)), created=False) == ("usage",)
+    assert kinds_of(appending(records=(RecordWrite("k", "a", b""),)), created=False) == ("records",)
+
+
+def test_sizes_count_bodies_and_records() -> None:
+    """A commit is as large as its messages, edits and records."""
+    stored = to_stored(user("a"))
+    commit = appending("s", user("a"), edits=(stored,), records=(RecordWrite("k", "a", b"123"),))
+    assert commit.size == 2 * len(stored.body) + 3
+    assert appending().size == 0
