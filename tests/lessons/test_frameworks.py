@@ -470,3 +470,17 @@ def test_L85_a_schema_that_appears_while_one_looks_is_no_foreign_database(
     migrations.prepare(str(path), busy_timeout_ms=1_000)
     assert others
     assert rows(path, "PRAGMA user_version") == [(len(migrations.STEPS),)]
+
+
+def test_L85_whoever_waited_for_the_lock_finds_the_schema_made(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that saw an empty file, and then had to wait for another one to make the schema, makes it no more."""
+    migrate = migrations._migrate
+
+    def be_slower(connection: apsw.Connection, path: str) -> None:
+        monkeypatch.undo()
+        migrations.prepare(path, busy_timeout_ms=1_000)
+        migrate(connection, path)
+
+    monkeypatch.setattr(migrations, "_migrate", be_slower)
+    migrations.prepare(str(path), busy_timeout_ms=1_000)
+    assert rows(path, "SELECT count(*) FROM meta") == [(2,)]

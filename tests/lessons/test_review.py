@@ -58,9 +58,12 @@ async def test_L101_a_full_disk_inside_a_group_breaks_no_promise(
     await storage.sqlite._engine.write(lambda connection: limit_pages(connection, pages))
     texts_of = [f"small {number}" for number in range(20)]
     texts_of[7] = texts_of[13] = "x" * 1_000_000
-    done = await asyncio.gather(
-        *(sessions.append("chat", Message.user(text)) for text in texts_of), return_exceptions=True
-    )
+    with raw(path) as connection:
+        connection.execute("BEGIN IMMEDIATE")  # the first one waits, and all others come together behind it
+        appending = [asyncio.create_task(sessions.append("chat", Message.user(text))) for text in texts_of]
+        await anyio.wait_all_tasks_blocked()
+        connection.execute("COMMIT")
+    done = await asyncio.gather(*appending, return_exceptions=True)
     assert all(isinstance(done[number], StorageFullError) for number in (7, 13))
     told = [text for text, outcome in zip(texts_of, done, strict=True) if not isinstance(outcome, BaseException)]
     assert len(told) == 18
@@ -167,18 +170,20 @@ async def test_L106_ones_own_commits_do_not_empty_the_cache(
     assert not storage.calls["read"]
 
 
+@pytest.mark.parametrize("way", ["load", "load_merged", "load while storage is down", "cache.get"])
 async def test_L107_work_that_is_not_durable_is_still_written_by_the_next_save(
-    sessions: SessionRepository, others: SessionRepository, chat: Session, storage: WatchedStorage
+    sessions: SessionRepository, others: SessionRepository, chat: Session, storage: WatchedStorage, way: str
 ) -> None:
     """A copy loaded while work waits in memory shows that work, and its save makes it durable."""
     chat.add_message(Message.user("waiting"))
     storage.fail_commits()
     assert not await sessions.save_best_effort(chat)
-    loaded = await sessions.get("chat")
-    merged = await sessions.load_merged("chat")
-    assert merged is not None
-    assert texts(loaded) == texts(merged) == ["hello", "waiting"]
-    assert loaded.revision == merged.revision == 1
+    if way == "load while storage is down":
+        storage.fail_reads()
+    loaded = sessions.cache.get("chat") if way == "cache.get" else None
+    loaded = loaded or await (sessions.load_merged("chat") if way == "load_merged" else sessions.load("chat"))
+    assert loaded is not None
+    assert (texts(loaded), loaded.revision) == (["hello", "waiting"], 1)
     storage.heal()
     loaded.add_message(Message.user("next"))
     await sessions.save(loaded)

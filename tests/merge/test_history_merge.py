@@ -472,6 +472,18 @@ def test_a_call_is_not_parted_from_results_that_came_meanwhile() -> None:
     assert ids(_saved(copy, _durable([call("c"), result("r", "c"), "z"])).messages) == "c r n z"
 
 
+def test_a_result_does_not_go_behind_results_of_another_call() -> None:
+    """An orphan that happens to stand behind the call isn't one of its results, at the end of a history or inside."""
+    base = snapshot([call("c"), result("orphan", "gone")])
+    copy = load(base)
+    _add(copy, result("r", "c"))
+    assert ids(_saved(copy, base).messages) == "c r orphan"
+    base = snapshot([result("orphan", "gone")])
+    copy = load(base)
+    _insert(copy, "orphan", call("c"), result("r", "c"), "n")
+    assert ids(_saved(copy, base).messages) == "c r n orphan"
+
+
 def test_results_that_are_added_together_are_not_parted() -> None:
     """A result that went behind another one of its call stays there when more is added behind that one."""
     base = snapshot([call("c", "1", "2"), result("r1", "1"), "z"])

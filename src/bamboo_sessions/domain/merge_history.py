@@ -83,7 +83,7 @@ def _can_follow(durable: FrozenMessages, added: Sequence[Message], gained: Seque
         return False
     call = None
     if added[0].role == "tool" and not gained:
-        call = next((message for message in reversed(durable) if message.role != "tool"), None)
+        call = _last_call(durable)
     for message in added:
         if message.role != "tool":
             call = message
@@ -92,8 +92,23 @@ def _can_follow(durable: FrozenMessages, added: Sequence[Message], gained: Seque
     return True
 
 
+def _last_call(messages: FrozenMessages) -> Message | None:
+    """The message that further results at the end belong to, if only results of its own stand behind it."""
+    results: list[Message] = []
+    for message in reversed(messages):
+        if message.role != "tool":
+            return message if all(_belongs(result, message) for result in results) else None
+        results.append(message)
+    return None
+
+
 def _calls(message: Message, call_id: str | None) -> bool:
     return any(call.id == call_id for call in message.tool_calls)
+
+
+def _belongs(message: Message, call: Message) -> bool:
+    """Whether `message`, which stands behind `call`, is one of its results, or may be as it doesn't say whose it is."""
+    return message.role == "tool" and (message.tool_call_id is None or _calls(call, message.tool_call_id))
 
 
 class _Sides(msgspec.Struct, frozen=True):
@@ -253,11 +268,11 @@ def _behind_call(
         callers = {mine[call].id}
     else:
         callers = {one.id for one in result if one.id not in seen and _calls(one, message.tool_call_id)}
-    place = next((i for i in range(len(result) - 1, -1, -1) if result[i].id in callers), None)
-    if place is None:
+    caller = next((i for i in range(len(result) - 1, -1, -1) if result[i].id in callers), None)
+    if caller is None:
         return None
-    place += 1
-    while place < len(result) and result[place].role == "tool":
+    place = caller + 1
+    while place < len(result) and _belongs(result[place], result[caller]):
         place += 1
     return place
 

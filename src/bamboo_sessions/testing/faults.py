@@ -171,6 +171,7 @@ class FaultyStorage(SessionStorage):
         self.inner = inner
         self.calls: Counter[str] = Counter()
         self._faults: list[Fault] = []
+        self._stalls: list[Stall] = []
         self._random: _AtRandom | None = None
 
     # --- the script
@@ -206,6 +207,7 @@ class FaultyStorage(SessionStorage):
             raise ValueError(message)
         stall = Stall(_checked(call), nth=nth, times=times, after=after)
         self._faults.append(stall)
+        self._stalls.append(stall)
         return stall
 
     def at_random(
@@ -220,10 +222,11 @@ class FaultyStorage(SessionStorage):
         self._random = _AtRandom(random.Random(seed), chance, frozenset(calls), tuple(errors))
 
     def heal(self) -> None:
-        """End all faults."""
-        for fault in self._faults:
+        """End all faults, and let go what hangs."""
+        for fault in [*self._faults, *self._stalls]:
             fault.stop()
         self._faults.clear()
+        self._stalls.clear()
         self._random = None
 
     # --- making faults

@@ -128,7 +128,7 @@ async def test_G8_foreign_errors_become_ours(wrapped: Wrapped, storage: SimpleSt
     wrapped.error = OSError("disk on fire")
     writing = storage.commit(appending("s", user("b"))) if call == "save" else storage.delete_tree(KEY, DELETE)
     with pytest.raises(StorageUnavailableError, match="disk on fire") as raised:
-        await writing  # type: ignore[misc]
+        await writing
     assert isinstance(raised.value.__cause__, OSError)
     assert raised.value.outcome_unknown
     wrapped.error = None

@@ -14,9 +14,6 @@ import apsw
 from bamboo_sessions.domain.clock import from_micros, to_micros
 from bamboo_sessions.domain.errors import (
     MessageIdConflictError,
-    MessageNotFoundError,
-    SessionDeletedError,
-    SessionNotFoundError,
     StorageError,
 )
 from bamboo_sessions.domain.head import SessionHead
@@ -33,9 +30,9 @@ from bamboo_sessions.storage.commit import (
 from bamboo_sessions.storage.sqlite import records, usage
 from bamboo_sessions.storage.sqlite.connection import Row, reading, row_of, rows_of
 from bamboo_sessions.storage.sqlite.history import HistoryWriter
+from bamboo_sessions.storage.sqlite.origins import copy_history, find_origin
 from bamboo_sessions.storage.sqlite.placing import place
-from bamboo_sessions.storage.sqlite.sessions import COLUMNS, SessionRow, find, write_head
-from bamboo_sessions.storage.sqlite.tuning import POSITION_STEP
+from bamboo_sessions.storage.sqlite.sessions import COLUMNS, SessionRow, find, require, write_head
 
 _FIND: Final = f"""
     SELECT (SELECT position FROM changes WHERE commit_id = ? AND changes.session = sessions.key), {COLUMNS}
@@ -47,15 +44,10 @@ _LOG: Final = (
     "INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_LIVES: Final = "session = ? AND added_revision <= ? AND (removed_revision IS NULL OR removed_revision > ?)"
-_COPIED: Final = "message_id, role, tool_call_id, content_hash, body"
 _COUNT: Final = (
     "UPDATE sessions SET revision = ?, updated_at = ?, message_count = ?, message_bytes = ?, tail_position = ?, "
     "reshaped_revision = ? WHERE key = ?"
 )
-
-_Source = tuple[int, int, int, int]
-"""Another session's key, twice the revision, and the last position to take: arguments of `_LIVES`."""
 
 
 def apply(connection: apsw.Connection, commit: Commit) -> Committed:
@@ -67,7 +59,7 @@ def apply(connection: apsw.Connection, commit: Commit) -> Committed:
     living = row if row is not None and not admission.created else None
     if living is None:
         _check_ancestors(connection, commit)
-    source = _source(connection, commit)
+    origin = find_origin(connection, commit)
     insertions, duplicates = _sift(connection, commit, living)
     new_usage = usage.new_records(connection, living.key if living else None, commit.usage)
     head = commit.head or (commit.initial_head if living is None else None)
@@ -81,8 +73,8 @@ def apply(connection: apsw.Connection, commit: Commit) -> Committed:
         history.remove(message_id)
     for stored in commit.edits:
         history.edit(stored)
-    if source is not None:
-        _copy_history(connection, source, history)
+    if origin is not None:
+        copy_history(connection, origin, history)
     placed = place(history, insertions, joining=not commit.replace)
     usage.write(connection, session, new_usage)
     records.put(connection, commit.key.namespace, scope, commit.records)
@@ -145,16 +137,6 @@ def _check_ancestors(connection: apsw.Connection, commit: Commit) -> None:
             require(connection, SessionKey(commit.key.namespace, session_id))
 
 
-def require(connection: apsw.Connection, key: SessionKey) -> SessionRow:
-    """The row of a living session; raises `SessionNotFoundError` or `SessionDeletedError`."""
-    row = find(connection, key)
-    if row is None:
-        raise SessionNotFoundError(key.session_id)
-    if not row.is_living:
-        raise SessionDeletedError(key.session_id)
-    return row
-
-
 def _sift(
     connection: apsw.Connection, commit: Commit, living: SessionRow | None
 ) -> tuple[Sequence[StoredInsertion], tuple[str, ...]]:
@@ -213,55 +195,6 @@ def _history(
         history.message_bytes = living.message_bytes
         history.tail_position = living.tail_position
     return history
-
-
-def _source(connection: apsw.Connection, commit: Commit) -> _Source | None:
-    """The messages that a new session begins with."""
-    source = commit.history_from
-    if source is None:
-        return None
-    origin = require(connection, SessionKey(commit.key.namespace, source.session_id))
-    at = (origin.key, source.at_revision, source.at_revision)
-    if source.through_message_id is None:
-        return (*at, origin.tail_position)
-    found = row_of(
-        connection,
-        f"SELECT position FROM messages WHERE {_LIVES} AND message_id = ?",  # noqa: S608 - constants
-        (*at, source.through_message_id),
-    )
-    if found is None:
-        raise MessageNotFoundError(source.session_id, source.through_message_id)
-    return (*at, found[0])
-
-
-def _copy_history(connection: apsw.Connection, source: _Source, history: HistoryWriter) -> None:
-    """Copy the rows of another session's messages, byte for byte."""
-    count, size = _copied(connection, f"{_LIVES} AND position <= ?", source, history)
-    history.message_count += count
-    history.message_bytes += size
-    history.tail_position += count * POSITION_STEP
-
-
-def _copied(connection: apsw.Connection, where: str, args: tuple[int, ...], history: HistoryWriter) -> tuple[int, int]:
-    count, size = rows_of(
-        connection,
-        f"SELECT count(*), coalesce(sum(length(body)), 0) FROM messages WHERE {where}",  # noqa: S608 - constants
-        args,
-    )[0]
-    numbered = f"SELECT *, row_number() OVER (ORDER BY position) AS number FROM messages WHERE {where}"  # noqa: S608
-    connection.execute(
-        f"INSERT INTO messages ({_COPIED}, session, position, added_revision) "  # noqa: S608 - constants
-        f"SELECT {_COPIED}, ?, number * ?, ? FROM ({numbered}) ORDER BY number",
-        (history.session, POSITION_STEP, history.revision, *args),
-    )
-    before = connection.last_insert_rowid() - count
-    connection.execute(
-        "INSERT INTO tool_calls (session, call_id, message_row) "  # noqa: S608 - constants
-        f"SELECT ?, call_id, ? + number FROM ({numbered}) AS copied JOIN tool_calls "
-        "ON tool_calls.session = copied.session AND tool_calls.message_row = copied.row",
-        (history.session, before, *args),
-    )
-    return count, size
 
 
 def _finish(

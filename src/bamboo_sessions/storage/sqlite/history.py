@@ -43,6 +43,9 @@ _RENUMBER: Final = f"""
     FROM (SELECT row, dense_rank() OVER (ORDER BY position) AS rank FROM ({VERSIONS})) AS ranks
     WHERE messages.row = ranks.row"""  # noqa: S608 - constants
 _TURN_ROUND: Final = f"UPDATE messages SET position = -position WHERE row IN (SELECT row FROM ({VERSIONS}))"  # noqa: S608
+_LAST_NOT_TOOL: Final = """
+    SELECT row FROM messages WHERE session = ? AND removed_revision IS NULL AND role <> 'tool'
+    ORDER BY position DESC LIMIT 1"""
 _NEWEST_CALL: Final = """
     SELECT messages.row, messages.position FROM tool_calls JOIN messages ON messages.row = tool_calls.message_row
     WHERE tool_calls.session = ? AND tool_calls.call_id = ? AND messages.removed_revision IS NULL
@@ -174,6 +177,12 @@ class HistoryWriter(msgspec.Struct):
         self.connection.execute(_RENUMBER, (self.session, step))
         self.connection.execute(_TURN_ROUND, (self.session,))
         self.tail_position = value_of(self.connection, f"SELECT max(position) FROM ({VERSIONS})", (self.session,))  # noqa: S608
+
+    def ends_with_call(self, call_id: str | None) -> bool:
+        """Whether the last message makes this call, results behind it not counted: what is appended joins it there."""
+        row = value_of(self.connection, _LAST_NOT_TOOL, (self.session,))
+        sql = "SELECT 1 FROM tool_calls WHERE session = ? AND call_id = ? AND message_row = ?"
+        return row_of(self.connection, sql, (self.session, storable(call_id), row)) is not None
 
     def newest_call(self, call_id: str | None) -> tuple[int, int] | None:
         """Row and position of the newest living message that makes a tool call."""

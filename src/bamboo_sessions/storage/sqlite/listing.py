@@ -1,70 +1,106 @@
-"""Pages of living sessions: filters first, then the page; never a message (L53, L92)."""
+"""Pages of living sessions: filters first, then the page; never a message (L53, L92).
+
+SQLite walks the index of the wished order and takes what passes the filters: quick if many pass. A filter that few
+sessions pass has an index of its own, and its few sessions are sorted. Which of the two it is, is asked first.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import apsw
 
 from bamboo_sessions.domain.clock import to_micros
 from bamboo_sessions.storage.query import Cursor, HeadPage, ListQuery
-from bamboo_sessions.storage.sqlite.connection import reading, rows_of, value_of
+from bamboo_sessions.storage.sqlite.connection import Row, reading, rows_of, value_of
 from bamboo_sessions.storage.sqlite.sessions import COLUMNS, SessionRow, read_head, storable
-from bamboo_sessions.storage.sqlite.tuning import LOOP_HEADS_MAX
+from bamboo_sessions.storage.sqlite.tuning import FEW_SESSIONS_MAX, LOOP_HEADS_MAX
 
-_Args = list[str | int | None]
+_Args = tuple[str | int | None, ...]
 
-_EQUAL: Final = {"owner": "owner", "kind": "kind", "parent": "parent_id", "root": "root_id", "run_status": "run_status"}
+
+class _Filter(NamedTuple):
+    """A condition, its arguments, and the index that has just the sessions that pass it, if there is one."""
+
+    condition: str
+    args: _Args = ()
+    own_index: str | None = None
 
 
 def list_heads(connection: apsw.Connection, query: ListQuery) -> HeadPage:
     """A page of living sessions."""
-    where, args = _filters(query)
-    field = query.order.lstrip("-")
-    descending = query.order.startswith("-")
-    page_where, page_args = list(where), list(args)
-    if query.cursor is not None:
-        page_where.append(f"({field}, session_id) {'<' if descending else '>'} (?, ?)")
-        page_args += [query.cursor.micros, query.cursor.session_id]
-    way = "DESC" if descending else "ASC"
-    sql = (
-        f"SELECT {COLUMNS} FROM sessions WHERE {' AND '.join(page_where)} "  # noqa: S608 - fixed names
-        f"ORDER BY {field} {way}, session_id {way} LIMIT ?"
-    )
+    filters = [_Filter("namespace = ?", (query.namespace,)), _Filter("deleted_at IS NULL"), *_filters(query)]
     with reading(connection):
-        found = rows_of(connection, sql, (*page_args, query.limit + 1))
+        source = f"sessions {_best_index(connection, filters)}"
+        found = _page(connection, source, filters, query)
         rows = [SessionRow(*columns) for columns in found[: query.limit]]
         heads = tuple(read_head(connection, row) for row in rows)
         total = None
         if query.total:
-            total = value_of(connection, f"SELECT count(*) FROM sessions WHERE {' AND '.join(where)}", tuple(args))  # noqa: S608
+            where, args = _joined(filters)
+            total = value_of(connection, f"SELECT count(*) FROM {source} WHERE {where}", args)  # noqa: S608 - fixed names
     cursor = None
     if len(found) > query.limit:
         last = rows[-1]
-        cursor = Cursor(query.order, last.updated_at if field == "updated_at" else last.created_at, last.session_id)
+        micros = last.updated_at if query.order.endswith("updated_at") else last.created_at
+        cursor = Cursor(query.order, micros, last.session_id)
     return HeadPage(heads, cursor, total)
 
 
-def _filters(query: ListQuery) -> tuple[list[str], _Args]:
-    where = ["namespace = ?", "deleted_at IS NULL"]
-    args: _Args = [query.namespace]
-    for name, column in _EQUAL.items():
-        wanted = getattr(query, name)
-        if wanted is not None:
-            where.append(f"{column} = ?")
-            args.append(storable(wanted))
-    if query.owner_prefix:
-        where.append("owner >= ? AND substr(owner, 1, ?) = ?")
-        args += [query.owner_prefix, len(query.owner_prefix), query.owner_prefix]
-    for flag, column in ((query.pinned, "pinned"), (query.archived, "archived")):
-        if flag is not None:
-            where.append(f"{column} = {int(flag)}")
+def _page(connection: apsw.Connection, source: str, filters: Sequence[_Filter], query: ListQuery) -> list[Row]:
+    """The rows of the page, and one more if there is one."""
+    field = query.order.lstrip("-")
+    descending = query.order.startswith("-")
+    if query.cursor is not None:
+        place = (query.cursor.micros, query.cursor.session_id)
+        filters = [*filters, _Filter(f"({field}, session_id) {'<' if descending else '>'} (?, ?)", place)]
+    where, args = _joined(filters)
+    way = "DESC" if descending else "ASC"
+    sql = f"SELECT {COLUMNS} FROM {source} WHERE {where} ORDER BY {field} {way}, session_id {way} LIMIT ?"  # noqa: S608
+    return rows_of(connection, sql, (*args, query.limit + 1))
+
+
+def _joined(filters: Sequence[_Filter]) -> tuple[str, _Args]:
+    where = " AND ".join(each.condition for each in filters)
+    return where, tuple(arg for each in filters for arg in each.args)
+
+
+def _best_index(connection: apsw.Connection, filters: Sequence[_Filter]) -> str:
+    """The index of a filter that few sessions pass, or nothing, so that the order's index is walked."""
+    for each in filters:
+        if each.own_index is not None:
+            where, args = _joined([*filters[:2], each])
+            source = f"SELECT 1 FROM sessions INDEXED BY {each.own_index} WHERE {where} LIMIT ?"  # noqa: S608 - fixed names
+            if value_of(connection, f"SELECT count(*) FROM ({source})", (*args, FEW_SESSIONS_MAX)) < FEW_SESSIONS_MAX:  # noqa: S608
+                return f"INDEXED BY {each.own_index}"
+    return ""
+
+
+def _filters(query: ListQuery) -> Iterator[_Filter]:
+    if query.parent is not None:
+        yield _Filter("parent_id = ?", (query.parent,), "sessions_parent")
+    if query.root is not None:
+        yield _Filter("root_id = ?", (query.root,), "sessions_root")
+    if query.pinned is not None:
+        yield _Filter("pinned = 1", (), "sessions_pinned") if query.pinned else _Filter("pinned = 0")
+    if query.archived is not None:
+        yield _Filter("archived = 1", (), "sessions_archived") if query.archived else _Filter("archived = 0")
     if query.has_question is not None:
-        where.append("open_questions > 0" if query.has_question else "open_questions = 0")
+        asking = _Filter("open_questions > 0", (), "sessions_asking")
+        yield asking if query.has_question else _Filter("open_questions = 0")
+    if query.run_status is not None:
+        yield _Filter("run_status = ?", (storable(query.run_status),), "sessions_run_status")
+    if query.kind is not None:
+        other = _Filter("kind = ? AND kind <> 'root'", (query.kind,), "sessions_kind")
+        yield other if query.kind != "root" else _Filter("kind = ?", (query.kind,))
+    if query.owner is not None:
+        yield _Filter("owner = ?", (query.owner,), "sessions_owner" if "created" in query.order else None)
+    if query.owner_prefix:
+        prefix = query.owner_prefix
+        yield _Filter("owner >= ? AND substr(owner, 1, ?) = ?", (prefix, len(prefix), prefix))
     if query.updated_before is not None:
-        where.append("updated_at < ?")
-        args.append(to_micros(query.updated_before))
-    return where, args
+        yield _Filter("updated_at < ?", (to_micros(query.updated_before),))
 
 
 def is_cheap(query: ListQuery) -> bool:

@@ -50,8 +50,10 @@ def _append(history: HistoryWriter, messages: Sequence[StoredMessage]) -> None:
 
 def _join_committed(history: HistoryWriter, tail: list[StoredMessage], stored: StoredMessage) -> None:
     """Put a result behind a call that is committed, if there is one; `tail` will follow what is committed."""
-    call = history.newest_call(stored.message.tool_call_id)
-    if call is None:
+    call_id = stored.message.tool_call_id
+    if history.ends_with_call(call_id):  # the usual case: call ids are reused, so that the newest takes a search
+        tail.insert(_behind_results(tail, 0), stored)
+    elif (call := history.newest_call(call_id)) is None:
         tail.append(stored)
     elif (row := history.last_result(call[1])) is None:
         tail.insert(_behind_results(tail, 0), stored)

@@ -48,6 +48,8 @@ CREATE INDEX sessions_owner ON sessions (namespace, owner, updated_at, session_i
 CREATE INDEX sessions_created ON sessions (namespace, created_at, session_id) WHERE deleted_at IS NULL;
 CREATE INDEX sessions_parent ON sessions (namespace, parent_id) WHERE deleted_at IS NULL AND parent_id IS NOT NULL;
 CREATE INDEX sessions_root ON sessions (namespace, root_id) WHERE deleted_at IS NULL;
+CREATE INDEX sessions_kind ON sessions (namespace, kind) WHERE deleted_at IS NULL AND kind <> 'root';
+CREATE INDEX sessions_archived ON sessions (namespace) WHERE deleted_at IS NULL AND archived = 1;
 CREATE INDEX sessions_pinned ON sessions (namespace) WHERE deleted_at IS NULL AND pinned = 1;
 CREATE INDEX sessions_asking ON sessions (namespace) WHERE deleted_at IS NULL AND open_questions > 0;
 CREATE INDEX sessions_run_status ON sessions (namespace, run_status)

@@ -13,7 +13,7 @@ import msgspec
 
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.clock import from_micros, to_micros
-from bamboo_sessions.domain.errors import StorageCorruptError
+from bamboo_sessions.domain.errors import SessionDeletedError, SessionNotFoundError, StorageCorruptError
 from bamboo_sessions.domain.head import SessionHead, head_document, head_from_document
 from bamboo_sessions.domain.question import PendingQuestion, Questions
 from bamboo_sessions.domain.snapshot import Tombstone
@@ -67,6 +67,16 @@ def find(connection: apsw.Connection, key: SessionKey) -> SessionRow | None:
     """The row of a session, living or deleted, or `None`."""
     row = row_of(connection, _FIND, key)
     return None if row is None else SessionRow(*row)
+
+
+def require(connection: apsw.Connection, key: SessionKey) -> SessionRow:
+    """The row of a living session; raises `SessionNotFoundError` or `SessionDeletedError`."""
+    row = find(connection, key)
+    if row is None:
+        raise SessionNotFoundError(key.session_id)
+    if not row.is_living:
+        raise SessionDeletedError(key.session_id)
+    return row
 
 
 @overload

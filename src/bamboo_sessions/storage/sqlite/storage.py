@@ -36,7 +36,7 @@ from bamboo_sessions.storage.query import (
 from bamboo_sessions.storage.sqlite import check, commits, listing, mending, reads, records, trees, usage, windows
 from bamboo_sessions.storage.sqlite.connection import Durability, check_place, reading, row_of, value_of
 from bamboo_sessions.storage.sqlite.engine import Engine
-from bamboo_sessions.storage.sqlite.sessions import find, read_head
+from bamboo_sessions.storage.sqlite.sessions import find, read_head, require
 from bamboo_sessions.storage.sqlite.tuning import LOOP_MESSAGES_MAX
 
 T = TypeVar("T")
@@ -203,7 +203,7 @@ class SqliteStorage(SessionStorage):
     async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
         def work(connection: apsw.Connection) -> tuple[int, ...]:
             if scope.type == "session":
-                commits.require(connection, SessionKey(namespace, scope.name))
+                require(connection, SessionKey(namespace, scope.name))
             records.check(connection, namespace, scope, writes)
             return records.put(connection, namespace, scope, writes)
 

@@ -48,3 +48,6 @@ PROBLEMS_MAX: Final = 1_000
 
 FULL_CHECK_BYTES_MAX: Final = 1 << 30
 """Bytes of a file up to which a check also compares indexes with tables, which takes seconds for each GB."""
+
+FEW_SESSIONS_MAX: Final = 2_000
+"""Sessions that pass a filter up to which they are sorted, in place of looking for them in the order of the page."""

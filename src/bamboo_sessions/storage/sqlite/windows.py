@@ -5,7 +5,7 @@ A message that was removed keeps its place, so a reader who stands there can pag
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import apsw
 import msgspec
@@ -14,18 +14,16 @@ from bamboo_sessions.domain.errors import MessageNotFoundError
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.query import Window, WindowQuery
-from bamboo_sessions.storage.sqlite.connection import reading, row_of, rows_of, value_of
+from bamboo_sessions.storage.sqlite.connection import Row, reading, row_of, rows_of, value_of
 from bamboo_sessions.storage.sqlite.reads import message_of
 from bamboo_sessions.storage.sqlite.sessions import find
 
-_LIVE: Final = "messages WHERE session = :session AND removed_revision IS NULL"
-_AT: Final = """
-    (SELECT row, position FROM messages
-     WHERE session = :session AND removed_revision IS NULL AND added_revision <= :at
-     UNION ALL
-     SELECT row, position FROM messages
-     WHERE session = :session AND removed_revision IS NOT NULL AND removed_revision > :at AND added_revision <= :at)
-    WHERE true"""
+_LIVE: Final = "SELECT row, position FROM messages WHERE session = :session AND removed_revision IS NULL"
+_LIVE_SINCE: Final = f"{_LIVE} AND added_revision <= :at"
+_REMOVED_SINCE: Final = (
+    "SELECT row, position FROM messages WHERE session = :session AND removed_revision IS NOT NULL "
+    "AND removed_revision > :at AND added_revision <= :at"
+)
 _ANCHOR: Final = """
     SELECT position FROM messages WHERE session = :session AND message_id = :id
     ORDER BY added_revision <= :at AND ifnull(removed_revision > :at, true) DESC, row DESC LIMIT 1"""
@@ -40,26 +38,29 @@ class _Span(msgspec.Struct, frozen=True):
     after: int | None
     before: int | None
 
-    def query(self, what: str, condition: str, **args: int) -> Any:  # noqa: ANN401 - any SQL value
-        source = _LIVE if self.at is None else _AT
-        names = {"session": self.session, "at": self.at, "after": self.after, "before": self.before, **args}
-        return rows_of(self.connection, f"SELECT {what} FROM {source} {condition}", names)  # noqa: S608
-
-    def rows(self, count: int) -> list[tuple[int, int]]:
+    def rows(self, count: int) -> list[Row]:
         """Row numbers and positions of the window's messages, in order."""
         bounds = "AND position > :after " if self.after is not None else ""
         bounds += "AND position < :before " if self.before is not None else ""
-        order = "ASC" if self.after is not None else "DESC"
-        found = self.query("row, position", f"{bounds} ORDER BY position {order} LIMIT :count", count=count)
-        rows = [(row, position) for row, position in found]
-        return rows if self.after is not None else rows[::-1]
+        if self.after is not None:
+            return self._select(bounds, "ASC", count)
+        return self._select(bounds, "DESC", count)[::-1]
 
     def exists(self, condition: str, place: int) -> bool:
-        return bool(self.query("1", f"AND position {condition} :place ORDER BY position LIMIT 1", place=place))
+        """Whether there is a message at such a position."""
+        return bool(self._select(f"AND position {condition} :place", "ASC", 1, place))
 
     def count(self) -> int:
-        total: int = self.query("count(*)", "")[0][0]
-        return total
+        """How many messages there are."""
+        return len(self._select("", "ASC", -1))
+
+    def _select(self, condition: str, order: str, limit: int, place: int = 0) -> list[Row]:
+        """Living and removed messages have an index each: SQLite merges the two as it walks them."""
+        halves = (_LIVE,) if self.at is None else (_LIVE_SINCE, _REMOVED_SINCE)
+        source = " UNION ALL ".join(f"{half} {condition}" for half in halves)
+        sql = f"{source} ORDER BY position {order} LIMIT :limit"
+        names = {"session": self.session, "at": self.at, "after": self.after, "before": self.before}
+        return rows_of(self.connection, sql, {**names, "place": place, "limit": limit})
 
 
 def read_window(connection: apsw.Connection, key: SessionKey, query: WindowQuery) -> Window | Tombstone | None:
@@ -94,7 +95,7 @@ def _place(connection: apsw.Connection, key: SessionKey, session: int, message_i
     return position
 
 
-def _beyond(span: _Span, rows: list[tuple[int, int]]) -> tuple[bool, bool]:
+def _beyond(span: _Span, rows: list[Row]) -> tuple[bool, bool]:
     """Whether there are messages before and after the window."""
     if rows:
         return span.exists("<", rows[0][1]), span.exists(">", rows[-1][1])

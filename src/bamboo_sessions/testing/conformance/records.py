@@ -122,7 +122,7 @@ class RecordsConformance(Conformance):
         records = await storage.scan_records("default", SHARED, RecordQuery("k", prefix="é"))
         assert records == (Record("é", "é".encode(), 1),)
 
-    async def test_prefixes_are_taken_literally(self, storage: SessionStorage) -> None:
+    async def test_key_prefixes_are_taken_literally(self, storage: SessionStorage) -> None:
         """No character of a prefix is a wildcard, and case counts."""
         keys = ["a%", "a%b", "a_", "ab", "A%", "a\\x", "\U0010ffff", "\U0010ffff\U0010ffff"]
         await put(storage, *(RecordWrite("k", key, b"") for key in keys))

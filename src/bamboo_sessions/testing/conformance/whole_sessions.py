@@ -39,7 +39,7 @@ class WholeSessionsConformance(Conformance):
         assert list(loaded.messages) == list(session.messages)
         assert loaded.revision > 0
 
-    async def test_nothing_is_none(self, storage: SessionStorage) -> None:
+    async def test_a_session_that_is_not_there(self, storage: SessionStorage) -> None:
         """A session that isn't there is `None`, and deleting it does nothing."""
         assert await storage.load_session("s") is None
         assert await storage.delete_session("s") is False

@@ -119,7 +119,7 @@ class RewritingConformance(RepositoryCase):
         assert ids_of(await sessions.load("s")) == ["a", "b"]
         await sessions.remove_last("s", if_revision=2)
 
-    async def test_there_must_be_a_session(self, sessions: SessionRepository) -> None:
+    async def test_there_must_be_a_session_to_rewrite(self, sessions: SessionRepository) -> None:
         """A session that isn't there can't be rewritten."""
         for rewrite in all_rewrites(sessions):
             with pytest.raises(SessionNotFoundError):
