@@ -76,12 +76,17 @@ def test_answer_the_pending_question(cli: Cli) -> None:
     _ask(cli)
     cli.ok("answer", "a", "yes")
     assert [(message["content"], message["tool_call_id"]) for message in _messages(cli)] == [("yes", "call")]
+    for late in (cli("answer", "a", "no"), cli("answer", "a", "no", "--question", "q")):
+        assert (late.code, late.err.splitlines()[0]) == (
+            1,
+            "Error: Question 'q' of session 'a' was answered already; that answer stands.",
+        )
+
+
+def test_nothing_was_asked(cli: Cli) -> None:
+    """An answer to a session without any question is "not found"."""
+    cli.ok("append", "--create", "a", "Hello")
     assert cli("answer", "a", "yes").code == 3
-    again = cli("answer", "a", "no", "--question", "q")
-    assert (again.code, again.err.splitlines()[0]) == (
-        1,
-        "Error: Question 'q' of session 'a' was answered already; that answer stands.",
-    )
 
 
 def test_repeating_an_answer(cli: Cli) -> None:
@@ -90,6 +95,7 @@ def test_repeating_an_answer(cli: Cli) -> None:
     first = cli.ok("answer", "a", "-", "--question", "call", "--answer-id", "k", "--json", stdin="perhaps\n").json
     again = cli.ok("answer", "a", "perhaps", "--question", "q", "--answer-id", "k", "--json").json
     assert again["revision"] == first["revision"]
+    assert cli.ok("answer", "a", "perhaps", "--answer-id", "k", "--json").json["revision"] == first["revision"]
 
 
 def test_an_answer_that_is_not_offered(cli: Cli) -> None:

@@ -99,11 +99,18 @@ def test_a_reader_that_goes_away(cli: Cli) -> None:
 def test_a_disk_that_is_full(cli: Cli) -> None:
     """If stdout can't be written, that is a failure with a sentence."""
     cli.ok("append", "--create", "a", "Hello")
-    for args in (("export",), ("list",)):
+    for args in (("export",), ("list",), ("--help",)):
         with Path("/dev/full").open("wb") as full, cli.process(*args, stdout=full, stderr=PIPE) as process:
             assert process.stderr is not None
-            assert process.stderr.read() == b"Error: No space left on device.\n"
+            assert process.stderr.read().startswith(b"Error: No space left on device.\nHint: ")
             assert process.wait(60) == 1
+
+
+def test_closed_streams(cli: Cli) -> None:
+    """Without stdin, stdout and stderr a command does its work all the same."""
+    command = 'exec "$0" --url "$1" append --create a Hello <&- >&- 2>&-'
+    assert subprocess.run(["/bin/sh", "-c", command, PROGRAM, cli.url], check=False).returncode == 0
+    assert cli.ok("list", "--json").json["sessions"][0]["message_count"] == 1
 
 
 def test_streams_that_are_not_utf_8(cli: Cli) -> None:

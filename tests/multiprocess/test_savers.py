@@ -51,6 +51,7 @@ async def test_two_processes_lose_nothing_and_tear_no_turn(path: Path) -> None:
         session = await sessions.get("chat")
         assert_whole_turns(session, ["a", "b"], TURNS)
         assert session.revision == 1 + 2 * TURNS
+        assert session.metadata == {"a": TURNS - 1, "b": TURNS - 1}
         assert (await sessions.check()).ok
 
 
@@ -95,7 +96,8 @@ async def test_what_a_person_sets_survives_all_those_saves(path: Path) -> None:
         final = await sessions.get("chat")
     assert_whole_turns(final, ["a", "b"], TURNS // 2)
     assert (final.title, final.pinned) == (f"title {ROUNDS - 1}", (ROUNDS - 1) % 2 == 0)
-    assert final.metadata == {f"key {number}": number for number in range(ROUNDS)}
+    last = TURNS // 2 - 1
+    assert final.metadata == {**{f"key {number}": number for number in range(ROUNDS)}, "a": last, "b": last}
     assert final.metadata_version == 3 * ROUNDS
     for attribute in ("metadata_version", "revision", "message_count", "title_version"):
         seen = [getattr(session, attribute) for session in samples]

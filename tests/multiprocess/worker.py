@@ -45,6 +45,7 @@ async def save_turns(path: str, session_id: str, name: str, count: str) -> None:
         for number in range(int(count)):
             copy = copies[number % COPIES]
             add_turn(copy, f"{name}{number}")
+            copy.metadata[name] = number  # so that each save writes the head as well, which others change
             await sessions.save(copy)
             say(number)
 

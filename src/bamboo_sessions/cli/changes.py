@@ -104,21 +104,24 @@ def answer(
     given = _text_or_stdin(text)
 
     async def work(sessions: SessionRepository) -> Session:
-        wanted = question if question is not None else await _pending(sessions, session_id)
+        wanted = question if question is not None else await _meant(sessions, session_id, answer_id)
         return await sessions.answer(session_id, wanted, given, answer_id=answer_id)
 
     _tell(head_of(store.run(work)), "Answered.", as_json=as_json)
 
 
-async def _pending(sessions: SessionRepository, session_id: str) -> str:
-    pending = (await sessions.get(session_id)).pending_question
-    if pending is None:
-        raise CommandFailedError(
-            f"Session {session_id!r} has no open question.",
-            hint="To repeat an answer, name the question with --question.",
-            exit_code=NOT_FOUND,
-        )
-    return pending.id
+async def _meant(sessions: SessionRepository, session_id: str, answer_id: str | None) -> str:
+    """The question that this very answer was given to; else the open one; else the last one that was answered."""
+    session = await sessions.get(session_id)
+    answered = [question for question in session.questions if question.state in {"answered", "consumed"}]
+    for question in answered:
+        if answer_id is not None and question.answer_id == answer_id:
+            return question.id
+    if session.pending_question is not None:
+        return session.pending_question.id
+    if not answered:
+        raise CommandFailedError(f"Session {session_id!r} has no open question.", exit_code=NOT_FOUND)
+    return answered[-1].id
 
 
 # --- what people set

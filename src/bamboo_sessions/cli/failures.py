@@ -81,7 +81,8 @@ def _told(error: BaseException) -> tuple[str, str | None, int]:
         return str(error), hint_for(error), exit_code_of(error)
     if isinstance(error, OSError):
         _give_up_stdout()
-        return _system_error(error), None, FAILED
+        hint = "If the command changes something, the change may have been made: look before you repeat it."
+        return _system_error(error), hint if error.filename is None else None, FAILED
     return (
         f"Something unexpected happened: {type(error).__name__}: {error}",
         "This is a bug. Please report it with what `bamboo-sessions --debug …` prints for the same command.",

@@ -18,7 +18,7 @@ from bamboo_sessions.cli.lines import Input, InputLine
 from bamboo_sessions.cli.output import is_terminal, json_option, note, print_json
 from bamboo_sessions.cli.store import Store
 from bamboo_sessions.cli.text import counted, one_line
-from bamboo_sessions.domain.errors import InputError
+from bamboo_sessions.domain.errors import InputError, StorageCorruptError
 from bamboo_sessions.domain.limits import PAGE_MAX
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.repository import SessionRepository
@@ -136,31 +136,35 @@ def export(store: Store, *, session_ids: tuple[str, ...], _as_json: bool) -> Non
     importing them gives back equal conversations. Titles, pins, questions and token usage aren't part of the format.
     """
     wanted = tuple(dict.fromkeys(session_ids))
-    missing = store.run(lambda sessions: _export(sessions, wanted))
-    for session_id in missing:
-        note(f"Error: There is no session {session_id!r}.")
-    if missing:
-        raise QuietExitError(NOT_FOUND)
+    exit_code = store.run(lambda sessions: _export(sessions, wanted))
+    if exit_code:
+        raise QuietExitError(exit_code)
 
 
-async def _export(sessions: SessionRepository, wanted: tuple[str, ...]) -> list[str]:
-    """Write the sessions; returns the ids in `wanted` that aren't there."""
+async def _export(sessions: SessionRepository, wanted: tuple[str, ...]) -> int:
+    """Write the sessions that can be read, and tell of the others; returns the exit code."""
     from bamboo_sessions.cli.formats.openai_chat import from_session
 
     out = sys.stdout.buffer
-    missing: list[str] = []
+    exit_code = 0
     with _progress(quiet_stdout=not is_terminal()) as progress:
         bar = progress.add_task("export", total=len(wanted) or await _count(sessions)) if progress is not None else None
         async for session_id in _ids(sessions, wanted):
-            session = await sessions.load(session_id)
-            if session is not None:
-                out.write(_encoded(from_session(head_of(session), session.messages)))
-                out.flush()
-            elif wanted:
-                missing.append(session_id)
+            try:
+                session = await sessions.load(session_id)
+            except StorageCorruptError as exc:
+                note(f"Error: Session {session_id!r} can't be read: {exc}")
+                exit_code = FAILED
+            else:
+                if session is not None:
+                    out.write(_encoded(from_session(head_of(session), session.messages)))
+                    out.flush()
+                elif wanted:
+                    note(f"Error: There is no session {session_id!r}.")
+                    exit_code = exit_code or NOT_FOUND
             if progress is not None and bar is not None:
                 progress.advance(bar)
-    return missing
+    return exit_code
 
 
 async def _ids(sessions: SessionRepository, wanted: tuple[str, ...]) -> AsyncIterator[str]:

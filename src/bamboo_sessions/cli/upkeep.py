@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
+from typing import Final
 
 import click
 
@@ -121,6 +122,10 @@ def _problem_line(problem: Problem) -> Line:
     return Line(((plain(where), "bold"), (plain(problem.detail), ""), (f" [{outcome}]", style)), 2)
 
 
+_DAMAGE: Final = frozenset({"integrity", "undecodable", "hash", "head_missing", "unchecked"})
+"""Kinds of problems that only a backup mends."""
+
+
 def _summarise(report: CheckReport) -> None:
     if report.backup is not None:
         note(f"Backup before the repair: {report.backup}")
@@ -131,3 +136,8 @@ def _summarise(report: CheckReport) -> None:
         note(f"{looked_at}: all is well.")
     else:
         note(f"{looked_at}: {counted(repaired, 'problem')} repaired, {remaining:,} remaining.")
+    if any(problem.kind in _DAMAGE for problem in report.problems):
+        note(
+            "Hint: The file is damaged. Restore a backup; or save what can be read: "
+            "`bamboo-sessions export > rescued.jsonl`, and import that into a new file."
+        )

@@ -8,6 +8,7 @@ shows that token, nobody has committed anything since. Two kinds of entries are 
 from __future__ import annotations
 
 from collections import OrderedDict
+from operator import attrgetter, is_
 from typing import Final
 
 import msgspec
@@ -22,6 +23,9 @@ from bamboo_sessions.storage.commit import SessionKey
 _ENTRY_BYTES: Final = 2_048
 """What a head and the entry itself take, roughly."""
 
+_GROWING: Final = attrgetter("metadata", "run_state", "summary", "questions")
+"""What of a head can be large."""
+
 _MESSAGE_BYTES: Final = 128
 """What a message takes beside its content, roughly."""
 
@@ -34,7 +38,7 @@ class Entry(msgspec.Struct):
     by_hand: bool = False
     dirty: Session | None = None
     dirty_bytes: int = 0
-    metadata_bytes: int = 0
+    head_bytes: int = 0
 
     def working_copy(self, clock: Clock = SYSTEM_CLOCK) -> Session:
         """A copy to work on; based on what is committed only if the entry is (L107)."""
@@ -48,7 +52,7 @@ class Entry(msgspec.Struct):
     def size(self) -> int:
         """Bytes, roughly."""
         messages = self.snapshot.messages_bytes + _MESSAGE_BYTES * len(self.snapshot.messages)
-        return _ENTRY_BYTES + messages + self.metadata_bytes + self.dirty_bytes
+        return _ENTRY_BYTES + messages + self.head_bytes + self.dirty_bytes
 
 
 class SessionCache:
@@ -141,6 +145,10 @@ class SessionCache:
             else:
                 self._put(key, Entry(entry.snapshot, entry.token))
 
+    def is_dirty(self, key: SessionKey) -> bool:
+        """Whether work of this session isn't durable yet."""
+        return key in self._dirty
+
     def dirty(self) -> dict[SessionKey, Session]:
         """All work that isn't durable yet."""
         return dict(self._dirty)
@@ -165,11 +173,11 @@ class SessionCache:
         if before is not None:
             self._bytes -= before.size
             self._dirty_bytes -= before.dirty_bytes
-        metadata = entry.snapshot.head.metadata
-        if before is not None and metadata is before.snapshot.head.metadata:
-            entry.metadata_bytes = before.metadata_bytes
-        elif metadata:
-            entry.metadata_bytes = len(json.encode(metadata))
+        parts = _GROWING(entry.snapshot.head)
+        if before is not None and all(map(is_, parts, _GROWING(before.snapshot.head))):
+            entry.head_bytes = before.head_bytes
+        elif any(parts):
+            entry.head_bytes = len(json.encode(parts))
         self._entries[key] = entry
         self._bytes += entry.size
         self._dirty_bytes += entry.dirty_bytes

@@ -72,9 +72,10 @@ class CachedReads:
         if entry is not None and not entry.by_hand and (known is None or entry.snapshot.revision > known.revision):
             known = entry.snapshot
         state = await (self._storage.read(key) if known is None else self._storage.read_newer(key, known))
+        if entry is not None and entry.by_hand:
+            return state  # whoever reads decides which of the two is the newer one
         if isinstance(state, Snapshot):
-            if entry is None or not entry.by_hand:
-                self._cache.publish(key, state, token)
+            self._cache.publish(key, state, token)
         else:
             self._cache.evict(key)
         return state

@@ -163,8 +163,7 @@ class LockedSessionStore:
         try:
             written = await self._bring_in(_Write(plan.key, planner, heads_only=False), session.base)
             session.unsettled = None
-            assert isinstance(written.after, Snapshot)  # noqa: S101 - a save ends with a living session or raises
-            return plan.finish(session, written.after, written.committed)
+            return plan.finish(session, living(plan.key, written.after), written.committed)
         except BambooSessionsError as exc:
             if not exc.outcome_unknown:
                 session.unsettled = None

@@ -9,6 +9,7 @@ import msgspec
 
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.message import Message
+from bamboo_sessions.domain.session import Session
 
 
 class MergeConflict(msgspec.Struct, frozen=True):
@@ -85,7 +86,7 @@ class CleanupReport(msgspec.Struct, frozen=True, kw_only=True):
     failed: tuple[CleanupFailure, ...] = ()
 
 
-class UnsavedWork(msgspec.Struct, frozen=True, kw_only=True):
+class UnsavedWork(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Work that storage refused for good after a tolerant save: which session, why, and when."""
 
     namespace: str
@@ -93,6 +94,7 @@ class UnsavedWork(msgspec.Struct, frozen=True, kw_only=True):
     error: str
     code: str
     at: datetime
+    session: Session
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

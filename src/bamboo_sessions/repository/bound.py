@@ -15,7 +15,6 @@ from bamboo_sessions.domain.errors import InputError, PreconditionFailedError, S
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import check_session_id
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.repository.tolerant import TolerantSaves
 from bamboo_sessions.storage.commit import SessionKey, State
 from bamboo_sessions.storage.port import SessionStorage
@@ -93,10 +92,9 @@ class Bound:
             raise InputError(message, hint="Use in_namespace(…) to get a handle for the other namespace.")
         return session
 
-    def _copy(self, state: State) -> Session:
-        """A working copy of what a write ended with."""
-        assert isinstance(state, Snapshot)  # noqa: S101 - only writes that left a living session come here
-        return Session.from_snapshot(state, self._clock)
+    def _copy(self, key: SessionKey, state: State) -> Session:
+        """A working copy of what a write ended with; somebody may have deleted it at once."""
+        return Session.from_snapshot(living(key, state), self._clock)
 
     async def _heads(self, query: ListQuery) -> AsyncIterator[SessionHead]:
         """The heads that `query` lists, through all its pages."""
@@ -124,4 +122,4 @@ class Bound:
             commit = plan(snapshot)
             return None if commit is None else Planned(commit, plan.result)
 
-        return await self._store.write(key, planner, then=lambda written: self._copy(written.after))
+        return await self._store.write(key, planner, then=lambda written: self._copy(key, written.after))

@@ -7,6 +7,7 @@ from typing import TypedDict, Unpack
 
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.ids import check_name
 from bamboo_sessions.domain.limits import PAGE_DEFAULT
 from bamboo_sessions.domain.report import SessionPage
 from bamboo_sessions.repository.bound import Bound
@@ -63,6 +64,7 @@ class Listing(Bound):
             InputError: A wrong limit, order or cursor.
         """
         _check_order(order)
+        _check_filters(filters)
         query = ListQuery(
             self._namespace,
             limit=check_page_limit(limit),
@@ -83,9 +85,16 @@ class Listing(Bound):
         Takes the filters and orders of `list_sessions`; `page_size` is 1 to 1000. Raises `InputError`.
         """
         _check_order(order)
+        _check_filters(filters)
         query = ListQuery(self._namespace, limit=check_page_limit(page_size), order=order, **filters)
         async for head in self._heads(query):
             yield head
+
+
+def _check_filters(filters: SessionFilters) -> None:
+    for name, value in filters.items():
+        if isinstance(value, str) and name != "run_status":
+            check_name(value, what=name.replace("_", " "))
 
 
 def _check_order(order: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from bamboo_sessions.coordination.cache import Entry
 from bamboo_sessions.domain.errors import SessionDeletedError, SessionNotFoundError, StorageError
+from bamboo_sessions.domain.ids import check_message_id
 from bamboo_sessions.domain.limits import PAGE_DEFAULT
 from bamboo_sessions.domain.merge import merge
 from bamboo_sessions.domain.message import Message
@@ -45,7 +45,7 @@ class Reading(Bound):
         key = self._key(session_id)
         entry = self._tiers.cache.entry(key)
         if entry is not None and (entry.by_hand or entry.dirty is not None):
-            return await self._reconciled(key, entry)
+            return await self._reconciled(key)
         state = await self._store.load(key, fresh=fresh)
         return Session.from_snapshot(state, self._clock) if isinstance(state, Snapshot) else None
 
@@ -92,28 +92,29 @@ class Reading(Bound):
         key = self._key(session_id)
         entry = self._tiers.cache.entry(key)
         if entry is not None and (entry.by_hand or entry.dirty is not None):
-            return await self._reconciled(key, entry)
+            return await self._reconciled(key)
         state = await self._store.load(key, fresh=True)
         return Session.from_snapshot(state, self._clock) if isinstance(state, Snapshot) else None
 
-    async def _reconciled(self, key: SessionKey, entry: Entry) -> Session | None:
+    async def _reconciled(self, key: SessionKey) -> Session | None:
         token = self._storage.freshness()
         try:
             state = await self._store.load(key, fresh=True)
         except StorageError as exc:
-            if entry.dirty is None or not exc.retryable:
+            entry = self._tiers.cache.entry(key)
+            if entry is None or entry.dirty is None or not exc.retryable:
                 raise
-            return entry.dirty.copy()
-        if entry.dirty is not None:
+            return self._with_dirty_work(entry.dirty, None if entry.by_hand else entry.snapshot)
+        entry = self._tiers.cache.entry(key)  # as it is now: waiting work may have become durable meanwhile
+        if entry is not None and entry.dirty is not None:
             return self._with_dirty_work(entry.dirty, state)
-        if state is None:
-            return entry.working_copy(self._clock)
         if isinstance(state, Tombstone):
             self._tiers.cache.discard(key)
             return None
-        if prefers_storage(entry.snapshot.head, state.head):
-            self._tiers.cache.publish(key, state, token)
-            return Session.from_snapshot(state, self._clock)
+        if entry is None or not entry.by_hand or (state and prefers_storage(entry.snapshot.head, state.head)):
+            if state is not None:
+                self._tiers.cache.publish(key, state, token)
+            return Session.from_snapshot(state, self._clock) if state else None
         return entry.working_copy(self._clock)
 
     def _with_dirty_work(self, work: Session, state: State) -> Session | None:
@@ -153,6 +154,9 @@ class Reading(Bound):
             InputError: `limit` or `at_revision` is out of range.
         """
         key = self._key(session_id)
+        for anchor in (after, before):
+            if anchor is not None:
+                check_message_id(anchor)
         return await read_page(
             self._storage, key, after=after, before=before, limit=check_page_limit(limit), at_revision=at_revision
         )

@@ -138,7 +138,7 @@ class SessionRepository(Reading, Listing, Writing, Authoring, Asking, Rewriting,
 
     async def flush(self) -> tuple[UnsavedWork, ...]:
         """Try now to make all waiting work of tolerant saves durable; what isn't, and why. Empty: all is durable."""
-        return await self._tiers.tolerant.flush()
+        return await self._tiers.tolerant.flush(self._namespace)
 
     async def stats(self) -> dict[str, int]:
         """Counters of the cache, the locked store, waiting work, and the storage."""
@@ -147,10 +147,11 @@ class SessionRepository(Reading, Listing, Writing, Authoring, Asking, Rewriting,
 
     async def aclose(self) -> tuple[UnsavedWork, ...]:
         """Wait for commits under way, try waiting work once more, and let everything go; what isn't durable."""
-        await self._store.aclose()
-        unsaved = await self._tiers.tolerant.aclose()
-        await self._storage.aclose()
-        return unsaved
+        try:
+            await self._store.aclose()
+            return await self._tiers.tolerant.aclose()
+        finally:
+            await self._storage.aclose()
 
     async def __aenter__(self) -> Self:
         """Open the storage if it isn't."""

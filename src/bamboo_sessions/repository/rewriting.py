@@ -88,7 +88,7 @@ class Rewriting(Bound):
                 return None
             return self._replacement(key, snapshot, stored, commit_id)
 
-        return await self._store.write(key, planner, then=lambda written: self._copy(written.after))
+        return await self._store.write(key, planner, then=lambda written: self._copy(key, written.after))
 
     def _replacement(
         self, key: SessionKey, snapshot: Snapshot, stored: tuple[StoredMessage, ...], commit_id: str

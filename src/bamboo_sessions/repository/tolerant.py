@@ -20,10 +20,10 @@ from bamboo_sessions.domain import json
 from bamboo_sessions.domain.errors import BambooSessionsError, StorageError
 from bamboo_sessions.domain.limits import UNSAVED_WORK_MAX
 from bamboo_sessions.domain.merge import merge
-from bamboo_sessions.domain.report import UnsavedWork
+from bamboo_sessions.domain.report import MergeReport, UnsavedWork
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
-from bamboo_sessions.storage.commit import SessionKey
+from bamboo_sessions.storage.commit import RecordWrite, SessionKey
 
 _log: Final = logging.getLogger("bamboo_sessions")
 
@@ -36,6 +36,8 @@ class TolerantSaves:
         self._backoff = backoff or Backoff(first_seconds=0.05, longest_seconds=5.0)
         self._retries: asyncio.Task[None] | None = None
         self._refused: deque[UnsavedWork] = deque()
+        self._makers: dict[SessionKey, Session | None] = {}  # the one copy that waiting work is of; `None`: several
+        self._trying = asyncio.Lock()  # one try at a time: the same work must not be merged twice
 
     async def save(self, session: Session) -> bool:
         """Save; `True` if the work is durable now, `False` if it waits in memory for storage to come back.
@@ -44,24 +46,49 @@ class TolerantSaves:
         """
         key = SessionKey(session.namespace, session.id)
         try:
-            await self._store.merge_save(session)
+            await self.save_strictly(session)
         except StorageError as exc:
             if not exc.retryable or not self._keep(key, session):
                 raise
             _log.warning("session %r waits in memory: %s", session.id, exc)
             self._start()
-            return False
-        earlier = self._store.cache.dirty().get(key)
-        return earlier is None or await self._try(key, earlier)
+        return not self._store.cache.is_dirty(key)
+
+    async def save_strictly(
+        self,
+        session: Session,
+        *,
+        if_revision: int | None = None,
+        additions_only: bool = False,
+        records: tuple[RecordWrite, ...] = (),
+    ) -> MergeReport:
+        """`merge_save`, but what waits goes first: older work must never be merged on top of newer work."""
+        key = SessionKey(session.namespace, session.id)
+        if self._store.cache.is_dirty(key) and self._makers.get(key) is not session:
+            await self._try(key)
+        report = await self._store.merge_save(
+            session, if_revision=if_revision, additions_only=additions_only, records=records
+        )
+        if not additions_only and self._makers.get(key) is session:
+            self._drop(key)  # what waited was an earlier state of this very copy
+        return report
 
     def _keep(self, key: SessionKey, session: Session) -> bool:
         work = session.copy()
         earlier = self._store.cache.dirty().get(key)
-        if earlier is not None:
+        is_other = earlier is not None and self._makers.get(key) is not session
+        if earlier is not None and is_other:
             work = self._united(earlier, work)
-        changed = work.freeze()
-        size = sum(len(json.encode(message)) for message in changed.messages[len(work.messages.base) :])
-        return self._store.cache.set_dirty(key, work, size + 2_048)
+        if not self._store.cache.set_dirty(key, work, _size(work)):
+            return False
+        self._makers[key] = None if is_other else session
+        return True
+
+    def _drop(self, key: SessionKey) -> None:
+        work = self._store.cache.dirty().get(key)
+        if work is not None:
+            self._store.cache.clear_dirty(key, work)
+        self._makers.pop(key, None)
 
     def _united(self, earlier: Session, work: Session) -> Session:
         """Both copies' work in one; they may have been loaded at different revisions."""
@@ -88,24 +115,36 @@ class TolerantSaves:
             if await self._try_all():
                 attempt = 0
 
-    async def _try_all(self) -> bool:
-        """Try each piece of waiting work once; whether any became durable."""
+    async def _try_all(self, namespace: str | None = None) -> bool:
+        """Try each piece of waiting work once; whether any is done with."""
         progress = False
-        for key, work in self._store.cache.dirty().items():
-            progress = await self._try(key, work) or progress
+        for key in self._store.cache.dirty():
+            if namespace is None or key.namespace == namespace:
+                progress = await self._try(key) or progress
         return progress
 
-    async def _try(self, key: SessionKey, work: Session) -> bool:
-        try:
-            await self._store.merge_save(work.copy())
-        except BambooSessionsError as exc:
-            if exc.retryable:
+    async def _try(self, key: SessionKey) -> bool:
+        """Try waiting work; `False` if it still waits. Storage's errors may pass; all others refuse it for good."""
+        async with self._trying:
+            work = self._store.cache.dirty().get(key)
+            if work is None:
+                return True
+            attempt = work.copy()
+            try:
+                await self._store.merge_save(attempt)
+            except StorageError:
+                work.unsettled = attempt.unsettled  # the next try looks this one's commit id up (G4)
                 return False
-            self._refuse(key, exc)
-        self._store.cache.clear_dirty(key, work)
-        return True
+            except BambooSessionsError as exc:
+                self._refuse(key, work, exc)
+            except Exception:  # noqa: BLE001 - a storage of somebody else's may raise anything; the work stays
+                _log.exception("session %r: a retry failed", key.session_id)
+                return False
+            if self._store.cache.dirty().get(key) is work:
+                self._drop(key)
+            return True
 
-    def _refuse(self, key: SessionKey, exc: BambooSessionsError) -> None:
+    def _refuse(self, key: SessionKey, work: Session, exc: BambooSessionsError) -> None:
         _log.error("session %r: work that waited in memory was refused: %s", key.session_id, exc)
         if len(self._refused) >= UNSAVED_WORK_MAX:
             _log.error("the list of refused work is full; dropped the oldest: %r", self._refused.popleft())
@@ -116,17 +155,18 @@ class TolerantSaves:
                 error=str(exc),
                 code=exc.code,
                 at=self._store.clock.now(),
+                session=work,
             )
         )
 
-    async def flush(self) -> tuple[UnsavedWork, ...]:
-        """Try all waiting work now; gives back what isn't durable: still waiting, or refused (told once)."""
-        await self._try_all()
-        refused = tuple(self._refused)
-        self._refused.clear()
-        return refused + tuple(self._waiting())
+    async def flush(self, namespace: str | None = None) -> tuple[UnsavedWork, ...]:
+        """Try the waiting work of a namespace, or of all; gives back what isn't durable. Refusals are told once."""
+        await self._try_all(namespace)
+        refused = [work for work in self._refused if namespace in {None, work.namespace}]
+        self._refused = deque(work for work in self._refused if work not in refused)
+        return (*refused, *self._waiting(namespace))
 
-    def _waiting(self) -> list[UnsavedWork]:
+    def _waiting(self, namespace: str | None) -> list[UnsavedWork]:
         return [
             UnsavedWork(
                 namespace=key.namespace,
@@ -134,14 +174,17 @@ class TolerantSaves:
                 error="Storage could not be reached; the work is kept in memory and retried.",
                 code="storage_unavailable",
                 at=work.updated_at,
+                session=work.copy(),
             )
             for key, work in self._store.cache.dirty().items()
+            if namespace in {None, key.namespace}
         ]
 
     async def aclose(self) -> tuple[UnsavedWork, ...]:
         """Try once more, stop retrying, and give back what is not durable."""
         if self._retries is not None:
-            self._retries.cancel()
+            async with self._trying:  # never in the middle of a try
+                self._retries.cancel()
             await asyncio.gather(self._retries, return_exceptions=True)
         unsaved = await self.flush()
         for work in unsaved:
@@ -151,3 +194,12 @@ class TolerantSaves:
     def stats(self) -> dict[str, int]:
         """How many sessions wait, and how many were refused."""
         return {"dirty_sessions": len(self._store.cache.dirty()), "refused_saves": len(self._refused)}
+
+
+def _size(work: Session) -> int:
+    """Bytes of what is new or changed in `work`, roughly."""
+    draft = work.freeze()
+    known = {id(message) for message in work.messages.base}
+    messages = sum(len(json.encode(message)) for message in draft.messages if id(message) not in known)
+    head = 0 if work.base is not None and draft.head is work.base.head else len(json.encode(draft.head))
+    return messages + head

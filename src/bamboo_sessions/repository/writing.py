@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 
 import msgspec
 
-from bamboo_sessions.coordination.locked_store import Planned
+from bamboo_sessions.coordination.locked_store import Planned, living
 from bamboo_sessions.coordination.saving import SavePlan, check_commit_size
 from bamboo_sessions.domain.errors import (
     InputError,
@@ -53,7 +54,7 @@ class Writing(Bound):
 
         plan = SavePlan(session, now=self._clock.now())
         await self._store.write(
-            key, planner, then=lambda written: plan.finish(session, _living(written.after), written.committed)
+            key, planner, then=lambda written: plan.finish(session, living(key, written.after), written.committed)
         )
         return session
 
@@ -78,12 +79,14 @@ class Writing(Bound):
             InputError, StorageError: The copy can't be stored, or storage failed; nothing is half-written.
         """
         self._writable(self._own(session).id)
-        return await self._store.merge_save(session, if_revision=if_revision, records=tuple(map(check_write, records)))
+        return await self._tiers.tolerant.save_strictly(
+            session, if_revision=if_revision, records=tuple(map(check_write, records))
+        )
 
     async def checkpoint(self, session: Session) -> MergeReport:
         """A save that adds only: removals and edits done to the copy are held back, and stay pending in it."""
         self._writable(self._own(session).id)
-        return await self._store.merge_save(session, additions_only=True)
+        return await self._tiers.tolerant.save_strictly(session, additions_only=True)
 
     async def save_best_effort(self, session: Session) -> bool:
         """As `save`, and carry on if storage is down: whether the work is durable now.
@@ -205,7 +208,7 @@ class Writing(Bound):
             key,
             planner,
             start=session.base,
-            then=lambda written: plan.finish(session, _living(written.after), written.committed),
+            then=lambda written: plan.finish(session, living(key, written.after), written.committed),
         )
 
 
@@ -233,11 +236,7 @@ class Edit:
     ) -> None:
         """Commit, unless the block raised."""
         self._block.is_open = False
-        open_edits.reset(self._token)
+        with suppress(ValueError):  # the block is left in another context than it was entered in
+            open_edits.reset(self._token)
         if kind is None:
             await self._commit(self._session)
-
-
-def _living(state: State) -> Snapshot:
-    assert isinstance(state, Snapshot)  # noqa: S101 - only writes that left a living session come here
-    return state

@@ -180,7 +180,7 @@ def admit(commit: Commit, current: Current | None) -> Admission:
             raise SessionDeletedError(session_id)
         if commit.incarnation is not None or (commit.expected or 0) > 0:
             raise SessionDeletedError(session_id) if current else SessionNotFoundError(session_id)
-        if commit.expected is None and commit.initial_head is None:
+        if commit.head is None and commit.initial_head is None:
             raise SessionNotFoundError(session_id)
         revision = current.revision + 1 if current else 1
         version = current.metadata_version + 1 if current else 0

@@ -44,6 +44,9 @@ def _from_text(url: object, durability: Durability) -> SessionStorage:
     scheme, separator, rest = url.partition("://")
     if scheme == "memory" and separator and not rest.strip("/"):
         return MemoryStorage()
+    if scheme == "sqlite" and ("?" in rest or "#" in rest):
+        message = f"{url!r} has a query or a fragment, which mean nothing here."
+        raise InputError(message, hint="If they belong to the file's name, write %3F and %23.")
     if scheme == "sqlite" and separator and rest.startswith("/") and rest.strip("/"):
         return SqliteStorage(Path(unquote(rest[1:])), durability=durability)
     message = f"{url!r} names no store that this release knows."

@@ -71,6 +71,18 @@ async def test_what_cannot_be_told_is_not_told() -> None:
     assert advanced(old, append, await storage.commit(appending("s", user("e")))) is None
 
 
+async def test_a_gap_is_noticed_though_the_count_is_right() -> None:
+    """L12: if somebody removed one message and added another in between, the older snapshot can't be advanced."""
+    storage = MemoryStorage()
+    await storage.commit(creation("s", *users("a", "b")))
+    old = await snapshot_of(storage)
+    await storage.commit(change(old, removals=("a",), insertions=(insertion(users("c")),)))
+    commit = appending("s", user("d"))
+    committed = await storage.commit(commit)
+    assert committed.message_count == len(old.messages) + 1
+    assert advanced(old, commit, committed) is None
+
+
 def test_insertions_go_to_their_places() -> None:
     """Front, behind a message, and end, one after the other."""
     insertions = [Insertion(users("0"), FRONT), Insertion(users("a1", "a2"), "a"), Insertion(users("z"))]

@@ -260,7 +260,7 @@ class MemoryStorage(SessionStorage):
         head = commit.head or commit.initial_head
         if head is None or head.parent_session_id is None:
             return
-        for session_id in (head.parent_session_id, head.root_session_id):
+        for session_id in {head.parent_session_id, head.root_session_id} - {head.id}:
             self._living(SessionKey(commit.key.namespace, session_id))
 
     def _source(self, commit: Commit) -> list[StoredMessage]:

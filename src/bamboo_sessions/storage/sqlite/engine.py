@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Final, TypeVar
 
 import apsw
@@ -33,6 +34,10 @@ _left_behind: Final[list[object]] = []
 """Engines of a parent process: closing their connections in the child could disturb the parent, so they are kept."""
 
 
+_numbers: Final = count(1)
+"""Numbers the engines of this process, in the order of their making."""
+
+
 class Engine:
     """An open database file. Made, used and closed on one event loop's thread."""
 
@@ -40,6 +45,7 @@ class Engine:
         self.path = path
         self._durability = durability
         self._busy_timeout_ms = busy_timeout_ms
+        self.number = next(_numbers)
         self._pid = os.getpid()
         self._is_open = False
         self._here: apsw.Connection | None = None

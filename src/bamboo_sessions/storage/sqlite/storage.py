@@ -44,6 +44,10 @@ T = TypeVar("T")
 _PEEK: Final = "SELECT revision, deleted_at FROM sessions WHERE namespace = ? AND session_id = ?"
 
 
+_VERSION_BITS: Final = 32
+"""`PRAGMA data_version` is a number of 32 bits."""
+
+
 class _ReadState(Protocol):
     def __call__(self, connection: apsw.Connection, *, small: bool = False) -> State: ...
 
@@ -114,7 +118,7 @@ class SqliteStorage(SessionStorage):
             version: int = self._engine.read_here(lambda c: value_of(c, "PRAGMA data_version"))
         except StorageUnavailableError:
             return None
-        return version
+        return self._engine.number << _VERSION_BITS | version  # the pragma's value means nothing to other connections
 
     def peek(self, key: SessionKey) -> Peek | None:
         found = self._engine.read_here(lambda c: row_of(c, _PEEK, key))

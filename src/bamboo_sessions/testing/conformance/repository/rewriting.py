@@ -20,6 +20,7 @@ from bamboo_sessions.domain.question import PendingQuestion
 from bamboo_sessions.repository.repository import SessionRepository
 from bamboo_sessions.testing.conformance.kit import call, edited, result, user, users
 from bamboo_sessions.testing.conformance.repository.base import RepositoryCase, ids_of, saved
+from bamboo_sessions.testing.faults import FaultyStorage
 
 
 def all_rewrites(sessions: SessionRepository, if_revision: int | None = None) -> list[Callable[[], Awaitable[object]]]:
@@ -74,6 +75,19 @@ class RewritingConformance(RepositoryCase):
         taken = [message.id for messages in await asyncio.gather(*calls) for message in messages]
         assert sorted(taken) == sorted(map(str, range(20)))
         assert ids_of(await sessions.load("s")) == []
+
+    async def test_a_rewrite_that_runs_again(
+        self, sessions: SessionRepository, others: SessionRepository, faults: FaultyStorage
+    ) -> None:
+        """If somebody was faster, the removal runs again on the newest state and tells only what it really took."""
+        await saved(sessions, *users("a", "b", "c"))
+        stall = faults.stall("commit")
+        removing = asyncio.create_task(sessions.remove_last("s"))
+        await stall.reached.wait()
+        assert await others.remove_last("s") == users("c")
+        stall.release()
+        assert await removing == users("b")
+        assert ids_of(await others.load("s")) == ["a"]
 
     async def test_replacing(self, sessions: SessionRepository, others: SessionRepository) -> None:
         """The new messages are the whole history, in their order: old ids, other contents and places included."""
