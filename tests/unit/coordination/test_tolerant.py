@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from anyio.lowlevel import checkpoint
 
 from bamboo_sessions import (
     Message,
@@ -115,6 +116,21 @@ async def test_L22_work_that_is_refused_is_told_once(rig: Waiting, reason: str) 
     assert await rig.sessions.flush() == ()
     assert rig.tolerant.stats() == {"dirty_sessions": 0, "refused_saves": 0}
     assert _ids(await rig.sessions.load("s")) == ([] if reason == "deleted" else ["a", "b"])
+
+
+async def test_L22_a_flush_beside_a_retry_tells_a_refusal_once(rig: Waiting) -> None:
+    """Work that the background and a flush find refused at the same time is told once."""
+    await rig.waiting("b")
+    await rig.others.delete(KEY, DeleteQuery(at=START))
+    await rig.pauses.begun.acquire()
+    stall = rig.storage.stall("commit")
+    rig.pauses.go_on()
+    await stall.reached.wait()
+    flushing = asyncio.create_task(rig.sessions.flush())
+    await checkpoint()
+    stall.release()
+    told = [*await flushing, *await rig.sessions.flush()]
+    assert [work.code for work in told] == [SessionDeletedError.code]
 
 
 async def test_L22_closing_tells_what_is_not_durable(rig: Waiting) -> None:

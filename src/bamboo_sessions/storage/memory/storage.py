@@ -302,6 +302,9 @@ class MemoryStorage(SessionStorage):
         if not isinstance(self._sessions.get(key), StoredSession):
             return []
         tree = list(self._tree(key))
+        root = self._living(key).head.root_session_id
+        if query.keep_pinned and any(h.pinned and h.root_session_id == root for h in self._heads(key.namespace)):
+            return []  # above and beside the given session, too (L39)
         return [] if any(_spared(self._living(each), query) for each in tree) else tree
 
     def _tree(self, key: SessionKey) -> Iterator[SessionKey]:
@@ -432,7 +435,7 @@ def _scope(key: SessionKey) -> RecordScope:
 
 def _spared(stored: StoredSession, query: DeleteQuery) -> bool:
     head = stored.head
-    if (query.keep_pinned and head.pinned) or (query.only_empty and head.message_count):
+    if query.only_empty and head.message_count:
         return True
     return query.updated_before is not None and head.updated_at >= query.updated_before
 

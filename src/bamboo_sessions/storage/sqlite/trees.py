@@ -10,7 +10,7 @@ from bamboo_sessions.domain.clock import to_micros
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.query import DeleteQuery
-from bamboo_sessions.storage.sqlite.connection import rows_of
+from bamboo_sessions.storage.sqlite.connection import row_of, rows_of
 from bamboo_sessions.storage.sqlite.sessions import find
 
 TREE: Final = """
@@ -23,8 +23,13 @@ TREE: Final = """
 """The keys of a session, given by its key, and of all living sessions below it, parents first."""
 
 _MEMBERS: Final = f"""{TREE}
-    SELECT sessions.key, sessions.session_id, revision, incarnation, updated_at, pinned, message_count
+    SELECT sessions.key, sessions.session_id, revision, incarnation, updated_at, message_count
     FROM tree JOIN sessions ON sessions.key = tree.key"""  # noqa: S608 - constants
+_PINNED: Final = """
+    SELECT 1 FROM sessions WHERE namespace = ? AND deleted_at IS NULL AND pinned = 1
+    AND root_id = (SELECT root_id FROM sessions WHERE key = ?) LIMIT 1"""
+"""Whether any session of the whole tree is pinned, above and beside the given one too (L39)."""
+
 _BURY: Final = """
     UPDATE sessions SET revision = ?, updated_at = ?, deleted_at = ?, message_count = 0, message_bytes = 0,
     tail_position = 0, reshaped_revision = 0, question_count = 0, open_questions = 0, pinned = 0, run_status = NULL
@@ -41,7 +46,6 @@ class _Member(NamedTuple):
     revision: int
     incarnation: int
     updated_at: int
-    pinned: int
     message_count: int
 
 
@@ -51,6 +55,8 @@ def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery
     if row is None or not row.is_living:
         return ()
     members = [_Member(*found) for found in rows_of(connection, _MEMBERS, (row.key,))]
+    if query.keep_pinned and row_of(connection, _PINNED, (key.namespace, row.key)) is not None:
+        return ()
     if any(_spares(member, query) for member in members):
         return ()
     commit_id = new_id()
@@ -60,7 +66,7 @@ def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery
 
 
 def _spares(member: _Member, query: DeleteQuery) -> bool:
-    if (query.keep_pinned and member.pinned) or (query.only_empty and member.message_count):
+    if query.only_empty and member.message_count:
         return True
     return query.updated_before is not None and member.updated_at >= to_micros(query.updated_before)
 
