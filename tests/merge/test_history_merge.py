@@ -484,13 +484,23 @@ def test_a_result_does_not_go_behind_results_of_another_call() -> None:
     assert ids(_saved(copy, base).messages) == "c r n orphan"
 
 
-def test_results_that_are_added_together_are_not_parted() -> None:
-    """A result that went behind another one of its call stays there when more is added behind that one."""
+def test_a_result_that_stands_behind_its_call_stays_there() -> None:
+    """Only a result that is parted from its call moves; among the results of the call the copy's order counts."""
     base = snapshot([call("c", "1", "2"), result("r1", "1"), "z"])
     copy = load(base)
     _insert(copy, "r1", result("r2", "2"))
     _insert(copy, "z", "n")
-    assert ids(_saved(copy, base).messages) == "c r1 r2 n z"
+    assert ids(_saved(copy, base).messages) == "c r2 r1 n z"
+    theirs = _durable([call("c", "1", "2", "3"), result("r3", "3"), result("r1", "1"), "z"])
+    assert ids(_saved(copy, theirs).messages) == "c r3 r2 r1 n z"
+
+
+def test_an_old_result_with_a_reused_id_does_not_part_a_pair() -> None:
+    """A call and its result that are put in front of an old result of the same id stay as they were put."""
+    base = snapshot([result("old", "k"), "z"])
+    copy = load(base)
+    _insert(copy, "old", call("c", "k"), result("r", "k"), "n")
+    assert ids(_saved(copy, base).messages) == "c r n old z"
 
 
 def test_a_tool_message_without_a_call_id_is_like_any_other() -> None:

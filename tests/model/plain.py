@@ -136,10 +136,18 @@ class PlainStore:
         return gone
 
     def empty_trees(self) -> set[str]:
-        """Sessions below and including which there is no message and no pin."""
+        """Sessions below and including which there is no message, in trees without any pin."""
+        pinned = {self.root(sid) for sid, kept in self.living.items() if kept.pinned}
         return {
-            sid for sid in self.living if not any(self.living[e].texts or self.living[e].pinned for e in self.tree(sid))
+            sid
+            for sid in self.living
+            if self.root(sid) not in pinned and not any(self.living[each].texts for each in self.tree(sid))
         }
+
+    def root(self, sid: str) -> str:
+        """The root of a session's tree."""
+        parent = self.living[sid].parent
+        return sid if parent is None else self.root(parent)
 
     # --- saving
 

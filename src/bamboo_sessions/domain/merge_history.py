@@ -224,10 +224,12 @@ def _place_rest(
     for index, message in enumerate(sides.mine):
         if message.id in fresh and message.id not in alive:
             at_anchor = _index_behind(result, anchor, old) if index < last_inside else len(result)
-            place = _behind_call(result, message, sides.mine, index, seen) if is_tool_result(message) else None
-            result.insert(at_anchor if place is None else place, message)
+            place = at_anchor
+            if is_tool_result(message):
+                place = _behind_call(result, _caller(result, message, sides.mine, index, seen), at_anchor)
+            result.insert(place, message)
             alive.add(message.id)
-            if place is not None and place != at_anchor:
+            if place != at_anchor:
                 continue  # it joined its call elsewhere: what follows it in the copy doesn't go there
         if message.id in alive:
             anchor = message.id
@@ -255,10 +257,20 @@ def _index_behind(result: list[Message], anchor: str, old: AbstractSet[str]) -> 
     return place
 
 
-def _behind_call(
+def _behind_call(result: list[Message], caller: int | None, wished: int) -> int:
+    """Where a tool's result goes: to its wished place if that is behind its call, else behind all that the call has."""
+    if caller is None:
+        return wished
+    place = caller + 1
+    while place < len(result) and place != wished and _belongs(result[place], result[caller]):
+        place += 1
+    return place
+
+
+def _caller(
     result: list[Message], message: Message, mine: Sequence[Message], index: int, seen: AbstractSet[str]
 ) -> int | None:
-    """Where a tool's result belongs: behind its call and the results that this has; `None` without a call.
+    """The position of the call that a tool's result belongs to, if it is alive.
 
     Providers reuse call ids. So the call meant is the nearest one before the result in the copy, and no other takes
     its place if it was removed; only where the copy has none may it be one that others added.
@@ -268,13 +280,7 @@ def _behind_call(
         callers = {mine[call].id}
     else:
         callers = {one.id for one in result if one.id not in seen and _calls(one, message.tool_call_id)}
-    caller = next((i for i in range(len(result) - 1, -1, -1) if result[i].id in callers), None)
-    if caller is None:
-        return None
-    place = caller + 1
-    while place < len(result) and _belongs(result[place], result[caller]):
-        place += 1
-    return place
+    return next((i for i in range(len(result) - 1, -1, -1) if result[i].id in callers), None)
 
 
 def find_call(messages: Sequence[Message], call_id: str | None, *, before: int | None = None) -> int | None:
