@@ -329,7 +329,12 @@ async def test_L16_many_loads_read_once(rig: Rig) -> None:
     await rig.saved(user("a"))
     rig.cache.discard(KEY)
     rig.storage.calls.clear()
-    await asyncio.gather(*(rig.store.load(KEY) for _ in range(20)))
+    stall = rig.storage.stall("read")
+    loads = [asyncio.create_task(rig.store.load(KEY)) for _ in range(20)]
+    await stall.reached.wait()
+    await checkpoint()
+    stall.release()
+    await asyncio.gather(*loads)
     assert (rig.storage.calls["read"], rig.storage.calls["read_newer"]) == (1, 0)
 
 

@@ -76,6 +76,15 @@ class TreesConformance(Conformance):
         assert await alive(storage, "root", "left", "leaf") == {"root", "left", "leaf"}
         assert len(await storage.delete_tree(key_of("root"), DeleteQuery(at=START))) == 3
 
+    async def test_L39_a_pin_saves_the_branches_beside_it(self, storage: SessionStorage) -> None:
+        """With `keep_pinned`, a pin above or beside a branch spares that, too; a pin in another tree doesn't."""
+        await storage.commit(creation("root", head=head_of("root", pinned=True)))
+        await storage.commit(creation("left", head=child_head("left", "root")))
+        await storage.commit(creation("other"))
+        query = DeleteQuery(at=START, keep_pinned=True)
+        assert await storage.delete_tree(key_of("left"), query) == ()
+        assert await storage.delete_tree(key_of("other"), query) == ("other",)
+
     async def test_only_empty_trees(self, storage: SessionStorage) -> None:
         """With `only_empty`, one message anywhere spares the tree."""
         await plant(storage)
