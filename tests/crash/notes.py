@@ -120,10 +120,14 @@ class Acknowledged(msgspec.Struct, frozen=True, tag=True):
 
 
 class Sample(msgspec.Struct, frozen=True, tag=True):
-    """What a process uses at a moment: resident memory in KiB, open files, threads, and counters of the repository."""
+    """What a process uses at a moment.
+
+    Memory in KiB without mapped files, blocks of Python's allocator, open files, threads, counters of the repository.
+    """
 
     life: int
     memory_kib: int
+    blocks: int
     files: int
     threads: int
     cache_bytes: int

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import sys
 import threading
 from itertools import count
 from pathlib import Path
@@ -122,10 +124,12 @@ async def read_slowly(sessions: SessionRepository, moved: asyncio.Event) -> None
 async def sample(sessions: SessionRepository, life: int) -> Sample:
     """What this process uses now."""
     stats = await sessions.stats()
+    gc.collect()
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return Sample(
         life=life,
-        memory_kib=int(status["VmRSS"].split()[0]),
+        memory_kib=int(status["RssAnon"].split()[0]),
+        blocks=sys.getallocatedblocks(),
         files=len(list(Path("/proc/self/fd").iterdir())),
         threads=threading.active_count(),
         cache_bytes=stats["cache_bytes"],

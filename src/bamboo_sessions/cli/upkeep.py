@@ -64,7 +64,7 @@ def migrate(store: Store, *, as_json: bool) -> None:
         return
 
     before = schema_version(store)
-    store.run(nothing)
+    store.run(nothing, creates=True)
     after = schema_version(store)
     if as_json:
         print_json({"store": store.location, "before": before, "after": after})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -119,9 +120,13 @@ class Commit(msgspec.Struct, frozen=True):
     @property
     def size(self) -> int:
         """Bytes of its messages and records: what group commits are bounded by."""
-        messages = sum(len(stored.body) for insertion in self.insertions for stored in insertion.messages)
         edits = sum(len(stored.body) for stored in self.edits)
-        return messages + edits + sum(len(write.value or b"") for write in self.records)
+        return self.message_bytes() + edits + sum(len(write.value or b"") for write in self.records)
+
+    def message_bytes(self, *, without: Collection[str] = ()) -> int:
+        """Bytes of the messages that it adds, but for those with the ids `without`: known already."""
+        added = (stored for insertion in self.insertions for stored in insertion.messages)
+        return sum(len(stored.body) for stored in added if stored.message.id not in without)
 
 
 class Committed(msgspec.Struct, frozen=True):
