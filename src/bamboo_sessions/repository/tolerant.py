@@ -64,7 +64,22 @@ class TolerantSaves:
     ) -> MergeReport:
         """`merge_save`, but what waits goes first: older work must never be merged on top of newer work."""
         key = SessionKey(session.namespace, session.id)
-        if self._store.cache.is_dirty(key) and self._makers.get(key) is not session:
+        if not self._store.cache.is_dirty(key):
+            return await self._store.merge_save(
+                session, if_revision=if_revision, additions_only=additions_only, records=records
+            )
+        # Not cancelled between the commit and what follows from it: saved work would be merged again (G10).
+        return await self._store.own(self._save_over_waiting(key, session, if_revision, additions_only, records))
+
+    async def _save_over_waiting(
+        self,
+        key: SessionKey,
+        session: Session,
+        if_revision: int | None,
+        additions_only: bool,
+        records: tuple[RecordWrite, ...],
+    ) -> MergeReport:
+        if self._makers.get(key) is not session:
             await self._try(key)
         report = await self._store.merge_save(
             session, if_revision=if_revision, additions_only=additions_only, records=records
@@ -124,7 +139,11 @@ class TolerantSaves:
         return progress
 
     async def _try(self, key: SessionKey) -> bool:
-        """Try waiting work; `False` if it still waits. Storage's errors may pass; all others refuse it for good."""
+        """Try waiting work; `False` if it still waits. Cancelling the caller doesn't stop the try (G10)."""
+        return await self._store.own(self._try_once(key))
+
+    async def _try_once(self, key: SessionKey) -> bool:
+        """Storage's errors may pass; all others refuse the work for good."""
         async with self._trying:
             work = self._store.cache.dirty().get(key)
             if work is None:
