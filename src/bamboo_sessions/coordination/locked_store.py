@@ -22,7 +22,7 @@ from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.cached_reads import CachedReads
 from bamboo_sessions.coordination.locks import SessionLocks
-from bamboo_sessions.coordination.saving import SavePlan
+from bamboo_sessions.coordination.saving import Retried, SavePlan
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import BambooSessionsError, SessionDeletedError, SessionNotFoundError, StorageError
 from bamboo_sessions.domain.head import SessionHead
@@ -186,6 +186,8 @@ class LockedSessionStore:
         Then the copy becomes one of what is committed now, and what was saved then isn't saved again over what others
         have committed since. Only under the session's lock: no save of this copy is under way then.
         """
+        if isinstance(session.unsettled, Retried):
+            session.unsettled.adopt(session)
         plan = session.unsettled
         if not isinstance(plan, SavePlan):
             return False

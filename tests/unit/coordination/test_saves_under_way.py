@@ -143,6 +143,42 @@ async def test_a_cancelled_flush_finishes_its_try() -> None:
         assert (await _stored(storage)).model == "third"
 
 
+async def test_a_copy_knows_that_its_waiting_work_was_saved_in_the_background() -> None:
+    """G4: the next save of a copy goes on from the retry of its earlier state, and puts nothing back."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
+        copy = await sessions.create(Session("chat", model="first"))
+        copy.model = "second"
+        copy.add_message(Message.user("one"))
+        storage.fail("commit")
+        assert not await sessions.save_best_effort(copy)
+        copy.add_message(Message.user("two"))
+        assert await sessions.flush() == ()
+        await others.update("chat", lambda session: setattr(session, "model", "third"))
+        await sessions.save(copy)
+        assert (await _stored(storage)).model == "third"
+        assert [message.text for message in (await _stored(storage)).messages] == ["one", "two"]
+
+
+async def test_an_unknown_retry_is_settled_by_the_next_save_of_the_copy() -> None:
+    """G4: the retry was committed, though nobody could tell; the next tolerant save of the copy finds that out."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
+        copy = await sessions.create(Session("chat", model="first"))
+        copy.model = "second"
+        copy.add_message(Message.user("one"))
+        storage.fail("commit")
+        assert not await sessions.save_best_effort(copy)
+        storage.fail("commit", after=True)
+        storage.fail("find_commit")
+        assert len(await sessions.flush()) == 1
+        await others.update("chat", lambda session: setattr(session, "model", "third"))
+        copy.add_message(Message.user("two"))
+        assert await sessions.save_best_effort(copy)
+        assert (await _stored(storage)).model == "third"
+        assert [message.text for message in (await _stored(storage)).messages] == ["one", "two"]
+
+
 async def test_an_edit_block_is_entered_once() -> None:
     """The object that `edit` gives is refused the second time, before anything is loaded."""
     async with SessionRepository.open("memory://") as sessions:
