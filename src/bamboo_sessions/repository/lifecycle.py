@@ -15,6 +15,7 @@ from bamboo_sessions.domain.errors import (
     SessionDeletedError,
     SessionExistsError,
     SessionNotFoundError,
+    StorageError,
 )
 from bamboo_sessions.domain.head import ForkOrigin, SessionHead
 from bamboo_sessions.domain.ids import new_id
@@ -126,11 +127,16 @@ class Lifecycle(Bound):
         )
         deleted: list[str] = []
         failed: list[CleanupFailure] = []
-        async for head in self._candidates(mode):
-            try:
-                deleted.extend(await self._store.delete(self._key(head.id), query))
-            except BambooSessionsError as exc:
-                failed.append(CleanupFailure(head.id, str(exc)))
+        try:
+            async for head in self._candidates(mode):
+                try:
+                    deleted.extend(await self._store.delete(self._key(head.id), query))
+                except BambooSessionsError as exc:
+                    failed.append(CleanupFailure(head.id, str(exc)))
+        except StorageError as exc:  # of the listing
+            if not deleted and not failed:
+                raise
+            failed.append(CleanupFailure("", f"Further sessions could not be listed: {exc}"))
         return CleanupReport(deleted=tuple(deleted), failed=tuple(failed))
 
     async def _candidates(self, mode: CleanupMode) -> AsyncIterator[SessionHead]:

@@ -16,6 +16,7 @@ import msgspec
 
 from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.coordination.locked_store import LockedSessionStore
+from bamboo_sessions.coordination.saving import Retried
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.errors import BambooSessionsError, StorageError
 from bamboo_sessions.domain.limits import UNSAVED_WORK_MAX
@@ -64,14 +65,30 @@ class TolerantSaves:
     ) -> MergeReport:
         """`merge_save`, but what waits goes first: older work must never be merged on top of newer work."""
         key = SessionKey(session.namespace, session.id)
-        if self._store.cache.is_dirty(key) and self._makers.get(key) is not session:
-            await self._try(key)
-        report = await self._store.merge_save(
-            session, if_revision=if_revision, additions_only=additions_only, records=records
-        )
-        if not additions_only and self._makers.get(key) is session:
-            self._drop(key)  # what waited was an earlier state of this very copy
-        return report
+        if not self._store.cache.is_dirty(key):
+            return await self._store.merge_save(
+                session, if_revision=if_revision, additions_only=additions_only, records=records
+            )
+        # Not cancelled between the commit and what follows from it: saved work would be merged again (G10).
+        return await self._store.own(self._save_over_waiting(key, session, if_revision, additions_only, records))
+
+    async def _save_over_waiting(
+        self,
+        key: SessionKey,
+        session: Session,
+        if_revision: int | None,
+        additions_only: bool,
+        records: tuple[RecordWrite, ...],
+    ) -> MergeReport:
+        async with self._trying:
+            if self._makers.get(key) is not session:
+                await self._attempt(key)
+            report = await self._store.merge_save(
+                session, if_revision=if_revision, additions_only=additions_only, records=records
+            )
+            if not additions_only and self._makers.get(key) is session:
+                self._drop(key)  # what waited was an earlier state of this very copy
+            return report
 
     def _keep(self, key: SessionKey, session: Session) -> bool:
         work = session.copy()
@@ -124,25 +141,36 @@ class TolerantSaves:
         return progress
 
     async def _try(self, key: SessionKey) -> bool:
-        """Try waiting work; `False` if it still waits. Storage's errors may pass; all others refuse it for good."""
+        """Try waiting work; `False` if it still waits. Cancelling the caller doesn't stop the try (G10)."""
+        return await self._store.own(self._try_once(key))
+
+    async def _try_once(self, key: SessionKey) -> bool:
         async with self._trying:
-            work = self._store.cache.dirty().get(key)
-            if work is None:
-                return True
-            attempt = work.copy()
-            try:
-                await self._store.merge_save(attempt)
-            except StorageError:
-                work.unsettled = attempt.unsettled  # the next try looks this one's commit id up (G4)
-                return False
-            except BambooSessionsError as exc:
-                self._refuse(key, work, exc)
-            except Exception:  # noqa: BLE001 - a storage of somebody else's may raise anything; the work stays
-                _log.exception("session %r: a retry failed", key.session_id)
-                return False
-            if self._store.cache.dirty().get(key) is work:
-                self._drop(key)
+            return await self._attempt(key)
+
+    async def _attempt(self, key: SessionKey) -> bool:
+        """Storage's errors may pass; all others refuse the work for good."""
+        work = self._store.cache.dirty().get(key)
+        if work is None:
             return True
+        attempt = work.copy()
+        # The next try of this work, and the next save of the copy that it is of, go on from this attempt (G4).
+        retried = Retried(work.freeze(), attempt)
+        work.unsettled = retried
+        if maker := self._makers.get(key):
+            maker.unsettled = retried
+        try:
+            await self._store.merge_save(attempt)
+        except StorageError:
+            return False
+        except BambooSessionsError as exc:
+            self._refuse(key, work, exc)
+        except Exception:  # noqa: BLE001 - a storage of somebody else's may raise anything; the work stays
+            _log.exception("session %r: a retry failed", key.session_id)
+            return False
+        if self._store.cache.dirty().get(key) is work:
+            self._drop(key)
+        return True
 
     def _refuse(self, key: SessionKey, work: Session, exc: BambooSessionsError) -> None:
         _log.error("session %r: work that waited in memory was refused: %s", key.session_id, exc)

@@ -7,15 +7,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 
-import msgspec
-
 from bamboo_sessions.coordination.locked_store import Planned, living
 from bamboo_sessions.coordination.saving import SavePlan, check_commit_size
 from bamboo_sessions.domain.errors import (
     InputError,
     PreconditionFailedError,
     SessionDeletedError,
-    SessionExistsError,
     SessionNotFoundError,
 )
 from bamboo_sessions.domain.head import SessionHead
@@ -23,7 +20,7 @@ from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.message import Message, to_stored
 from bamboo_sessions.domain.report import Appended, MergeReport
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.repository.bound import Bound, OpenEdit, open_edits
 from bamboo_sessions.repository.records import check_write
 from bamboo_sessions.storage.commit import Commit, RecordWrite, RevisionConflict, SessionKey, State, StoredInsertion
@@ -35,27 +32,15 @@ class Writing(Bound):
     async def create(self, session: Session) -> Session:
         """Persist a new session; the one way to use the id of a deleted one again (G9).
 
-        Atomic, durable on return, cancellation-safe. The same object comes back, up to date.
+        Atomic, durable on return, cancellation-safe. The same object comes back, up to date. After an unknown outcome
+        the call can be repeated with the same object: it is looked up first whether that made the session (G4).
 
         Raises:
             SessionExistsError: A session of this id lives.
             SessionDeletedError: `session` is a copy of a deleted one; or an ancestor of it was deleted.
         """
-        key = self._writable(self._own(session).id)
-
-        def planner(state: State) -> Planned:
-            if isinstance(state, Snapshot):
-                raise SessionExistsError(key.session_id)
-            if session.base is not None:
-                raise SessionDeletedError(key.session_id)
-            commit = plan(None)
-            assert commit is not None  # noqa: S101 - where there is nothing, a session is always a change
-            return Planned(msgspec.structs.replace(commit, reuse_deleted=True), plan.result)
-
-        plan = SavePlan(session, now=self._clock.now())
-        await self._store.write(
-            key, planner, then=lambda written: plan.finish(session, living(key, written.after), written.committed)
-        )
+        self._writable(self._own(session).id)
+        await self._store.merge_save(session, creating=True)
         return session
 
     async def save(
@@ -224,9 +209,13 @@ class Edit:
         self._block = block
         self._load = load
         self._commit = commit
+        self._is_entered = False
 
     async def __aenter__(self) -> Session:
         """The copy to change."""
+        if self._is_entered:
+            raise InputError("This `edit` block was entered already.", hint="Call `edit` again for another block.")
+        self._is_entered = True
         self._session = await self._load()
         self._token = open_edits.set((*open_edits.get(), self._block))
         return self._session

@@ -95,15 +95,15 @@ class SqliteStorage(SessionStorage):
         async with self._life:
             if not self._engine.is_open:
                 check_place(self._path, create_parents=self._create_parents)
-                engine = self._new_engine()
-                await engine.open()
-                self._engine = engine
+                await self._engine.aclose()  # what a cancelled call may have left
+                self._engine = self._new_engine()
+                await self._engine.open()
 
     async def aclose(self) -> None:
         async with self._life:
             if self._engine.is_open:
                 self._engine.check_usable()
-                await self._engine.aclose()
+            await self._engine.aclose()
 
     def __del__(self) -> None:
         engine: Engine | None = getattr(self, "_engine", None)
