@@ -12,6 +12,7 @@ import pytest
 
 from bamboo_sessions import Message, Session, SessionRepository, SqliteStorage, StorageCorruptError, ToolCall
 from bamboo_sessions.storage.sqlite import feed, migrations
+from bamboo_sessions.storage.sqlite.commits import apply
 from bamboo_sessions.storage.sqlite.connection import rows_of, value_of
 from bamboo_sessions.storage.sqlite.tuning import LOOP_HEADS_MAX, LOOP_MESSAGES_MAX
 from tests.unit.storage.sqlite.commits import START, appending
@@ -118,10 +119,12 @@ async def test_a_commit_runs_as_many_statements_as_before_the_feed_could_be_read
     await storage.commit(appending("s", Message.user("x")))
     statements: list[str] = []
 
-    def work(connection: apsw.Connection) -> None:
-        from bamboo_sessions.storage.sqlite.commits import apply
+    def trace(_cursor: apsw.Cursor, sql: str, _bindings: object) -> bool:
+        statements.append(sql)
+        return True
 
-        connection.exec_trace = lambda _, sql, __: statements.append(sql) is None
+    def work(connection: apsw.Connection) -> None:
+        connection.exec_trace = trace
         apply(connection, appending("s", Message.user("y")))
         connection.exec_trace = None
 
