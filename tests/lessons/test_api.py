@@ -89,7 +89,7 @@ async def test_L54_no_window_begins_with_a_result_whose_call_is_cut_off(sessions
 async def test_L55_a_change_of_another_process_can_be_read_when_it_is_told(
     sessions: SessionRepository, others: SessionRepository, chat: Session
 ) -> None:
-    """Whoever loads on receiving a change, made here or elsewhere, gets its messages, also from a cache that is full."""
+    """Whoever loads on receiving a change, made here or elsewhere, gets its messages, also where it is cached."""
     position = await sessions.feed_position()
     async with aclosing(sessions.changes(after=position)) as feed:
         for number in range(20):
