@@ -126,12 +126,14 @@ async def test_L56_nothing_is_lost_between_replay_and_live_on_one_file(
 async def test_L56_a_position_that_cannot_be_resumed_is_refused(
     sessions: SessionRepository, others: SessionRepository, storage: WatchedStorage, chat: Session
 ) -> None:
-    """Pruned by another process, ahead of a restored file, or of before the new epoch: an error, never a gap."""
+    """Pruned by another process, ahead of the end, or of before the new epoch: an error, never a gap."""
     before = await sessions.feed_position()
     await others.append("chat", Message.user("x"))
     after = await sessions.feed_position()
     await storage.prune_changes(datetime.max.replace(tzinfo=UTC), 10)
-    for position, reason in ((before, "pruned"), (after[:-1] + "9", "ahead")):
+    epoch, number, mark = after.split(":")
+    ahead = f"{epoch}:{int(number) + 1}:{mark}"
+    for position, reason in ((before, "pruned"), (ahead, "restored")):
         with pytest.raises(PositionExpiredError) as refused:
             await anext(others.changes(after=position))
         assert refused.value.reason == reason

@@ -94,7 +94,7 @@ def _check_against_log(path: Path, told: list[Told]) -> None:
         "SELECT position, session_id, changes.revision FROM changes JOIN sessions ON key = session ORDER BY position"
     ).fetchall()
     connection.close()
-    assert [(int(each.position.rpartition(":")[2]), each.session_id, each.revision) for each in told] == rows
+    assert [(int(each.position.split(":")[1]), each.session_id, each.revision) for each in told] == rows
     assert [row[0] for row in rows] == list(range(1, len(rows) + 1))
 
 

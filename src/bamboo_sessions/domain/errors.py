@@ -344,19 +344,19 @@ class FeedError(BambooSessionsError):
     code = "feed"
 
 
-ExpiredReason = Literal["pruned", "other_epoch", "ahead"]
+ExpiredReason = Literal["pruned", "other_epoch", "restored"]
 
 _EXPIRED: Final[dict[ExpiredReason, str]] = {
     "pruned": "is older than what is kept",
     "other_epoch": "belongs to another epoch of the store",
-    "ahead": "is ahead of the store, which was restored from an older copy",
+    "restored": "is of a commit that the store hasn't got: it was restored from an older copy",
 }
 
 
 class PositionExpiredError(FeedError):
     """The feed can't be resumed from this position without a gap (G11).
 
-    `reason` is `"pruned"`, `"other_epoch"` or `"ahead"`; `oldest` is the oldest position that can be resumed from.
+    `reason` is `"pruned"`, `"other_epoch"` or `"restored"`; `oldest` is the oldest position that can be resumed from.
     """
 
     code = "position_expired"

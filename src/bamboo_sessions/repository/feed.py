@@ -15,7 +15,6 @@ from bamboo_sessions.domain.change import FeedPosition, SessionChange, check_pos
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN, FEED_PAGE_ROWS_MAX, FEED_PRUNE_ROWS_MAX
 from bamboo_sessions.repository.bound import Bound
-from bamboo_sessions.storage.query import FeedPage, LoggedChange
 
 
 class Feed(Bound):
@@ -34,7 +33,8 @@ class Feed(Bound):
 
         Raises:
             InputError: `after` is no position; raised at once, all others by the iteration.
-            PositionExpiredError: There would be a gap: `after` is older than what is kept, or of another epoch.
+            PositionExpiredError: There would be a gap: `after` is older than what is kept, of another epoch, or of a
+                commit that was lost when the store was restored.
             SubscriberTooSlowError: What wasn't read yet was pruned meanwhile.
             StorageError: Storage failed, or the repository was closed. Resuming is safe.
         """
@@ -48,11 +48,11 @@ class Feed(Bound):
                 self._namespace, None if position is None else position.number, FEED_PAGE_ROWS_MAX
             )
             if position is not None:
-                check_position(position, page.bounds, was_following=was_following)
+                check_position(position, page.after, page.bounds, was_following=was_following)
             for change in page.changes:
-                yield _told(page, change)
-            position, was_following = FeedPosition(page.bounds.epoch, page.through), True
-            if page.through < page.bounds.end:
+                yield change
+            position, was_following = page.through, True
+            if page.through.number < page.bounds.newest.number:
                 await asyncio.sleep(0)  # a long replay lets others run
             elif live:
                 await self._store.signal.changed_since(moment)
@@ -87,19 +87,9 @@ class Feed(Bound):
                 return total
 
     async def start_epoch(self) -> str:
-        """After restoring a backup: refuse all positions that were given before; the position behind the newest commit.
+        """Refuse all positions that were given before, for ever; the position behind the newest commit.
 
-        The restored store would give the numbers of lost commits again, and whoever resumes would miss others.
+        For restored stores: positions of lost commits are refused anyway, this refuses those of kept ones, too, so that
+        all who subscribe read anew.
         """
         return str((await self._storage.start_epoch()).newest)
-
-
-def _told(page: FeedPage, change: LoggedChange) -> SessionChange:
-    return SessionChange(
-        position=str(FeedPosition(page.bounds.epoch, change.number)),
-        session_id=change.session_id,
-        revision=change.revision,
-        kinds=change.kinds,
-        message_ids=change.message_ids,
-        at=change.at,
-    )

@@ -9,7 +9,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-from bamboo_sessions.domain.change import ChangeKind, FeedBounds
+from bamboo_sessions.domain.change import FeedBounds, FeedPosition, SessionChange
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.limits import PAGE_DEFAULT, PAGE_MAX
@@ -137,28 +137,17 @@ def check_page_limit(limit: int) -> int:
     return limit
 
 
-class LoggedChange(msgspec.Struct, frozen=True):
-    """A commit in the feed: its number, and what `SessionChange` says of it."""
-
-    number: int
-    session_id: str
-    revision: int
-    kinds: tuple[ChangeKind, ...]
-    message_ids: tuple[str, ...]
-    at: datetime
-
-
 class FeedPage(msgspec.Struct, frozen=True):
     """A stretch of the feed, as one namespace sees it.
 
     Args:
         bounds: What is kept, seen in the same moment as the changes.
-        after: The number that it begins behind.
-        through: The number that it ends with: the namespace has no other change up to there.
+        after: What it begins behind: the number that was asked for, with the mark of the commit that has it now.
+        through: What it ends with: the namespace has no other change up to there.
         changes: The namespace's changes in between, in commit order.
     """
 
     bounds: FeedBounds
-    after: int
-    through: int
-    changes: tuple[LoggedChange, ...]
+    after: FeedPosition
+    through: FeedPosition
+    changes: tuple[SessionChange, ...]

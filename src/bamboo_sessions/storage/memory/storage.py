@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from bamboo_sessions.domain.change import ChangeKind, FeedBounds
+from bamboo_sessions.domain.change import ChangeKind, FeedBounds, mark_of
 from bamboo_sessions.domain.clock import EPOCH, to_micros
 from bamboo_sessions.domain.errors import (
     MessageNotFoundError,
@@ -21,6 +21,7 @@ from bamboo_sessions.domain.errors import (
     SessionNotFoundError,
 )
 from bamboo_sessions.domain.head import SessionHead, head_document
+from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN
 from bamboo_sessions.domain.merge_history import Insertion
 from bamboo_sessions.domain.message import StoredMessage, to_stored
@@ -41,7 +42,7 @@ from bamboo_sessions.storage.commit import (
     check_record_write,
     kinds_of,
 )
-from bamboo_sessions.storage.memory.feed import Feed
+from bamboo_sessions.storage.memory.feed import Entry, Feed
 from bamboo_sessions.storage.memory.session import (
     StoredSession,
     apply_history,
@@ -257,9 +258,8 @@ class MemoryStorage(SessionStorage):
     def _log(self, commit: Commit, kinds: tuple[ChangeKind, ...], committed: Committed) -> Committed:
         self._freshness += 1
         ids = tuple(message.id for insertion in committed.placed for message in insertion.messages)
-        self._feed.add(
-            commit.key, committed.revision, committed.incarnation, kinds=kinds, message_ids=ids, at=commit.at
-        )
+        mark = mark_of(commit.commit_id)
+        self._feed.add(Entry(commit.key, committed.revision, committed.incarnation, mark, kinds, ids, commit.at))
         entry = (commit.key, commit.commit_id)
         self._commits[entry] = committed
         self._commit_order.append((commit.at, entry))
@@ -303,7 +303,9 @@ class MemoryStorage(SessionStorage):
         for each in tree:
             head = self._living(each).head
             self._sessions[each] = Tombstone(each.session_id, head.revision + 1, head.metadata_version)
-            self._feed.add(each, head.revision + 1, head.incarnation, kinds=("deleted",), message_ids=(), at=query.at)
+            self._feed.add(
+                Entry(each, head.revision + 1, head.incarnation, mark_of(new_id()), ("deleted",), (), query.at)
+            )
             for records_key in [k for k in self._records if k[:2] == (each.namespace, _scope(each))]:
                 del self._records[records_key]
         self._freshness += 1

@@ -10,26 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import takewhile
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import apsw
 
-from bamboo_sessions.domain.change import FeedBounds
+from bamboo_sessions.domain.change import FeedBounds, FeedPosition, SessionChange, mark_of
 from bamboo_sessions.domain.clock import from_micros, to_micros
 from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.limits import FEED_PAGE_IDS_MAX
-from bamboo_sessions.storage.query import FeedPage, LoggedChange
-from bamboo_sessions.storage.sqlite.connection import reading, rows_of
+from bamboo_sessions.storage.query import FeedPage
+from bamboo_sessions.storage.sqlite.connection import reading, row_of, rows_of, value_of
 from bamboo_sessions.storage.sqlite.reads import TooLong
 from bamboo_sessions.storage.sqlite.tuning import LOOP_HEADS_MAX, LOOP_MESSAGES_MAX
 
-_BOUNDS: Final = """
-    SELECT epoch.value, floor.value, max(floor.value, coalesce((SELECT max(position) FROM changes), 0))
-    FROM meta AS epoch, meta AS floor WHERE epoch.name = 'epoch' AND floor.name = 'pruned_up_to'"""
+_META: Final = "SELECT name, value FROM meta WHERE name IN ('epoch', 'pruned_up_to')"
+_NEWEST: Final = "SELECT position, commit_id FROM changes ORDER BY position DESC LIMIT 1"
+_AT: Final = "SELECT commit_id FROM changes WHERE position = ?"
 _ROWS: Final = """
-    SELECT changes.position, sessions.namespace, sessions.session_id, changes.session, changes.revision, kinds, at,
-    first_row, row_count
+    SELECT changes.position, commit_id, sessions.namespace, sessions.session_id, changes.session, changes.revision,
+    kinds, at, first_row, row_count
     FROM changes LEFT JOIN sessions ON sessions.key = changes.session
     WHERE changes.position > ? ORDER BY changes.position LIMIT ?"""
 _IDS: Final = "SELECT message_id FROM messages WHERE row BETWEEN ? AND ? AND session = ? ORDER BY position"
@@ -37,6 +37,7 @@ _IDS: Final = "SELECT message_id FROM messages WHERE row BETWEEN ? AND ? AND ses
 
 class _Row(NamedTuple):
     number: int
+    commit_id: str
     namespace: str | None
     session_id: str | None
     session: int
@@ -49,10 +50,17 @@ class _Row(NamedTuple):
 
 def bounds(connection: apsw.Connection) -> FeedBounds:
     """What is kept of the feed."""
-    found = rows_of(connection, _BOUNDS)
-    if not found:
-        raise StorageCorruptError("The store has lost its epoch.", hint="Restore a backup.")
-    return FeedBounds(*found[0])
+    with reading(connection):
+        meta: dict[str, Any] = dict(rows_of(connection, _META))
+        if meta.keys() != {"epoch", "pruned_up_to"}:
+            raise StorageCorruptError("The store has lost its epoch.", hint="Restore a backup.")
+        oldest = FeedPosition(meta["epoch"], meta["pruned_up_to"])
+        newest = row_of(connection, _NEWEST)
+        return FeedBounds(oldest, oldest if newest is None else _position(oldest.epoch, *newest))
+
+
+def _position(epoch: str, number: int, commit_id: str | None) -> FeedPosition:
+    return FeedPosition(epoch, number, "" if commit_id is None else mark_of(commit_id))
 
 
 def read_changes(
@@ -61,15 +69,16 @@ def read_changes(
     """The changes of a namespace behind `after` (`None`: all that is kept); `small` refuses long reads (`TooLong`)."""
     with reading(connection):
         kept = bounds(connection)
-        start = kept.pruned_up_to if after is None else after
-        if small and kept.end - start > LOOP_HEADS_MAX:
+        epoch, start = kept.oldest.epoch, kept.oldest.number if after is None else after
+        if small and kept.newest.number - start > LOOP_HEADS_MAX:
             raise TooLong
         rows = _within(_Row(*found) for found in rows_of(connection, _ROWS, (start, limit)))
         ours = [row for row in rows if _namespace_of(row) == namespace]
         if small and sum(row.row_count for row in ours) > LOOP_MESSAGES_MAX:
             raise TooLong
-        changes = tuple(_change(connection, row) for row in ours)
-        return FeedPage(kept, start, rows[-1].number if rows else start, changes)
+        there = _position(epoch, start, value_of(connection, _AT, (start,)))
+        through = _position(epoch, rows[-1].number, rows[-1].commit_id) if rows else there
+        return FeedPage(kept, there, through, tuple(_change(connection, epoch, row) for row in ours))
 
 
 def _within(rows: Iterable[_Row]) -> list[_Row]:
@@ -92,13 +101,13 @@ def _namespace_of(row: _Row) -> str:
     return row.namespace
 
 
-def _change(connection: apsw.Connection, row: _Row) -> LoggedChange:
+def _change(connection: apsw.Connection, epoch: str, row: _Row) -> SessionChange:
     ids: list[tuple[str]] = []
     if row.row_count:
         last = row.first_row + row.row_count - 1
         ids = rows_of(connection, _IDS, (row.first_row, last, row.session))
-    return LoggedChange(
-        number=row.number,
+    return SessionChange(
+        position=str(_position(epoch, row.number, row.commit_id)),
         session_id=str(row.session_id),
         revision=row.revision,
         kinds=tuple(row.kinds.split(",")),  # type: ignore[arg-type] # what kinds_of gave

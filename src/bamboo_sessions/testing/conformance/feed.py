@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
+from bamboo_sessions.domain.change import SessionChange, parse_position
 from bamboo_sessions.domain.limits import FEED_PAGE_IDS_MAX
 from bamboo_sessions.domain.question import PendingQuestion
 from bamboo_sessions.domain.usage import TokenUsageRecord
 from bamboo_sessions.storage.commit import HistorySource, RecordWrite
 from bamboo_sessions.storage.port import SessionStorage
-from bamboo_sessions.storage.query import DeleteQuery, LoggedChange
+from bamboo_sessions.storage.query import DeleteQuery
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.base import Conformance
 from bamboo_sessions.testing.conformance.kit import (
@@ -32,7 +34,7 @@ from bamboo_sessions.testing.conformance.kit import (
 ALL = 1_000
 
 
-async def logged(storage: SessionStorage, after: int | None = None, namespace: str = "default") -> list[LoggedChange]:
+async def logged(storage: SessionStorage, after: int | None = None, namespace: str = "default") -> list[SessionChange]:
     """The changes behind `after`, in one page."""
     return list((await storage.read_changes(namespace, after, ALL)).changes)
 
@@ -42,16 +44,22 @@ async def ids_added(storage: SessionStorage) -> list[tuple[str, ...]]:
     return [each.message_ids for each in await logged(storage)]
 
 
+def numbers_of(changes: Iterable[SessionChange]) -> list[int]:
+    """The numbers in the positions of changes."""
+    return [parse_position(change.position).number for change in changes]
+
+
 class FeedConformance(Conformance):
     """Every commit is in the log, once, in order, until it is pruned."""
 
     async def test_an_empty_store_has_an_empty_feed(self, storage: SessionStorage) -> None:
         """Before the first commit there is an epoch, and nothing behind 0."""
         bounds = await storage.feed_bounds()
-        assert bounds.epoch
-        assert (bounds.pruned_up_to, bounds.end) == (0, 0)
+        assert bounds.newest.epoch
+        assert bounds.oldest == bounds.newest
+        assert bounds.newest[1:] == (0, "")
         page = await storage.read_changes("default", None, ALL)
-        assert (page.bounds, page.after, page.through, page.changes) == (bounds, 0, 0, ())
+        assert (page.bounds, page.after, page.through, page.changes) == (bounds, *bounds, ())
 
     async def test_each_commit_is_logged_once_in_order(self, storage: SessionStorage) -> None:
         """Commits of several sessions get rising numbers, with revision, kinds, messages and time."""
@@ -59,12 +67,28 @@ class FeedConformance(Conformance):
         await storage.commit(creation("t", at=START + SECOND))
         await storage.commit(appending("s", *users("b", "c"), at=START + 2 * SECOND))
         await storage.delete_tree(key_of("t"), DeleteQuery(at=START + 3 * SECOND))
-        assert await logged(storage) == [
-            LoggedChange(1, "s", 1, ("created", "messages"), ("a",), START),
-            LoggedChange(2, "t", 1, ("created",), (), START + SECOND),
-            LoggedChange(3, "s", 2, ("messages",), ("b", "c"), START + 2 * SECOND),
-            LoggedChange(4, "t", 2, ("deleted",), (), START + 3 * SECOND),
+        changes = await logged(storage)
+        assert numbers_of(changes) == [1, 2, 3, 4]
+        assert changes == [
+            SessionChange(changes[0].position, "s", 1, ("created", "messages"), ("a",), START),
+            SessionChange(changes[1].position, "t", 1, ("created",), (), START + SECOND),
+            SessionChange(changes[2].position, "s", 2, ("messages",), ("b", "c"), START + 2 * SECOND),
+            SessionChange(changes[3].position, "t", 2, ("deleted",), (), START + 3 * SECOND),
         ]
+
+    async def test_positions_name_their_commits(self, storage: SessionStorage) -> None:
+        """The position of a change is what the page behind it begins with; no other commit has its mark."""
+        await storage.commit(creation())
+        for text in "abc":
+            await storage.commit(appending("s", user(text)))
+        await storage.delete_tree(KEY, DeleteQuery(at=START))
+        changes = await logged(storage)
+        for number, told in enumerate(changes, 1):
+            page = await storage.read_changes("default", number, 1)
+            assert str(page.after) == told.position
+            assert page.through == (parse_position(changes[number].position) if number < len(changes) else page.after)
+        assert len({parse_position(told.position).mark for told in changes}) == len(changes)
+        assert str((await storage.feed_bounds()).newest) == changes[-1].position
 
     async def test_what_is_no_commit_is_not_logged(self, storage: SessionStorage) -> None:
         """A duplicate, a replay, a refused commit and a record written by itself leave nothing in the feed."""
@@ -74,7 +98,7 @@ class FeedConformance(Conformance):
         await storage.commit(appending("s", user("a")))
         await storage.transact(KEY, lambda _: None)
         assert await storage.delete_tree(key_of("unknown"), DeleteQuery(at=START)) == ()
-        assert [each.number for each in await logged(storage)] == [1]
+        assert numbers_of(await logged(storage)) == [1]
 
     async def test_kinds_say_what_was_changed(self, storage: SessionStorage) -> None:
         """Questions, usage, records, edits, removals and the head are told apart; duplicates don't count."""
@@ -139,14 +163,14 @@ class FeedConformance(Conformance):
         await storage.commit(creation())
         for text in "abcdef":
             await storage.commit(appending("s", user(text)))
-        for start in range(8):
+        for start in range(8):  # 7 commits
             for limit in (1, 2, 3, ALL):
                 numbers: list[int] = []
                 page = await storage.read_changes("default", start, limit)
-                while page.through < page.bounds.end:
-                    numbers += [each.number for each in page.changes]
-                    page = await storage.read_changes("default", page.through, limit)
-                numbers += [each.number for each in page.changes]
+                while page.through != page.bounds.newest:
+                    numbers += numbers_of(page.changes)
+                    page = await storage.read_changes("default", page.through.number, limit)
+                numbers += numbers_of(page.changes)
                 assert numbers == list(range(start + 1, 8))
 
     async def test_a_page_is_bounded_in_message_ids(self, storage: SessionStorage) -> None:
@@ -160,8 +184,8 @@ class FeedConformance(Conformance):
             page = await storage.read_changes("default", start, ALL)
             lengths.append([len(each.message_ids) for each in page.changes])
             assert sum(lengths[-1]) <= many
-            start = page.through
-            if start == page.bounds.end:
+            start = page.through.number
+            if page.through == page.bounds.newest:
                 break
         assert [length for page_lengths in lengths for length in page_lengths] == [many, 1, many, 1]
 
@@ -172,12 +196,12 @@ class FeedConformance(Conformance):
         await storage.commit(creation("s", head=head_of(namespace=other_namespace), key=other))
         await storage.commit(appending("s", user("a")))
         await storage.commit(appending("s", user("a"), key=other))
-        assert [each.number for each in await logged(storage)] == [1, 3]
-        assert [each.number for each in await logged(storage, namespace=other_namespace)] == [2, 4]
+        assert numbers_of(await logged(storage)) == [1, 3]
+        assert numbers_of(await logged(storage, namespace=other_namespace)) == [2, 4]
         page = await storage.read_changes("nobody", None, ALL)
-        assert (page.changes, page.through) == ((), 4)
+        assert (page.changes, page.through.number) == ((), 4)
         page = await storage.read_changes(other_namespace, 0, 1)
-        assert (page.changes, page.through) == ((), 1)
+        assert (page.changes, page.through.number) == ((), 1)
 
     async def test_pruning_takes_the_oldest(self, storage: SessionStorage) -> None:
         """Commits before a time go, so many at once, and the floor says so; later ones stay, also behind old ones."""
@@ -190,8 +214,8 @@ class FeedConformance(Conformance):
         assert await storage.prune_changes(START + 3 * SECOND, 2) == 1
         assert await storage.prune_changes(START + 3 * SECOND, 2) == 0
         page = await storage.read_changes("default", None, ALL)
-        assert (page.bounds.pruned_up_to, page.bounds.end, page.after) == (3, 6, 3)
-        assert [each.number for each in page.changes] == [4, 5, 6]
+        assert [page.bounds.oldest.number, page.bounds.newest.number, page.after.number] == [3, 6, 3]
+        assert numbers_of(page.changes) == [4, 5, 6]
         assert (await snapshot_of(storage)).head.message_count == 5
 
     async def test_L109_numbers_go_on_after_everything_was_pruned(self, storage: SessionStorage) -> None:
@@ -200,18 +224,18 @@ class FeedConformance(Conformance):
         await storage.commit(appending("s", user("b")))
         assert await storage.prune_changes(START + SECOND, ALL) == 2
         bounds = await storage.feed_bounds()
-        assert (bounds.pruned_up_to, bounds.end) == (2, 2)
+        assert (bounds.oldest.number, bounds.newest.number) == (2, 2)
         assert await logged(storage) == []
         await storage.commit(appending("s", user("c")))
-        assert [each.number for each in await logged(storage)] == [3]
+        assert numbers_of(await logged(storage)) == [3]
 
     async def test_a_new_epoch(self, storage: SessionStorage) -> None:
         """A new epoch has another name; commits and numbers stay."""
         await storage.commit(creation())
         before = await storage.feed_bounds()
         after = await storage.start_epoch()
-        assert after.epoch != before.epoch
-        assert after[1:] == before[1:]
+        assert after.newest.epoch == after.oldest.epoch != before.newest.epoch
+        assert [each[1:] for each in after] == [each[1:] for each in before]
         assert await storage.feed_bounds() == after
 
     async def test_another_storage_sees_the_same_feed(self, storage: SessionStorage, second: SessionStorage) -> None:
@@ -221,4 +245,4 @@ class FeedConformance(Conformance):
         assert await logged(storage) == await logged(second)
         await second.prune_changes(START + timedelta(days=1), 1)
         assert await storage.feed_bounds() == await second.feed_bounds()
-        assert (await storage.read_changes("default", 0, ALL)).bounds.pruned_up_to == 1
+        assert (await storage.read_changes("default", 0, ALL)).bounds.oldest.number == 1

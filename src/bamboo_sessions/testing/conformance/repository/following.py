@@ -235,13 +235,13 @@ class FollowingConformance(RepositoryCase):
     async def test_bad_positions(self, sessions: SessionRepository) -> None:
         """What is no position is refused at once, with a hint."""
         epoch = (await sessions.feed_position()).partition(":")[0]
-        for wrong in ("", ":", "7", f"{epoch}:", f"{epoch}:x", f"{epoch}:-1", f"{epoch}:1.0", f"{epoch}:{2**63}", 7):
+        for wrong in ("", ":", "::", "7", f"{epoch}:1", f"{epoch}:x:", f"{epoch}:-1:", f"{epoch}:{2**63}:", ":1:ab", 7):
             with pytest.raises(InputError) as refused:
                 sessions.changes(after=wrong)  # type: ignore[arg-type]
             assert refused.value.hint
 
     async def test_positions_that_would_leave_a_gap(self, sessions: SessionRepository, clock: ManualClock) -> None:
-        """A position that was pruned, is of another epoch, or ahead of the end is refused, with the reason."""
+        """A position that was pruned, of another epoch, or of a lost commit is refused, with the reason."""
         start = await sessions.feed_position()
         await saved(sessions, user("a"))
         kept = await sessions.feed_position()
@@ -250,7 +250,13 @@ class FollowingConformance(RepositoryCase):
         await saved(sessions, user("c"))
         assert await sessions.prune_changes(older_than=DAY) == 2
         epoch = start.partition(":")[0]
-        cases = [(start, "pruned"), (kept, "pruned"), (f"{epoch}:99", "ahead"), ("other:2", "other_epoch")]
+        cases = [
+            (start, "pruned"),
+            (kept, "pruned"),
+            (f"{epoch}:99:", "restored"),
+            (f"{epoch}:3:abcdef", "restored"),
+            ("other:3:", "other_epoch"),
+        ]
         for position, reason in cases:
             with pytest.raises(PositionExpiredError) as refused:
                 await told(sessions, position)
@@ -260,7 +266,7 @@ class FollowingConformance(RepositoryCase):
         assert [change.message_ids for change in await told(sessions)] == [("c",)]
         new = await sessions.start_epoch()
         with pytest.raises(PositionExpiredError):
-            await told(sessions, f"{epoch}:3")
+            await told(sessions, f"{epoch}:3:")
         assert await told(sessions, new) == []
         assert [change.message_ids for change in await told(sessions)] == [("c",)]
 
