@@ -52,12 +52,11 @@ class Feed(Bound):
             for change in page.changes:
                 yield change
             position, was_following = page.through, True
-            if page.through.number < page.bounds.newest.number:
-                await asyncio.sleep(0)  # a long replay lets others run
-            elif live:
+            if page.through.number >= page.bounds.newest.number:
+                if not live:
+                    return
                 await self._store.signal.changed_since(moment)
-            else:
-                return
+            await asyncio.sleep(0)  # reading may have suspended nowhere; others run between two pages
 
     async def feed_position(self) -> str:
         """The position behind the newest commit: take it, read the state, then follow `changes(after=…)`."""

@@ -67,7 +67,8 @@ from bamboo_sessions import MemoryStorage
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.query import Cursor
 from bamboo_sessions.testing.conformance import (
-    CommitsConformance, FeedConformance, FreshnessConformance, NamespacesConformance, StorageConformance, TreesConformance
+    CommitsConformance, FeedConformance, FreshnessConformance, NamespacesConformance, StorageConformance,
+    TreesConformance
 )
 
 class NoCompare(MemoryStorage):
