@@ -24,6 +24,7 @@ from bamboo_sessions.storage.sqlite import feed, migrations
 from bamboo_sessions.storage.sqlite.commits import apply
 from bamboo_sessions.storage.sqlite.connection import rows_of, value_of
 from bamboo_sessions.storage.sqlite.tuning import LOOP_HEADS_MAX, LOOP_MESSAGES_MAX
+from bamboo_sessions.testing import FaultyStorage, ManualClock
 from tests.unit.storage.sqlite.commits import START, appending
 
 pytestmark = pytest.mark.anyio
@@ -216,3 +217,17 @@ async def test_L56_a_restored_store_is_not_taken_for_the_lost_one(path: Path) ->
             assert refused.value.reason == "restored"
             assert len([change async for change in restored.changes(after=before, live=False)]) == length
             await restored.append("s", Message.user("x"))
+
+
+async def test_pruning_goes_in_short_transactions(storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is old, one transaction takes a bounded part, so that writers get in between."""
+    monkeypatch.setattr("bamboo_sessions.repository.feed.FEED_PRUNE_ROWS_MAX", 2)
+    watched = FaultyStorage(storage)
+    clock = ManualClock()
+    sessions = await SessionRepository.open(watched, clock=clock)
+    for number in range(7):
+        await sessions.append("s", Message.user(str(number)), create=True)
+    clock.move(timedelta(days=2))
+    assert await sessions.prune_changes(older_than=timedelta(days=1)) == 7
+    assert watched.calls["prune_changes"] == 4
+    await sessions.persistence.aclose()
