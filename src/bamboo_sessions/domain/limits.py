@@ -53,7 +53,7 @@ FEED_PAGE_IDS_MAX: Final = 10_000
 """Message ids in such a page, likewise; a single commit with more is a page of its own."""
 
 FEED_PRUNE_ROWS_MAX: Final = 1_000
-"""Changes that are pruned in one transaction: about 10 ms for which writers wait."""
+"""Changes that are pruned in one transaction: a few ms for which writers wait."""
 
 # --- time ---------------------------------------------------------------------------------------------
 

@@ -173,7 +173,7 @@ async def test_long_reads_leave_the_event_loop(
 
 
 async def test_a_change_of_no_session_is_no_gap_but_damage(storage: SqliteStorage) -> None:
-    """G8: a logged commit whose session's row is lost is told as damage, never left out."""
+    """G8: a logged commit whose session's row is lost is told as damage, never left out; a check finds it."""
     await storage.commit(appending("s", Message.user("x")))
 
     def damage(connection: apsw.Connection) -> None:
@@ -182,6 +182,7 @@ async def test_a_change_of_no_session_is_no_gap_but_damage(storage: SqliteStorag
     await storage._engine.write(damage)
     with pytest.raises(StorageCorruptError):
         await storage.read_changes("default", None, 10)
+    assert [problem.kind for problem in (await storage.check()).problems] == ["orphans"]
 
 
 async def test_L109_positions_survive_an_emptied_log_and_a_new_start(path: Path) -> None:
