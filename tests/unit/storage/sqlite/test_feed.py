@@ -176,13 +176,17 @@ async def test_a_change_of_no_session_is_no_gap_but_damage(storage: SqliteStorag
     """G8: a logged commit whose session's row is lost is told as damage, never left out; a check finds it."""
     await storage.commit(appending("s", Message.user("x")))
 
-    def damage(connection: apsw.Connection) -> None:
-        connection.execute("UPDATE changes SET session = 99")
+    def point_at(session: int) -> Callable[[apsw.Connection], None]:
+        def work(connection: apsw.Connection) -> None:
+            connection.execute("UPDATE changes SET session = ?", (session,))
 
-    await storage._engine.write(damage)
+        return work
+
+    await storage._engine.write(point_at(99))
     with pytest.raises(StorageCorruptError):
         await storage.read_changes("default", None, 10)
     assert [problem.kind for problem in (await storage.check()).problems] == ["orphans"]
+    await storage._engine.write(point_at(1))
 
 
 async def test_L109_positions_survive_an_emptied_log_and_a_new_start(path: Path) -> None:
