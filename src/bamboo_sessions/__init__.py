@@ -9,6 +9,7 @@ async with SessionRepository.open("sqlite:///agents.db") as sessions:
 """
 
 from bamboo_sessions.coordination import LockedSessionStore, SessionCache
+from bamboo_sessions.domain.change import SessionChange
 from bamboo_sessions.domain.clock import Clock, SystemClock
 from bamboo_sessions.domain.errors import (
     AuthError,
@@ -125,6 +126,7 @@ __all__ = [
     "Session",
     "SessionBusyError",
     "SessionCache",
+    "SessionChange",
     "SessionDeletedError",
     "SessionError",
     "SessionExistsError",

@@ -40,8 +40,9 @@ class Worker:
         assert kind is not None or code in {0, -9}, f"{self._command} ended with {code}"
 
     async def line(self) -> str:
-        """What it says next; empty once it has ended."""
-        return (await self._out.readline()).decode().strip()
+        """What it says next; empty once it has ended. A line that it was killed in the middle of wasn't said."""
+        line = await self._out.readline()
+        return line.decode().strip() if line.endswith(b"\n") else ""
 
     async def lines(self) -> AsyncIterator[str]:
         """All that it says until it ends."""

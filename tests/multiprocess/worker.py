@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -92,6 +93,31 @@ async def save_for_ever(path: str, session_id: str, name: str) -> None:
             number += 1
 
 
+async def write_for_ever(path: str, name: str) -> None:
+    """Write to four sessions in turn, by appends and by stale saves, telling each change, until somebody kills this."""
+    async with SessionRepository.open(f"sqlite:///{path}") as sessions:
+        copies = [await sessions.load_or_create(f"chat-{number}") for number in range(4)]
+        await barrier()
+        number = 0
+        while True:
+            copy = copies[number % 4]
+            message = Message.user("x", id=f"{name}-{number}")
+            if number % 3:
+                revision = (await sessions.append(copy.id, message, create=True)).revision
+            else:
+                copy.add_message(message)
+                revision = (await sessions.save(copy)).revision
+            say(json.dumps([copy.id, revision, message.id]))
+            number += 1
+
+
+async def follow(path: str, after: str) -> None:
+    """Tell each change behind a position, line by line, until somebody kills this process."""
+    async with SessionRepository.open(f"sqlite:///{path}") as sessions:
+        async for change in sessions.changes(after=after):
+            say(json.dumps([change.position, change.session_id, change.revision, change.message_ids]))
+
+
 async def hold_iteration(path: str) -> None:
     """Stop in the middle of a listing, until told to go on; tell how many came."""
     async with SessionRepository.open(f"sqlite:///{path}") as sessions:
@@ -122,11 +148,13 @@ ROLES: dict[str, Callable[..., Awaitable[None]]] = {
     for role in (
         append_on_request,
         author,
+        follow,
         hold_iteration,
         hold_read,
         open_and_save,
         save_for_ever,
         save_turns,
+        write_for_ever,
     )
 }
 

@@ -23,6 +23,7 @@ from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.cached_reads import CachedReads
 from bamboo_sessions.coordination.locks import SessionLocks
 from bamboo_sessions.coordination.saving import Retried, SavePlan
+from bamboo_sessions.coordination.signal import CommitSignal
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import BambooSessionsError, SessionDeletedError, SessionNotFoundError, StorageError
 from bamboo_sessions.domain.head import SessionHead
@@ -108,6 +109,7 @@ class LockedSessionStore:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.reads = CachedReads(storage, cache, self._locks)
         self.writes = WriteCounters()
+        self.signal = CommitSignal(storage)
 
     # --- reading
 
@@ -351,17 +353,23 @@ class LockedSessionStore:
         """Run `work` to its end in a task of the store's; cancelling the caller only stops its waiting (G10)."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             task.add_done_callback(_log_unseen)
             raise
 
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        """Tell who waits for commits; by now the state that they will look for is published (L55)."""
+        self._tasks.discard(task)
+        self.signal.notify()
+
     async def aclose(self) -> None:
-        """Wait for the commits under way."""
+        """Wait for the commits under way, and end the waiting for further ones."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+        self.signal.close()
 
     def stats(self) -> dict[str, int]:
         """Counters of this store and its cache."""

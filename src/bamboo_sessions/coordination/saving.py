@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.errors import (
     PreconditionFailedError,
     SessionDeletedError,
@@ -171,6 +172,7 @@ def to_commit(
         at=at,
         expected=durable.revision if durable else 0,
         head=merged.head if merged.head_changed else None,
+        head_kinds=head_kinds(durable.head if durable else None, merged.head) if merged.head_changed else (),
         updated_at=merged.head.updated_at,
         insertions=insertions,
         edits=tuple(store(message) for message in merged.delta.edits),

@@ -19,7 +19,7 @@ to do now. `outcome_unknown` is true where a commit may have happened: trying ag
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, Literal
 
 
 class BambooSessionsError(Exception):
@@ -344,13 +344,45 @@ class FeedError(BambooSessionsError):
     code = "feed"
 
 
+ExpiredReason = Literal["pruned", "other_epoch", "restored"]
+
+_EXPIRED: Final[dict[ExpiredReason, str]] = {
+    "pruned": "is older than what is kept",
+    "other_epoch": "belongs to another epoch of the store",
+    "restored": "is of a commit that the store hasn't got: it was restored from an older copy",
+}
+
+
 class PositionExpiredError(FeedError):
-    """The feed no longer keeps this position; read the state anew."""
+    """The feed can't be resumed from this position without a gap (G11).
+
+    `reason` is `"pruned"`, `"other_epoch"` or `"restored"`; `oldest` is the oldest position that can be resumed from.
+    """
 
     code = "position_expired"
 
+    def __init__(self, position: str, *, reason: ExpiredReason, oldest: str) -> None:
+        super().__init__(
+            f"The feed position {position!r} {_EXPIRED[reason]}.",
+            hint="Take feed_position(), read the state anew, then resume from that position.",
+        )
+        self.position = position
+        self.reason = reason
+        self.oldest = oldest
+
 
 class SubscriberTooSlowError(FeedError):
-    """A subscriber fell behind its bounded queue; resume from the last position."""
+    """What a subscriber had not read yet was pruned meanwhile; it got all changes up to `position` (G11).
+
+    `oldest` is the oldest position that can be resumed from.
+    """
 
     code = "subscriber_too_slow"
+
+    def __init__(self, position: str, *, oldest: str) -> None:
+        super().__init__(
+            f"The changes after feed position {position!r} were pruned before this subscriber had read them.",
+            hint="Take feed_position(), read the state anew, then resume from that position; or prune later.",
+        )
+        self.position = position
+        self.oldest = oldest

@@ -46,6 +46,15 @@ PAGE_DEFAULT: Final = 50
 PAGE_MAX: Final = 1_000
 """Rows of a page at most: a page is held in memory."""
 
+FEED_PAGE_ROWS_MAX: Final = 500
+"""Changes of the feed that are read at once for a subscriber: all that it holds in memory."""
+
+FEED_PAGE_IDS_MAX: Final = 10_000
+"""Message ids in such a page, likewise; a single commit with more is a page of its own."""
+
+FEED_PRUNE_ROWS_MAX: Final = 1_000
+"""Changes that are pruned in one transaction: a few ms for which writers wait."""
+
 # --- time ---------------------------------------------------------------------------------------------
 
 CLOCK_AHEAD_SECONDS_MAX: Final = 300

@@ -27,6 +27,7 @@ from bamboo_sessions.repository.accounting import Accounting
 from bamboo_sessions.repository.authoring import Authoring
 from bamboo_sessions.repository.bound import Tiers
 from bamboo_sessions.repository.checking import Checking
+from bamboo_sessions.repository.feed import Feed
 from bamboo_sessions.repository.lifecycle import Lifecycle
 from bamboo_sessions.repository.listing import Listing
 from bamboo_sessions.repository.questions import Asking
@@ -39,7 +40,7 @@ from bamboo_sessions.storage.open import Durability, storage_for
 from bamboo_sessions.storage.port import SessionStorage
 
 
-class SessionRepository(Reading, Listing, Writing, Authoring, Asking, Rewriting, Lifecycle, Accounting, Checking):
+class SessionRepository(Reading, Listing, Writing, Authoring, Asking, Rewriting, Lifecycle, Accounting, Feed, Checking):
     """Sessions of one namespace, kept in three tiers.
 
     Usually made by `SessionRepository.open(url)`. By hand it takes the tiers themselves; storage has to be open then,
@@ -156,6 +157,7 @@ class SessionRepository(Reading, Listing, Writing, Authoring, Asking, Rewriting,
     async def __aenter__(self) -> Self:
         """Open the storage if it isn't."""
         await self._storage.open()
+        self._store.signal.open()
         return self
 
     async def __aexit__(

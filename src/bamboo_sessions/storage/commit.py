@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from bamboo_sessions.domain.change import KINDS, ChangeKind, head_kinds
 from bamboo_sessions.domain.clock import MICROSECOND
 from bamboo_sessions.domain.errors import (
     BambooSessionsError,
@@ -86,6 +87,7 @@ class Commit(msgspec.Struct, frozen=True):
         at: When, by the caller's clock.
         expected: The revision that this was computed from; 0: no session may live here; `None`: blind.
         head: The new head, or `None` if it stays. Storage sets revision, incarnation and message count itself.
+        head_kinds: What it changes of the head, for the feed.
         updated_at: The wished time; storage sets the later of it and the committed one + 1 µs. `None`: `at`.
         initial_head: For a blind commit: the head to create the session with if there is none.
         insertions: New messages by place. Behind all, a tool's result still joins its call.
@@ -105,6 +107,7 @@ class Commit(msgspec.Struct, frozen=True):
     at: datetime
     expected: int | None = None
     head: SessionHead | None = None
+    head_kinds: tuple[ChangeKind, ...] = ()
     updated_at: datetime | None = None
     initial_head: SessionHead | None = None
     insertions: tuple[StoredInsertion, ...] = ()
@@ -206,20 +209,24 @@ def check_record_write(write: RecordWrite, version: int, scope: RecordScope) -> 
         raise PreconditionFailedError(expected, version, session_id=scope.name, what=what)
 
 
-ChangeKind = Literal["created", "messages", "head", "questions", "usage", "records", "deleted"]
+def kinds_of(commit: Commit, *, created: bool, inserted: bool, used: bool) -> tuple[ChangeKind, ...]:
+    """What kinds of things a commit changes, for the feed.
 
-
-def kinds_of(commit: Commit, *, created: bool) -> tuple[ChangeKind, ...]:
-    """What kinds of things a commit changes, for the change log."""
-    kinds: list[ChangeKind] = []
+    Args:
+        commit: The commit.
+        created: Whether it makes the session.
+        inserted: Whether any of its messages is new.
+        used: Whether any of its usage records is new.
+    """
+    head = commit.head or (commit.initial_head if created else None)
+    of_head = head_kinds(None, head) if created and head else commit.head_kinds or ("head",) if head else ()
+    kinds: set[ChangeKind] = set(of_head)
     if created:
-        kinds.append("created")
-    if commit.insertions or commit.edits or commit.removals or commit.history_from:
-        kinds.append("messages")
-    if commit.head is not None:
-        kinds.append("head")
-    if commit.usage:
-        kinds.append("usage")
+        kinds.add("created")
+    if inserted or commit.edits or commit.removals or commit.history_from:
+        kinds.add("messages")
+    if used:
+        kinds.add("usage")
     if commit.records:
-        kinds.append("records")
-    return tuple(kinds)
+        kinds.add("records")
+    return tuple(kind for kind in KINDS if kind in kinds)

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
+from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
@@ -37,6 +39,7 @@ from bamboo_sessions.storage.commit import (
 )
 from bamboo_sessions.storage.query import (
     DeleteQuery,
+    FeedPage,
     HeadPage,
     ListQuery,
     Record,
@@ -121,6 +124,31 @@ class SessionStorage(ABC):
     @abstractmethod
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
         """Records by key prefix, in the order of their keys or backwards."""
+
+    # --- the feed: each commit of a session is logged in it, in the same transaction (G11)
+
+    @abstractmethod
+    async def feed_bounds(self) -> FeedBounds:
+        """What is kept of the feed now, of all namespaces."""
+
+    @abstractmethod
+    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+        """The changes of a namespace behind the number `after` (`None`: all that is kept), in commit order.
+
+        Bounds and changes are of one moment, so that nothing is pruned in between unseen. At most `limit` commits of
+        all namespaces are looked at. Whether `after` is within the bounds is for the caller to check.
+        """
+
+    @abstractmethod
+    async def prune_changes(self, before: datetime, limit: int) -> int:
+        """Forget the oldest commits of the feed, up to the first that isn't older than `before`; how many.
+
+        One transaction, which forgets `limit` of them at most and moves the floor. No number is given again (L109).
+        """
+
+    @abstractmethod
+    async def start_epoch(self) -> FeedBounds:
+        """Give the store a new epoch: positions of the old one are refused from now on."""
 
     # --- writing
 

@@ -24,9 +24,11 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.errors import SchemaVersionError, StorageError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.report import CheckReport
@@ -36,6 +38,7 @@ from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, Recor
 from bamboo_sessions.storage.port import Peek, Plan, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
+    FeedPage,
     HeadPage,
     ListQuery,
     Record,
@@ -57,12 +60,16 @@ READS: Final = frozenset(
         "usage_totals",
         "get_record",
         "scan_records",
+        "feed_bounds",
+        "read_changes",
         "stats",
     }
 )
 """The calls that only read."""
 
-WRITES: Final = frozenset({"commit", "transact", "delete_tree", "write_records", "check"})
+WRITES: Final = frozenset(
+    {"commit", "transact", "delete_tree", "write_records", "prune_changes", "start_epoch", "check"}
+)
 """The calls that write: after these an error leaves the outcome unknown."""
 
 SYNCHRONOUS: Final = frozenset({"freshness", "peek"})
@@ -309,6 +316,24 @@ class FaultyStorage(SessionStorage):
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
         """Pass on."""
         return await self._do("scan_records", lambda: self.inner.scan_records(namespace, scope, query))
+
+    # --- the feed
+
+    async def feed_bounds(self) -> FeedBounds:
+        """Pass on."""
+        return await self._do("feed_bounds", self.inner.feed_bounds)
+
+    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+        """Pass on."""
+        return await self._do("read_changes", lambda: self.inner.read_changes(namespace, after, limit))
+
+    async def prune_changes(self, before: datetime, limit: int) -> int:
+        """Pass on."""
+        return await self._do("prune_changes", lambda: self.inner.prune_changes(before, limit))
+
+    async def start_epoch(self) -> FeedBounds:
+        """Pass on."""
+        return await self._do("start_epoch", self.inner.start_epoch)
 
     # --- writing
 

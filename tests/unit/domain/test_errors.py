@@ -51,8 +51,8 @@ EXAMPLES: list[BambooSessionsError] = [
     errors.InvalidMessageError("No role."),
     errors.UnauthenticatedError("Nobody is known."),
     errors.PermissionDeniedError("No."),
-    errors.PositionExpiredError("Too old."),
-    errors.SubscriberTooSlowError("Too slow."),
+    errors.PositionExpiredError("e:1:", reason="pruned", oldest="e:2:"),
+    errors.SubscriberTooSlowError("e:1:", oldest="e:2:"),
 ]
 
 

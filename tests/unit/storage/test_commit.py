@@ -7,6 +7,7 @@ import pytest
 from bamboo_sessions import PreconditionFailedError, SessionDeletedError, SessionNotFoundError
 from bamboo_sessions.domain.clock import MICROSECOND
 from bamboo_sessions.domain.message import to_stored
+from bamboo_sessions.domain.question import PendingQuestion
 from bamboo_sessions.domain.usage import TokenUsageRecord
 from bamboo_sessions.storage.commit import (
     Commit,
@@ -94,13 +95,21 @@ def test_record_writes_are_compared() -> None:
 
 def test_kinds_name_what_changes() -> None:
     """Each part of a commit is one kind of change."""
-    assert kinds_of(creation(), created=True) == ("created", "head")
-    assert kinds_of(appending("s", user("a")), created=False) == ("messages",)
-    assert kinds_of(appending(removals=("a",)), created=False) == ("messages",)
-    assert kinds_of(appending(edits=(to_stored(user("a")),)), created=False) == ("messages",)
-    assert "messages" in kinds_of(creation(history_from=HistorySource("t", 1, None)), created=True)
-    assert kinds_of(appending(usage=(TokenUsageRecord(),)), created=False) == ("usage",)
-    assert kinds_of(appending(records=(RecordWrite("k", "a", b""),)), created=False) == ("records",)
+
+    def kinds(commit: Commit, *, created: bool = False, inserted: bool = False, used: bool = False) -> tuple[str, ...]:
+        return kinds_of(commit, created=created, inserted=inserted, used=used)
+
+    assert kinds(creation(), created=True) == ("created",)
+    asking = creation(head=head_of(questions=(PendingQuestion("1", "ask", "Go?"),)))
+    assert kinds(asking, created=True) == ("created", "questions")
+    assert kinds(appending("s", user("a")), inserted=True) == ("messages",)
+    assert kinds(appending(removals=("a",))) == ("messages",)
+    assert kinds(appending(edits=(to_stored(user("a")),))) == ("messages",)
+    assert kinds(creation(history_from=HistorySource("t", 1, None)), created=True) == ("created", "messages")
+    assert kinds(appending(usage=(TokenUsageRecord(),)), used=True) == ("usage",)
+    assert kinds(appending(records=(RecordWrite("k", "a", b""),))) == ("records",)
+    assert kinds(appending(head=head_of())) == ("head",)
+    assert kinds(appending(head=head_of(), head_kinds=("questions", "authoritative"))) == ("questions", "authoritative")
 
 
 def test_sizes_count_bodies_and_records() -> None:

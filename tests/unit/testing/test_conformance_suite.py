@@ -67,7 +67,8 @@ from bamboo_sessions import MemoryStorage
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.query import Cursor
 from bamboo_sessions.testing.conformance import (
-    CommitsConformance, FreshnessConformance, NamespacesConformance, StorageConformance, TreesConformance
+    CommitsConformance, FeedConformance, FreshnessConformance, NamespacesConformance, StorageConformance,
+    TreesConformance
 )
 
 class NoCompare(MemoryStorage):
@@ -94,6 +95,12 @@ class Stale(MemoryStorage):
     def freshness(self):
         return 1
 
+class Silent(MemoryStorage):
+    async def read_changes(self, namespace, after, limit):
+        page = await super().read_changes(namespace, after, limit)
+        told = tuple(change for change in page.changes if "deleted" not in change.kinds)
+        return msgspec.structs.replace(page, changes=told)
+
 class Amnesiac(MemoryStorage):
     async def find_commit(self, key, commit_id):
         return None
@@ -113,6 +120,7 @@ TestNoReplay = case(NoReplay, CommitsConformance)
 TestForgetful = case(Forgetful, TreesConformance)
 TestOneNamespace = case(OneNamespace, NamespacesConformance)
 TestStale = case(Stale, FreshnessConformance)
+TestSilent = case(Silent, FeedConformance)
 TestAmnesiac = case(Amnesiac, CommitsConformance)
 """
 
@@ -136,6 +144,7 @@ def test_it_notices_broken_engines(tmp_path: Path) -> None:
         "TestForgetful",
         "TestOneNamespace",
         "TestStale",
+        "TestSilent",
         "TestAmnesiac",
     }, run.stdout
     assert "error" not in run.stdout.splitlines()[-1], run.stdout

@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
+from bamboo_sessions.domain.change import ChangeKind, FeedBounds, mark_of
 from bamboo_sessions.domain.clock import EPOCH, to_micros
 from bamboo_sessions.domain.errors import (
     MessageNotFoundError,
@@ -20,6 +21,7 @@ from bamboo_sessions.domain.errors import (
     SessionNotFoundError,
 )
 from bamboo_sessions.domain.head import SessionHead, head_document
+from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN
 from bamboo_sessions.domain.merge_history import Insertion
 from bamboo_sessions.domain.message import StoredMessage, to_stored
@@ -38,7 +40,9 @@ from bamboo_sessions.storage.commit import (
     State,
     admit,
     check_record_write,
+    kinds_of,
 )
+from bamboo_sessions.storage.memory.feed import Entry, Feed
 from bamboo_sessions.storage.memory.session import (
     StoredSession,
     apply_history,
@@ -51,6 +55,7 @@ from bamboo_sessions.storage.port import Peek, Plan, SessionStorage
 from bamboo_sessions.storage.query import (
     Cursor,
     DeleteQuery,
+    FeedPage,
     HeadPage,
     ListQuery,
     Record,
@@ -63,9 +68,10 @@ _KEPT: Final = timedelta(hours=COMMIT_ID_HOURS_MIN)
 
 
 class _Prepared(msgspec.Struct, frozen=True):
-    """A commit that was checked, the session after it, and what to tell the caller."""
+    """A commit that was checked, what it changes, the session after it, and what to tell the caller."""
 
     commit: Commit
+    kinds: tuple[ChangeKind, ...]
     target: StoredSession
     committed: Committed
 
@@ -81,6 +87,7 @@ class MemoryStorage(SessionStorage):
         self._commits: dict[tuple[SessionKey, str], Committed] = {}
         self._commit_order: deque[tuple[datetime, tuple[SessionKey, str]]] = deque()
         self._records: dict[_RecordsKey, dict[str, Record]] = {}
+        self._feed = Feed()
         self._freshness = 0
 
     async def open(self) -> None:
@@ -239,16 +246,20 @@ class MemoryStorage(SessionStorage):
         placed = apply_history(target, commit, admission.revision, source, insertions)
         target.usage.update(usage)
         target.head = _clocked(head or target.head, admission, len(target.live))
-        return _Prepared(commit, target, _outcome(target.head, placed=placed, duplicates=duplicates))
+        kinds = kinds_of(commit, created=admission.created, inserted=bool(insertions), used=bool(usage))
+        return _Prepared(commit, kinds, target, _outcome(target.head, placed=placed, duplicates=duplicates))
 
     def _install(self, prepared: _Prepared) -> Committed:
         commit = prepared.commit
         self._sessions[commit.key] = prepared.target
         self._put_records(commit.key.namespace, _scope(commit.key), commit.records)
-        return self._log(commit, prepared.committed)
+        return self._log(commit, prepared.kinds, prepared.committed)
 
-    def _log(self, commit: Commit, committed: Committed) -> Committed:
+    def _log(self, commit: Commit, kinds: tuple[ChangeKind, ...], committed: Committed) -> Committed:
         self._freshness += 1
+        ids = tuple(message.id for insertion in committed.placed for message in insertion.messages)
+        mark = mark_of(commit.commit_id)
+        self._feed.add(Entry(commit.key, committed.revision, committed.incarnation, mark, kinds, ids, commit.at))
         entry = (commit.key, commit.commit_id)
         self._commits[entry] = committed
         self._commit_order.append((commit.at, entry))
@@ -292,6 +303,9 @@ class MemoryStorage(SessionStorage):
         for each in tree:
             head = self._living(each).head
             self._sessions[each] = Tombstone(each.session_id, head.revision + 1, head.metadata_version)
+            self._feed.add(
+                Entry(each, head.revision + 1, head.incarnation, mark_of(new_id()), ("deleted",), (), query.at)
+            )
             for records_key in [k for k in self._records if k[:2] == (each.namespace, _scope(each))]:
                 del self._records[records_key]
         self._freshness += 1
@@ -320,6 +334,28 @@ class MemoryStorage(SessionStorage):
             for key, stored in self._sessions.items()
             if key.namespace == namespace and isinstance(stored, StoredSession)
         ]
+
+    # --- the feed
+
+    async def feed_bounds(self) -> FeedBounds:
+        """What is kept of the feed."""
+        return self._feed.bounds
+
+    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+        """The changes of a namespace behind `after`; those of lives that were deleted have lost their messages."""
+        return self._feed.page(namespace, after, limit, self._lives)
+
+    def _lives(self, key: SessionKey, incarnation: int) -> bool:
+        stored = self._sessions.get(key)
+        return isinstance(stored, StoredSession) and stored.head.incarnation == incarnation
+
+    async def prune_changes(self, before: datetime, limit: int) -> int:
+        """Forget the oldest commits of the feed."""
+        return self._feed.prune(before, limit)
+
+    async def start_epoch(self) -> FeedBounds:
+        """A new epoch."""
+        return self._feed.start_epoch()
 
     # --- records
 
@@ -381,7 +417,7 @@ class MemoryStorage(SessionStorage):
             "messages": sum(len(stored.live) for stored in living),
             "message_versions": sum(len(stored.versions) for stored in living),
             "bytes": sum(stored.live_bytes for stored in living),
-            "changes": len(self._commits),
+            "changes": len(self._feed),
             "records": sum(len(records) for records in self._records.values()),
         }
 

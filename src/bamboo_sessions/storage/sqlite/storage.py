@@ -10,11 +10,13 @@ import asyncio
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 import apsw
 
+from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
@@ -26,6 +28,7 @@ from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, Recor
 from bamboo_sessions.storage.port import Peek, Plan, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
+    FeedPage,
     HeadPage,
     ListQuery,
     Record,
@@ -33,7 +36,7 @@ from bamboo_sessions.storage.query import (
     Window,
     WindowQuery,
 )
-from bamboo_sessions.storage.sqlite import check, commits, listing, mending, reads, records, trees, usage, windows
+from bamboo_sessions.storage.sqlite import check, commits, feed, listing, mending, reads, records, trees, usage, windows
 from bamboo_sessions.storage.sqlite.connection import Durability, check_place, reading, row_of, value_of
 from bamboo_sessions.storage.sqlite.engine import Engine
 from bamboo_sessions.storage.sqlite.sessions import find, read_head, require
@@ -188,6 +191,23 @@ class SqliteStorage(SessionStorage):
 
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
         return await self._engine.read(lambda c: records.scan(c, namespace, scope, query))
+
+    # --- the feed
+
+    async def feed_bounds(self) -> FeedBounds:
+        return await self._read(feed.bounds, small=True)
+
+    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+        try:
+            return self._engine.read_here(lambda c: feed.read_changes(c, namespace, after, limit, small=True))
+        except (StorageUnavailableError, reads.TooLong):
+            return await self._engine.read(lambda c: feed.read_changes(c, namespace, after, limit))
+
+    async def prune_changes(self, before: datetime, limit: int) -> int:
+        return await self._engine.write(lambda c: feed.prune(c, before, limit))
+
+    async def start_epoch(self) -> FeedBounds:
+        return await self._engine.write(feed.start_epoch)
 
     # --- writing
 

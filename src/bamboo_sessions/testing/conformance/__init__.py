@@ -29,6 +29,7 @@ from bamboo_sessions.testing.conformance.base import Conformance, MakeStorage
 from bamboo_sessions.testing.conformance.commits import CommitsConformance
 from bamboo_sessions.testing.conformance.concurrency import ConcurrencyConformance
 from bamboo_sessions.testing.conformance.durability import DurabilityConformance
+from bamboo_sessions.testing.conformance.feed import FeedConformance
 from bamboo_sessions.testing.conformance.forks import ForksConformance
 from bamboo_sessions.testing.conformance.freshness import FreshnessConformance
 from bamboo_sessions.testing.conformance.ledger import LedgerConformance
@@ -47,6 +48,7 @@ __all__ = [
     "ConcurrencyConformance",
     "Conformance",
     "DurabilityConformance",
+    "FeedConformance",
     "ForksConformance",
     "FreshnessConformance",
     "LedgerConformance",
@@ -71,6 +73,7 @@ class StorageConformance(
     ListingConformance,
     TreesConformance,
     ForksConformance,
+    FeedConformance,
     QuestionsConformance,
     LedgerConformance,
     RecordsConformance,
