@@ -23,8 +23,15 @@ from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.cached_reads import CachedReads
 from bamboo_sessions.coordination.locks import SessionLocks
 from bamboo_sessions.coordination.saving import SavePlan
+from bamboo_sessions.coordination.signal import CommitSignal
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
-from bamboo_sessions.domain.errors import BambooSessionsError, SessionDeletedError, SessionNotFoundError, StorageError
+from bamboo_sessions.domain.errors import (
+    BambooSessionsError,
+    LeaseLostError,
+    SessionDeletedError,
+    SessionNotFoundError,
+    StorageError,
+)
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import NO_MESSAGES
 from bamboo_sessions.domain.limits import CONFLICTS_BEFORE_TRANSACTION
@@ -106,6 +113,7 @@ class LockedSessionStore:
         self._backoff = backoff or Backoff(first_seconds=0.001, longest_seconds=0.02)
         self._locks = SessionLocks()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.signal = CommitSignal(storage)
         self.reads = CachedReads(storage, cache, self._locks)
         self.writes = WriteCounters()
 
@@ -139,11 +147,13 @@ class LockedSessionStore:
         Raises:
             SessionDeletedError: It was deleted (G9).
             MessageIdConflictError: A message id is taken by other content (G4).
+            LeaseLostError: The copy writes through a run lease, and a newer one exists (G12); told also without changes.
             PreconditionFailedError, InputError, StorageError.
         """
         key = SessionKey(session.namespace, session.id)
         await self._settle(session)
         if session.is_clean and not records and if_revision is None and self._is_current(key, session):
+            await self._check_fence(key, session.fence)
             return MergeReport(revision=session.revision)
         plan = SavePlan(
             session, now=self.clock.now(), if_revision=if_revision, additions_only=additions_only, records=records
@@ -154,7 +164,7 @@ class LockedSessionStore:
             return None if commit is None else Planned(commit, plan.result)
 
         release = await self._locks.acquire(key)
-        return await self._own(self._locked_save(session, plan, planner, release))
+        return await self.own(self._locked_save(session, plan, planner, release))
 
     async def _locked_save(
         self, session: Session, plan: SavePlan, planner: Planner, release: Callable[[], None]
@@ -163,6 +173,8 @@ class LockedSessionStore:
         try:
             written = await self._bring_in(_Write(plan.key, planner, heads_only=False), session.base)
             session.unsettled = None
+            if written.committed is None:
+                await self._check_fence(plan.key, plan.fence)
             return plan.finish(session, living(plan.key, written.after), written.committed)
         except BambooSessionsError as exc:
             if not exc.outcome_unknown:
@@ -186,6 +198,14 @@ class LockedSessionStore:
             if isinstance(state, Snapshot) and plan.is_same_life(state):
                 plan.finish(session, state, None)
         session.unsettled = None
+
+    async def _check_fence(self, key: SessionKey, fence: int | None) -> None:
+        """What isn't written isn't fenced by storage; a run that was replaced is to know it all the same (G12)."""
+        if fence is None:
+            return
+        leases = await self.storage.read_lease(key)
+        if leases is not None and leases.token > fence:
+            raise LeaseLostError(key.session_id, token=fence, newer_token=leases.token, holder=leases.holder)
 
     def _is_current(self, key: SessionKey, session: Session) -> bool:
         snapshot = self.reads.current(key)
@@ -212,7 +232,7 @@ class LockedSessionStore:
             then: Called once, after publishing; its result is returned.
         """
         release = await self._locks.acquire(key)
-        return await self._own(self._locked_write(_Write(key, planner, heads_only), start, then, release))
+        return await self.own(self._locked_write(_Write(key, planner, heads_only), start, then, release))
 
     async def _locked_write(
         self, write: _Write, start: State, then: Callable[[Written], T], release: Callable[[], None]
@@ -264,7 +284,10 @@ class LockedSessionStore:
             return None if planned is None else planned.commit
 
         self.writes.transactions += 1
-        committed = await self.storage.transact(write.key, plan)
+        try:
+            committed = await self.storage.transact(write.key, plan)
+        except LeaseLostError as exc:
+            raise await self._told_by_whom(write.key, exc) from None
         state, planned = seen[-1]
         if committed is None or planned is None:
             return self._unchanged(state)
@@ -273,11 +296,23 @@ class LockedSessionStore:
     async def _commit(self, key: SessionKey, commit: Commit) -> Committed:
         try:
             return await self.storage.commit(commit)
+        except LeaseLostError as exc:
+            raise await self._told_by_whom(key, exc) from None
         except StorageError as exc:
             self.cache.evict(key)  # L20, L21: never publish what may or may not be there
             if exc.outcome_unknown and await self._happened(commit):
                 return await self.storage.commit(commit)  # the same commit id: answers with the outcome of then
             raise
+
+    async def _told_by_whom(self, key: SessionKey, lost: LeaseLostError) -> LeaseLostError:
+        """The error with the name of who runs the session now, if that can be told."""
+        try:
+            leases = await self.storage.read_lease(key)
+        except StorageError:
+            return lost
+        if leases is None or leases.holder is None:
+            return lost
+        return LeaseLostError(key.session_id, token=lost.token, newer_token=leases.token, holder=leases.holder)
 
     async def _happened(self, commit: Commit) -> bool:
         """Settle an unknown outcome by the commit id (G4); if storage can't tell now, the first error stands."""
@@ -311,7 +346,7 @@ class LockedSessionStore:
 
     async def append(self, commit: Commit) -> Committed:
         """A blind commit: no lock, no revision, no conflict. Readers of this process see it on return."""
-        return await self._own(self._append(commit))
+        return await self.own(self._append(commit))
 
     async def _append(self, commit: Commit) -> Committed:
         committed = await self._commit(commit.key, commit)
@@ -322,7 +357,7 @@ class LockedSessionStore:
     async def delete(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         """Delete a session and all below it, under its lock (L37); the ids deleted."""
         release = await self._locks.acquire(key)
-        return await self._own(self._delete(key, query, release))
+        return await self.own(self._delete(key, query, release))
 
     async def _delete(self, key: SessionKey, query: DeleteQuery, release: Callable[[], None]) -> tuple[str, ...]:
         try:
@@ -335,7 +370,7 @@ class LockedSessionStore:
 
     # --- tasks that outlive their callers
 
-    async def _own(self, work: Coroutine[Any, Any, T]) -> T:
+    async def own(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` to its end in a task of the store's; cancelling the caller only stops its waiting (G10)."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)

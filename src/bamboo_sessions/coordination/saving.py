@@ -35,6 +35,7 @@ class SavePlan:
         self.key = SessionKey(session.namespace, session.id)
         self.base = session.base
         self.draft = session.freeze()
+        self.fence = session.fence
         self.now = now
         self.if_revision = if_revision
         self.additions_only = additions_only
@@ -57,7 +58,7 @@ class SavePlan:
         if not (merged.changed or merged.delta.duplicates or self.records):
             return None
         commit = to_commit(self.key, durable, merged, self._store, commit_id=self.commit_id, at=self.now)
-        commit = with_records(commit, self.records)
+        commit = msgspec.structs.replace(with_records(commit, self.records), fence=self.fence)
         self.result = Snapshot(merged.head, merged.messages, bytes_after(durable, commit))
         return commit
 
