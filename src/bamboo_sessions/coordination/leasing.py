@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
@@ -76,19 +77,23 @@ class Leasing:
         """Hold on; the claim has lost the lease if its id isn't in the result."""
         return await self._change(key, lambda leases, now: renew(leases, claim, now))
 
-    async def give_back(self, key: SessionKey, claim: Claim) -> None:
+    async def give_back(
+        self, key: SessionKey, claim: Claim, *, first: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         """Let go of whatever the claim has; never fails, never hangs, and is done also if the caller is cancelled.
 
-        What can't be given back now runs out by itself.
+        What can't be given back now runs out by itself. `first` is done before, in the same time.
         """
         try:
             async with asyncio.timeout(_GIVING_BACK_SECONDS_MAX):
-                await self._store.own(self._withdraw(key, claim))
+                await self._store.own(self._withdraw(key, claim, first))
         except TimeoutError:
             _log.warning("session %r: its run lease is still being given back", key.session_id)
 
-    async def _withdraw(self, key: SessionKey, claim: Claim) -> None:
+    async def _withdraw(self, key: SessionKey, claim: Claim, first: Callable[[], Awaitable[None]] | None) -> None:
         try:
+            if first is not None:
+                await first()
             await self._change(key, lambda leases, _: withdraw(leases, claim.id))
         except BambooSessionsError as exc:  # deleted meanwhile, or storage is down
             _log.info("session %r: the run lease was not given back: %s", key.session_id, exc)

@@ -147,7 +147,7 @@ class LockedSessionStore:
         Raises:
             SessionDeletedError: It was deleted (G9).
             MessageIdConflictError: A message id is taken by other content (G4).
-            LeaseLostError: The copy writes through a run lease, and a newer one exists (G12); told also without changes.
+            LeaseLostError: The copy writes through a run lease, and a newer one exists (G12), also if nothing changed.
             PreconditionFailedError, InputError, StorageError.
         """
         key = SessionKey(session.namespace, session.id)

@@ -143,15 +143,17 @@ class PreconditionFailedError(ConcurrencyError):
 class LeaseLostError(ConcurrencyError):
     """A newer run lease exists, so this one can't write any more (G12); nothing was written.
 
-    `token` is the lost lease's, `newer_token` the newest one; `holder` has that one now (`None`: nobody, or unknown).
+    `token` is the lost lease's; `newer_token` is the newest one (`None`: there is none, the lease was given back);
+    `holder` has that one now (`None`: nobody, or unknown).
     """
 
     code = "lease_lost"
 
-    def __init__(self, session_id: str, *, token: int, newer_token: int, holder: str | None = None) -> None:
-        by = f" {holder} runs it now." if holder is not None else ""
+    def __init__(self, session_id: str, *, token: int, newer_token: int | None, holder: str | None = None) -> None:
+        by = f" by {holder}" if holder is not None else ""
+        since = f"a newer one was given (token {newer_token}{by})" if newer_token else "it was given back"
         super().__init__(
-            f"Session {session_id!r} was leased anew (token {newer_token}); lease {token} can't write any more.{by}",
+            f"Run lease {token} of session {session_id!r} is lost: {since}.",
             hint="Stop this run. Its work is still in the working copy: `save_as_fork` of the lease keeps it.",
         )
         self.session_id = session_id

@@ -68,7 +68,7 @@ LEASE_SECONDS_MAX: Final = 86_400
 LEASE_WAITERS_MAX: Final = 1_000
 """Runs that may wait for one session. They are kept in one row, which each change of the lease rewrites."""
 
-LEASE_TICKET_SECONDS: Final = 5
+LEASE_TICKET_SECONDS: Final = 3
 """How long a place in the queue is kept without being refreshed: how long a waiter that died is in the way."""
 
 # --- memory and queues --------------------------------------------------------------------------------

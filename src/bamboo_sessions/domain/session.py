@@ -291,6 +291,11 @@ class Session:
         message = f"Session {self.id!r} has no answered question {question_id!r} to consume."
         raise InputError(message, hint="Only an answered question can be consumed; load the session again.")
 
+    def withdraw_question(self, question_id: str) -> None:
+        """Withdraw one question; nothing happens unless it is open."""
+        if any(question.id == question_id and question.is_open for question in self.questions):
+            self._change("questions", advanced(self.questions, question_id, "withdrawn"))
+
     # --- other fields
 
     @property

@@ -1,4 +1,4 @@
-"""Run leases in SQLite: the token is a column of `sessions`, the rest a row of `leases` while there is something to say.
+"""Run leases in SQLite: the token is a column of `sessions`, the rest a row of `leases` while there is something.
 
 The arithmetic is `domain.lease`'s; this reads, writes, and looks for leases in the way of a deletion.
 """
@@ -21,9 +21,7 @@ from bamboo_sessions.storage.sqlite.connection import reading, row_of
 from bamboo_sessions.storage.sqlite.sessions import SessionRow, find, require
 
 _READ: Final = "SELECT claim_id, holder, expires_at, waiting FROM leases WHERE session = ?"
-_WRITE: Final = (
-    "INSERT OR REPLACE INTO leases (session, claim_id, holder, expires_at, waiting) VALUES (?, ?, ?, ?, ?)"
-)
+_WRITE: Final = "INSERT OR REPLACE INTO leases (session, claim_id, holder, expires_at, waiting) VALUES (?, ?, ?, ?, ?)"
 _TICKETS: Final = msgspec.json.Decoder(tuple[Ticket, ...])
 
 

@@ -35,7 +35,18 @@ from bamboo_sessions.storage.query import (
     Window,
     WindowQuery,
 )
-from bamboo_sessions.storage.sqlite import check, commits, leases, listing, mending, reads, records, trees, usage, windows
+from bamboo_sessions.storage.sqlite import (
+    check,
+    commits,
+    leases,
+    listing,
+    mending,
+    reads,
+    records,
+    trees,
+    usage,
+    windows,
+)
 from bamboo_sessions.storage.sqlite.connection import Durability, check_place, reading, row_of, value_of
 from bamboo_sessions.storage.sqlite.engine import Engine
 from bamboo_sessions.storage.sqlite.sessions import find, read_head, require
