@@ -38,7 +38,7 @@ class Waiting(Rig):
         self.pauses = Pauses()
         self.tolerant = TolerantSaves(self.store, backoff=self.pauses.backoff())
         self.sessions = SessionRepository(self.cache, self.storage, self.store)
-        self.sessions._tiers = Tiers(self.cache, self.storage, self.store, self.tolerant)
+        self.sessions._tiers = Tiers(self.cache, self.storage, self.store, self.tolerant, Leasing(self.store))
 
     async def waiting(self, *ids: str) -> Session:
         """A session whose messages `ids` couldn't be saved."""

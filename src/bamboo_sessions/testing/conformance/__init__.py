@@ -31,6 +31,7 @@ from bamboo_sessions.testing.conformance.concurrency import ConcurrencyConforman
 from bamboo_sessions.testing.conformance.durability import DurabilityConformance
 from bamboo_sessions.testing.conformance.forks import ForksConformance
 from bamboo_sessions.testing.conformance.freshness import FreshnessConformance
+from bamboo_sessions.testing.conformance.leases import LeasesConformance
 from bamboo_sessions.testing.conformance.ledger import LedgerConformance
 from bamboo_sessions.testing.conformance.listing import ListingConformance
 from bamboo_sessions.testing.conformance.messages import MessagesConformance
@@ -49,6 +50,7 @@ __all__ = [
     "DurabilityConformance",
     "ForksConformance",
     "FreshnessConformance",
+    "LeasesConformance",
     "LedgerConformance",
     "ListingConformance",
     "MakeStorage",
@@ -73,6 +75,7 @@ class StorageConformance(
     ForksConformance,
     QuestionsConformance,
     LedgerConformance,
+    LeasesConformance,
     RecordsConformance,
     NamespacesConformance,
     FreshnessConformance,

@@ -4,6 +4,7 @@ from bamboo_sessions.testing.conformance.repository.asking import AskingConforma
 from bamboo_sessions.testing.conformance.repository.authoring import AuthoringConformance
 from bamboo_sessions.testing.conformance.repository.base import RepositoryCase
 from bamboo_sessions.testing.conformance.repository.changing import ChangingConformance
+from bamboo_sessions.testing.conformance.repository.leasing import LeasingConformance
 from bamboo_sessions.testing.conformance.repository.lifecycle import LifecycleConformance
 from bamboo_sessions.testing.conformance.repository.loading import LoadingConformance
 from bamboo_sessions.testing.conformance.repository.reading import PagesConformance
@@ -14,6 +15,7 @@ __all__ = [
     "AskingConformance",
     "AuthoringConformance",
     "ChangingConformance",
+    "LeasingConformance",
     "LifecycleConformance",
     "LoadingConformance",
     "PagesConformance",
@@ -33,5 +35,6 @@ class RepositoryConformance(
     RewritingConformance,
     PagesConformance,
     LifecycleConformance,
+    LeasingConformance,
 ):
     """All operations of the repository together."""
