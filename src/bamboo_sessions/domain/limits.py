@@ -57,19 +57,19 @@ COMMIT_ID_HOURS_MIN: Final = 24
 # --- run leases ---------------------------------------------------------------------------------------
 
 LEASE_SECONDS_DEFAULT: Final = 30
-"""How long a lease lasts without renewal: how long a session stays blocked after its run died."""
+"""Seconds that a lease lasts without renewal, by default: how long a session stays blocked after its run died."""
 
-LEASE_SECONDS_MIN: Final = 0.1
-"""The shortest lease, in seconds: it is renewed three times as often, each time a transaction."""
+LEASE_MS_MIN: Final = 100
+"""Milliseconds of the shortest lease: it is renewed three times as often, each time a transaction."""
 
 LEASE_SECONDS_MAX: Final = 86_400
-"""The longest lease, in seconds: a run that died must not block its session for ever."""
+"""Seconds of the longest lease: a run that died must not block its session for ever."""
 
 LEASE_WAITERS_MAX: Final = 1_000
 """Runs that may wait for one session. They are kept in one row, which each change of the lease rewrites."""
 
 LEASE_TICKET_SECONDS: Final = 3
-"""How long a place in the queue is kept without being refreshed: how long a waiter that died is in the way."""
+"""Seconds that a place in the queue is kept without being refreshed: how long a waiter that died is in the way."""
 
 # --- memory and queues --------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from bamboo_sessions.domain.errors import (
 )
 from bamboo_sessions.domain.ids import check_name, new_id
 from bamboo_sessions.domain.lease import Claim, LeaseInfo, LeaseState, info_of
-from bamboo_sessions.domain.limits import LEASE_SECONDS_DEFAULT, LEASE_SECONDS_MAX, LEASE_SECONDS_MIN
+from bamboo_sessions.domain.limits import LEASE_MS_MIN, LEASE_SECONDS_DEFAULT, LEASE_SECONDS_MAX
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.repository.lifecycle import Lifecycle
 from bamboo_sessions.repository.run_lease import RunLease
@@ -221,7 +221,7 @@ def _checked_ttl(ttl: float | timedelta) -> timedelta:
     seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         seconds = float("nan")
-    if not LEASE_SECONDS_MIN <= seconds <= LEASE_SECONDS_MAX:
-        message = f"A run lease lasts {LEASE_SECONDS_MIN} to {LEASE_SECONDS_MAX:,} seconds, not {ttl!r}."
+    if not LEASE_MS_MIN / 1000 <= seconds <= LEASE_SECONDS_MAX:
+        message = f"A run lease lasts {LEASE_MS_MIN / 1000} to {LEASE_SECONDS_MAX:,} seconds, not {ttl!r}."
         raise InputError(message, hint="It is renewed in the background: 30 seconds fit runs of any length.")
     return timedelta(seconds=seconds)

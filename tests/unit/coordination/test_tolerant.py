@@ -18,6 +18,7 @@ from bamboo_sessions import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
+from bamboo_sessions.coordination.leasing import Leasing
 from bamboo_sessions.repository.bound import Tiers
 from bamboo_sessions.repository.tolerant import TolerantSaves
 from bamboo_sessions.storage.query import DeleteQuery

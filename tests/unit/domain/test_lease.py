@@ -164,8 +164,9 @@ OPERATIONS: list[Callable[[LeaseState, Claim, timedelta], LeaseState]] = [
 
 @given(st.lists(st.tuples(st.sampled_from(OPERATIONS), st.sampled_from("abcd"), st.integers(-2, 4))))
 def test_whatever_happens(steps: list[tuple[Callable[[LeaseState, Claim, timedelta], LeaseState], str, int]]) -> None:
-    """G12: tokens never go down, each new holder gets the next one, nobody loses a lease that is held, and nobody
-    waits twice or for what he has; also with a clock that jumps back.
+    """G12: tokens never go down, each new holder gets the next one, and nobody loses a lease that is held.
+
+    Nobody waits twice, or for what he has; also with a clock that jumps back.
     """
     state, at = LeaseState(), 0
     for operation, name, seconds in steps:

@@ -10,7 +10,7 @@ import pytest
 from bamboo_sessions.domain.errors import LeaseLostError, SessionBusyError, SessionDeletedError, SessionNotFoundError
 from bamboo_sessions.domain.lease import Claim, LeaseState, acquire, acquire_or_wait, renew, withdraw
 from bamboo_sessions.storage.commit import Commit
-from bamboo_sessions.storage.port import SessionStorage
+from bamboo_sessions.storage.port import LeaseChange, SessionStorage
 from bamboo_sessions.storage.query import DeleteQuery
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.base import Conformance
@@ -63,11 +63,12 @@ class LeasesConformance(Conformance):
         """Taking, renewing and giving back leave revision, time and log as they are; waiters notice all the same."""
         await storage.commit(creation())
         before, changes = await snapshot_of(storage), (await storage.stats())["changes"]
-        for what in (
+        steps: list[LeaseChange] = [
             lambda state, now: acquire(state, claim("a"), now),
             lambda state, now: renew(state, claim("a"), now + SECOND),
-            lambda state, now: withdraw(state, "a"),
-        ):
+            lambda state, _: withdraw(state, "a"),
+        ]
+        for what in steps:
             token = storage.freshness()
             await storage.change_lease(KEY, what, START)
             assert differs(token, storage.freshness())
@@ -107,7 +108,7 @@ class LeasesConformance(Conformance):
         assert len({state.claim_id for state in states}) == 1
 
     async def test_an_older_token_is_refused(self, storage: SessionStorage) -> None:
-        """G12: while its token is the newest a commit is accepted, also expired; then never again, nothing is written."""
+        """G12: a commit is accepted while its token is the newest, also after expiry; later nothing of it is written."""
         await storage.commit(creation())
         await take(storage, "a")
         await storage.commit(appending("s", user("a"), fence=1, at=START + 3 * TTL))

@@ -37,7 +37,7 @@ def _file_of_the_first_schema(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_L96_a_file_without_leases_gets_them(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of the first schema keeps sessions and counters; its sessions, also a deleted one's next life, are leased."""
+    """A file of the first schema keeps sessions and counters; they, and a deleted one's next life, can be leased."""
     _file_of_the_first_schema(path, monkeypatch)
     async with SessionRepository.open(path) as sessions:
         async with sessions.lease("s") as lease:

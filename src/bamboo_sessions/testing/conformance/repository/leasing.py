@@ -216,7 +216,7 @@ class LeasingConformance(RepositoryCase):
         faults: FaultyStorage,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """G12: a save that met so many conflicts that it is merged inside the write transaction is fenced there, too."""
+        """G12: a save that is merged inside the write transaction, after many conflicts, is fenced there, too."""
         await saved(sessions, user("a"))
         commit = faults.commit
         attempts: list[Commit] = []
@@ -475,7 +475,7 @@ class LeasingConformance(RepositoryCase):
             {"holder": ""},
         ):
             with pytest.raises(InputError):
-                sessions.lease("s", **arguments)  # type: ignore[arg-type]
+                sessions.lease("s", **arguments)
 
     async def test_a_leased_session_is_not_deleted(
         self, sessions: SessionRepository, others: SessionRepository
