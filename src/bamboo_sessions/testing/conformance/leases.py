@@ -108,7 +108,7 @@ class LeasesConformance(Conformance):
         assert len({state.claim_id for state in states}) == 1
 
     async def test_an_older_token_is_refused(self, storage: SessionStorage) -> None:
-        """G12: a commit is accepted while its token is the newest, also after expiry; later nothing of it is written."""
+        """G12: a commit is accepted while its token is the newest, also after expiry; later it is refused whole."""
         await storage.commit(creation())
         await take(storage, "a")
         await storage.commit(appending("s", user("a"), fence=1, at=START + 3 * TTL))
