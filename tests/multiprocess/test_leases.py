@@ -47,8 +47,9 @@ class Fight:
                 await self._start()
             ends_at = time.monotonic() + seconds
             while time.monotonic() < ends_at:
-                await self._hear(self._chance.randint(1, 30))
-                if self.told["frozen"] % 3 == 2 and self._chance.random() < 0.5:
+                await self._hear_a_new_run()
+                await self._hear(self._chance.randint(0, 10))
+                if self.told["frozen"] % 4 == 3:
                     await self._replace()
                 await self._freeze_one()
             for worker in self._workers.values():
@@ -68,6 +69,11 @@ class Fight:
     async def _read(self, name: str, worker: Worker) -> None:
         async for line in worker.lines():
             self._lines.put_nowait((name, json.loads(line)))
+
+    async def _hear_a_new_run(self) -> None:
+        before = self._newest
+        while self._newest == before:
+            await self._hear(1)
 
     async def _hear(self, count: int) -> None:
         for _ in range(count):
@@ -92,13 +98,11 @@ class Fight:
         """Stop whoever runs, mostly, until another one took over; or anybody, for a while."""
         anybody = self._chance.random() < 0.25 or self._holder not in self._workers
         victim = self._workers[self._chance.choice(list(self._workers)) if anybody else self._holder]
-        before = self._newest
         victim.freeze()
         self.told["frozen"] += 1
         try:
             async with asyncio.timeout(FROZEN_SECONDS_MAX):
-                while self._newest == before:
-                    await self._hear(1)
+                await self._hear_a_new_run()
         except TimeoutError:
             self.told["in the way"] += 1
         finally:

@@ -21,6 +21,7 @@ from bamboo_sessions.coordination.advance import advanced, committed_head
 from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.cached_reads import CachedReads
+from bamboo_sessions.coordination.fencing import check_fence, told_by_whom
 from bamboo_sessions.coordination.locks import SessionLocks
 from bamboo_sessions.coordination.saving import SavePlan
 from bamboo_sessions.coordination.signal import CommitSignal
@@ -153,7 +154,7 @@ class LockedSessionStore:
         key = SessionKey(session.namespace, session.id)
         await self._settle(session)
         if session.is_clean and not records and if_revision is None and self._is_current(key, session):
-            await self._check_fence(key, session.fence)
+            await check_fence(self.storage, key, session.fence)
             return MergeReport(revision=session.revision)
         plan = SavePlan(
             session, now=self.clock.now(), if_revision=if_revision, additions_only=additions_only, records=records
@@ -174,7 +175,7 @@ class LockedSessionStore:
             written = await self._bring_in(_Write(plan.key, planner, heads_only=False), session.base)
             session.unsettled = None
             if written.committed is None:
-                await self._check_fence(plan.key, plan.fence)
+                await check_fence(self.storage, plan.key, plan.fence)
             return plan.finish(session, living(plan.key, written.after), written.committed)
         except BambooSessionsError as exc:
             if not exc.outcome_unknown:
@@ -198,14 +199,6 @@ class LockedSessionStore:
             if isinstance(state, Snapshot) and plan.is_same_life(state):
                 plan.finish(session, state, None)
         session.unsettled = None
-
-    async def _check_fence(self, key: SessionKey, fence: int | None) -> None:
-        """What isn't written isn't fenced by storage; a run that was replaced is to know it all the same (G12)."""
-        if fence is None:
-            return
-        leases = await self.storage.read_lease(key)
-        if leases is not None and leases.token > fence:
-            raise LeaseLostError(key.session_id, token=fence, newer_token=leases.token, holder=leases.holder)
 
     def _is_current(self, key: SessionKey, session: Session) -> bool:
         snapshot = self.reads.current(key)
@@ -287,7 +280,7 @@ class LockedSessionStore:
         try:
             committed = await self.storage.transact(write.key, plan)
         except LeaseLostError as exc:
-            raise await self._told_by_whom(write.key, exc) from None
+            raise await told_by_whom(self.storage, write.key, exc) from None
         state, planned = seen[-1]
         if committed is None or planned is None:
             return self._unchanged(state)
@@ -297,22 +290,12 @@ class LockedSessionStore:
         try:
             return await self.storage.commit(commit)
         except LeaseLostError as exc:
-            raise await self._told_by_whom(key, exc) from None
+            raise await told_by_whom(self.storage, key, exc) from None
         except StorageError as exc:
             self.cache.evict(key)  # L20, L21: never publish what may or may not be there
             if exc.outcome_unknown and await self._happened(commit):
                 return await self.storage.commit(commit)  # the same commit id: answers with the outcome of then
             raise
-
-    async def _told_by_whom(self, key: SessionKey, lost: LeaseLostError) -> LeaseLostError:
-        """The error with the name of who runs the session now, if that can be told."""
-        try:
-            leases = await self.storage.read_lease(key)
-        except StorageError:
-            return lost
-        if leases is None or leases.holder is None:
-            return lost
-        return LeaseLostError(key.session_id, token=lost.token, newer_token=leases.token, holder=leases.holder)
 
     async def _happened(self, commit: Commit) -> bool:
         """Settle an unknown outcome by the commit id (G4); if storage can't tell now, the first error stands."""

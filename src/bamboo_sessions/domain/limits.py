@@ -65,8 +65,8 @@ LEASE_MS_MIN: Final = 100
 LEASE_SECONDS_MAX: Final = 86_400
 """Seconds of the longest lease: a run that died must not block its session for ever."""
 
-LEASE_WAITERS_MAX: Final = 1_000
-"""Runs that may wait for one session. They are kept in one row, which each change of the lease rewrites."""
+LEASE_WAITERS_MAX: Final = 100
+"""Runs that may wait for one session. They are in one row, which each of them rewrites every second."""
 
 LEASE_TICKET_SECONDS: Final = 3
 """Seconds that a place in the queue is kept without being refreshed: how long a waiter that died is in the way."""
