@@ -182,6 +182,15 @@ class LeasesConformance(Conformance):
         await take(storage, "a")
         assert await storage.delete_tree(KEY, DeleteQuery(at=START + TTL)) == ("s",)
 
+    async def test_leases_of_equal_ids(self, storage: SessionStorage, other_namespace: str) -> None:
+        """Another namespace's session of the same id is leased, and deleted, on its own."""
+        twin = key_of("s", other_namespace)
+        await storage.commit(creation())
+        await storage.commit(creation(key=twin, head=head_of(namespace=other_namespace)))
+        await take(storage, "a")
+        assert await storage.read_lease(twin) == LeaseState()
+        assert await storage.delete_tree(twin, DeleteQuery(at=START)) == ("s",)
+
     async def test_a_lease_is_durable(self, storage: SessionStorage, second: SessionStorage) -> None:
         """Another storage on the same data sees the lease at once, and can't take it."""
         await storage.commit(creation())

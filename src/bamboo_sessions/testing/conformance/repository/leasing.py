@@ -152,6 +152,19 @@ class LeasingConformance(RepositoryCase):
             await waiting(sessions, 1)
         assert await second == 2
 
+    async def test_waiting_for_a_session_that_is_deleted(
+        self, sessions: SessionRepository, others: SessionRepository
+    ) -> None:
+        """Who waits is told so at once."""
+        await saved(sessions, user("a"))
+        async with sessions.lease("s"):
+            waiter = asyncio.create_task(_run(others))
+            await waiting(sessions, 1)
+            await sessions.delete("s", force=True)
+            others.persistence.signal.notify()
+            with pytest.raises(SessionDeletedError):
+                await waiter
+
     async def test_an_expired_lease_is_taken_over_by_a_waiter(
         self, sessions: SessionRepository, others: SessionRepository, clock: ManualClock
     ) -> None:
