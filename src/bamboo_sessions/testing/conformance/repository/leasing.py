@@ -334,6 +334,27 @@ class LeasingConformance(RepositoryCase):
         assert ids_of(await others.load("s")) == ["a", "b"]
         assert await sessions.flush() == ()
 
+    async def test_a_copy_with_a_run_s_waiting_work_is_fenced(
+        self, sessions: SessionRepository, others: SessionRepository, clock: ManualClock, faults: FaultyStorage
+    ) -> None:
+        """What waits was written through the lease; loading it, or saving another copy with it, carries it nowhere."""
+        await saved(sessions, user("a"))
+        stranger = await sessions.get("s")
+        stranger.add_message(user("x"))
+        async with sessions.lease("s") as lease:
+            lease.session.add_message(user("b"))
+            with faults.fail("commit", StorageUnavailableError, times=None):
+                assert not await lease.save_best_effort()
+                loaded = await sessions.get("s")
+                assert (ids_of(loaded), loaded.fence) == (["a", "b"], lease.token)
+                assert not await sessions.save_best_effort(stranger)
+            await take_over(others, clock)
+            with pytest.raises(LeaseLostError):
+                await sessions.save(loaded)
+            (work,) = await sessions.flush()
+            assert (work.code, ids_of(work.session)) == ("lease_lost", ["a", "b", "x"])
+        assert ids_of(await others.load("s")) == ["a"]
+
     async def test_work_of_two_leases_is_never_mixed(
         self, sessions: SessionRepository, others: SessionRepository, clock: ManualClock, faults: FaultyStorage
     ) -> None:
