@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -61,6 +62,14 @@ class Worker:
     def kill(self) -> None:
         """SIGKILL."""
         self._process.kill()
+
+    def freeze(self) -> None:
+        """SIGSTOP: it notices nothing of the time that passes."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self._process.send_signal(signal.SIGCONT)
 
 
 @asynccontextmanager

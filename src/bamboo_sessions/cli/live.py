@@ -17,14 +17,14 @@ from bamboo_sessions.repository import SessionRepository
 T = TypeVar("T")
 
 
-def run_live(store: Store, work: Callable[[SessionRepository], Awaitable[T]]) -> T:
-    """Do `work` with the open repository. Ctrl-C is the usual end of it, and needs no word."""
+def run_live(store: Store, work: Callable[[SessionRepository], Awaitable[T]], *, creates: bool) -> T:
+    """Do `work` with the open repository, see `Store.run`. Ctrl-C is the usual end of it, and needs no word."""
 
     async def watched(sessions: SessionRepository) -> T:
         return await _while_somebody_reads(work(sessions))
 
     try:
-        return store.run(watched)
+        return store.run(watched, creates=creates)
     except KeyboardInterrupt:
         raise QuietExitError(INTERRUPTED) from None
 

@@ -15,6 +15,7 @@ from bamboo_sessions.cli.listing import badges
 from bamboo_sessions.cli.output import Line
 from bamboo_sessions.cli.text import counted, folded, local_time, one_line, plain
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.lease import LeaseInfo
 from bamboo_sessions.domain.message import Message, Part, TextPart, ToolCall
 from bamboo_sessions.domain.question import PendingQuestion, label_of
 
@@ -41,6 +42,7 @@ class View(msgspec.Struct, frozen=True):
     messages: tuple[Message, ...]
     has_earlier: bool
     is_live: bool = False  # what lacks a result may still get one
+    lease: LeaseInfo | None = None
     unfold_tools: bool = False
     unfold_prompts: bool = False
 
@@ -48,6 +50,8 @@ class View(msgspec.Struct, frozen=True):
 def rendered(view: View) -> Iterator[Line]:
     """The lines of a conversation."""
     yield from heading(view.head)
+    if view.lease is not None:
+        yield _running(view.lease)
     if view.head.pending_question is not None:
         yield Line()
         yield from asked(view.head.id, view.head.pending_question)
@@ -105,6 +109,12 @@ def heading(head: SessionHead) -> Iterator[Line]:
         facts.append(f"child of {head.parent_session_id}")
     words = [(f" · {word}", style) for word, style in badges(head) if word != "child"]
     yield Line(((plain(" · ".join(facts)), "dim"), *words))
+
+
+def _running(lease: LeaseInfo) -> Line:
+    until = f"until {local_time(lease.expires_at)} unless renewed"
+    waiting = f", {counted(lease.waiting, 'run')} waiting" if lease.waiting else ""
+    return Line(((f"▶ {one_line(lease.holder, 200)} runs it", "green"), (f" · {until}{waiting}", "dim")))
 
 
 def asked(session_id: str, question: PendingQuestion) -> Iterator[Line]:

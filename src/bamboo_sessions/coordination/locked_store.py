@@ -21,11 +21,18 @@ from bamboo_sessions.coordination.advance import advanced, committed_head
 from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.cached_reads import CachedReads
+from bamboo_sessions.coordination.fencing import check_fence, told_by_whom
 from bamboo_sessions.coordination.locks import SessionLocks
 from bamboo_sessions.coordination.saving import Retried, SavePlan
 from bamboo_sessions.coordination.signal import CommitSignal
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
-from bamboo_sessions.domain.errors import BambooSessionsError, SessionDeletedError, SessionNotFoundError, StorageError
+from bamboo_sessions.domain.errors import (
+    BambooSessionsError,
+    LeaseLostError,
+    SessionDeletedError,
+    SessionNotFoundError,
+    StorageError,
+)
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import NO_MESSAGES
 from bamboo_sessions.domain.limits import CONFLICTS_BEFORE_TRANSACTION
@@ -107,9 +114,9 @@ class LockedSessionStore:
         self._backoff = backoff or Backoff(first_seconds=0.001, longest_seconds=0.02)
         self._locks = SessionLocks()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.signal = CommitSignal(storage)
         self.reads = CachedReads(storage, cache, self._locks)
         self.writes = WriteCounters()
-        self.signal = CommitSignal(storage)
 
     # --- reading
 
@@ -143,10 +150,12 @@ class LockedSessionStore:
         Raises:
             SessionDeletedError: It was deleted (G9).
             MessageIdConflictError: A message id is taken by other content (G4).
+            LeaseLostError: The copy writes through a run lease, and a newer one exists (G12), also if nothing changed.
             PreconditionFailedError, InputError, StorageError.
         """
         key = SessionKey(session.namespace, session.id)
         if session.is_clean and not (records or creating) and if_revision is None and self._is_current(key, session):
+            await check_fence(self.storage, key, session.fence)
             return MergeReport(revision=session.revision)
         plan = SavePlan(
             session,
@@ -174,6 +183,8 @@ class LockedSessionStore:
                 _Write(plan.key, planner, heads_only=False), None if plan.creating else plan.base
             )
             session.unsettled = None
+            if written.committed is None:
+                await check_fence(self.storage, plan.key, plan.fence)
             return plan.finish(session, living(plan.key, written.after), written.committed)
         except BambooSessionsError as exc:
             if session.unsettled is plan and not exc.outcome_unknown:
@@ -278,7 +289,10 @@ class LockedSessionStore:
             return None if planned is None else planned.commit
 
         self.writes.transactions += 1
-        committed = await self.storage.transact(write.key, plan)
+        try:
+            committed = await self.storage.transact(write.key, plan)
+        except LeaseLostError as exc:
+            raise await told_by_whom(self.storage, write.key, exc) from None
         state, planned = seen[-1]
         if committed is None or planned is None:
             return self._unchanged(state)
@@ -287,6 +301,8 @@ class LockedSessionStore:
     async def _commit(self, key: SessionKey, commit: Commit) -> Committed:
         try:
             return await self.storage.commit(commit)
+        except LeaseLostError as exc:
+            raise await told_by_whom(self.storage, key, exc) from None
         except StorageError as exc:
             self.cache.evict(key)  # L20, L21: never publish what may or may not be there
             if exc.outcome_unknown and await self._happened(commit):

@@ -12,6 +12,7 @@ from bamboo_sessions.domain.change import KINDS, ChangeKind, head_kinds
 from bamboo_sessions.domain.clock import MICROSECOND
 from bamboo_sessions.domain.errors import (
     BambooSessionsError,
+    LeaseLostError,
     PreconditionFailedError,
     SessionDeletedError,
     SessionNotFoundError,
@@ -100,6 +101,7 @@ class Commit(msgspec.Struct, frozen=True):
         history_from: For a new session: the history that it begins with, copied inside storage.
         replace: Take the messages as they come: ids known before are no duplicates, results don't join their calls,
             and `updated_at` stands as it is. For rewriting a history as a whole.
+        fence: The token of the run lease that this is written through; refused once a newer one exists (G12).
     """
 
     key: SessionKey
@@ -119,6 +121,7 @@ class Commit(msgspec.Struct, frozen=True):
     reuse_deleted: bool = False
     history_from: HistorySource | None = None
     replace: bool = False
+    fence: int | None = None
 
     @property
     def size(self) -> int:
@@ -161,6 +164,7 @@ class Current(NamedTuple):
     metadata_version: int
     updated_at: datetime
     deleted: bool
+    lease_token: int = 0
 
 
 class Admission(NamedTuple):
@@ -180,6 +184,7 @@ def admit(commit: Commit, current: Current | None) -> Admission:
         RevisionConflict: Another revision is the newest.
         SessionDeletedError: The session, or the incarnation that is meant, was deleted.
         SessionNotFoundError: There is none, and the commit doesn't create one.
+        LeaseLostError: A newer run lease was given than the one that this is written through (G12).
     """
     session_id = commit.key.session_id
     wished = commit.updated_at or commit.at
@@ -195,6 +200,8 @@ def admit(commit: Commit, current: Current | None) -> Admission:
         return Admission(revision, revision, version, wished, created=True)
     if commit.incarnation is not None and commit.incarnation != current.incarnation:
         raise SessionDeletedError(session_id)
+    if commit.fence is not None and commit.fence < current.lease_token:  # before revisions: merging can't help it
+        raise LeaseLostError(session_id, token=commit.fence, newer_token=current.lease_token)
     if commit.expected is not None and commit.expected != current.revision:
         raise RevisionConflict(commit.key, expected=commit.expected, actual=current.revision)
     updated_at = wished if commit.replace else max(wished, current.updated_at + MICROSECOND)

@@ -23,6 +23,7 @@ from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
+from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.domain.message import to_stored
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.session import Session
@@ -50,6 +51,10 @@ from bamboo_sessions.storage.query import (
 
 Plan = Callable[[State], Commit | None]
 """Computes a commit from what is committed now; `None` changes nothing. Synchronous; may run again, on any thread."""
+
+
+LeaseChange = Callable[[LeaseState, datetime], LeaseState]
+"""Works out the leases of a session from what they are and the time. Synchronous; may run again, on any thread."""
 
 
 class Peek(NamedTuple):
@@ -110,6 +115,10 @@ class SessionStorage(ABC):
     @abstractmethod
     async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
         """The revision that this commit made, or `None` if it never happened. Settles unknown outcomes."""
+
+    @abstractmethod
+    async def read_lease(self, key: SessionKey) -> LeaseState | None:
+        """The run leases of a living session; `None` if it doesn't live. Cheap: asked at every wake-up of a waiter."""
 
     @abstractmethod
     async def usage_totals(
@@ -176,6 +185,19 @@ class SessionStorage(ABC):
         """Delete a session and all below it, in one transaction; leaves tombstones (G9).
 
         Returns the ids deleted, the given one first; empty if it doesn't live or the query's conditions spare it.
+        Raises `SessionBusyError` if a run holds one of them at `query.at`, unless the query forces it.
+        """
+
+    @abstractmethod
+    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
+        """Read the run leases of a living session, change them and keep the result, as one atomic unit.
+
+        It is no commit: no revision, no row in the log of changes; freshness changes, so that waiters notice. The
+        token survives the deletion of the session (G12). If `change` gives back what it got, nothing is written; what
+        it raises ends the transaction and is raised. An engine that several hosts share uses the database's time in
+        place of `now`.
+
+        Raises `SessionNotFoundError` or `SessionDeletedError`. Asking again after an unknown outcome is safe.
         """
 
     @abstractmethod
@@ -216,7 +238,7 @@ class SessionStorage(ABC):
 
     async def delete_session(self, session_id: str, *, namespace: str = "default") -> bool:
         """Delete a session and all below it. `False` if there was none."""
-        query = DeleteQuery(at=SYSTEM_CLOCK.now())
+        query = DeleteQuery(at=SYSTEM_CLOCK.now(), force=True)
         return bool(await self.delete_tree(SessionKey(namespace, session_id), query))
 
 

@@ -84,12 +84,14 @@ class DeleteQuery(msgspec.Struct, frozen=True):
         keep_pinned: Spare the whole tree if any session in it is pinned (L39).
         only_empty: Spare it if any session in it has messages.
         updated_before: Spare it if any session in it was updated at or after this time.
+        force: Delete it although a run holds a session in it; else that is refused with `SessionBusyError`.
     """
 
     at: datetime
     keep_pinned: bool = False
     only_empty: bool = False
     updated_before: datetime | None = None
+    force: bool = False
 
 
 class Record(msgspec.Struct, frozen=True):

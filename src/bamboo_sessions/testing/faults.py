@@ -31,11 +31,12 @@ from typing import Final, Self, TypeVar
 from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.errors import SchemaVersionError, StorageError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
-from bamboo_sessions.storage.port import Peek, Plan, SessionStorage
+from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     FeedPage,
@@ -57,6 +58,7 @@ READS: Final = frozenset(
         "read_window",
         "list_heads",
         "find_commit",
+        "read_lease",
         "usage_totals",
         "get_record",
         "scan_records",
@@ -68,7 +70,7 @@ READS: Final = frozenset(
 """The calls that only read."""
 
 WRITES: Final = frozenset(
-    {"commit", "transact", "delete_tree", "write_records", "prune_changes", "start_epoch", "check"}
+    {"commit", "transact", "delete_tree", "write_records", "prune_changes", "start_epoch", "change_lease", "check"}
 )
 """The calls that write: after these an error leaves the outcome unknown."""
 
@@ -301,6 +303,10 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("find_commit", lambda: self.inner.find_commit(key, commit_id))
 
+    async def read_lease(self, key: SessionKey) -> LeaseState | None:
+        """Pass on."""
+        return await self._do("read_lease", lambda: self.inner.read_lease(key))
+
     async def usage_totals(
         self, namespace: str, session_id: str | None, *, include_children: bool
     ) -> TokenUsageTotals | Tombstone | None:
@@ -348,6 +354,10 @@ class FaultyStorage(SessionStorage):
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         """Pass on."""
         return await self._do("delete_tree", lambda: self.inner.delete_tree(key, query))
+
+    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
+        """Pass on."""
+        return await self._do("change_lease", lambda: self.inner.change_lease(key, change, now))
 
     async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
         """Pass on."""

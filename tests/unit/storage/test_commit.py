@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bamboo_sessions import PreconditionFailedError, SessionDeletedError, SessionNotFoundError
+from bamboo_sessions import LeaseLostError, PreconditionFailedError, SessionDeletedError, SessionNotFoundError
 from bamboo_sessions.domain.clock import MICROSECOND
 from bamboo_sessions.domain.message import to_stored
 from bamboo_sessions.domain.question import PendingQuestion
@@ -70,6 +70,20 @@ def test_what_is_refused(commit: Commit, current: Current | None, error: type[Ex
     """Stale, late and homeless commits are refused, each with its own error."""
     with pytest.raises(error):
         admit(commit, current)
+
+
+def test_an_older_token_is_refused() -> None:
+    """G12: fenced commits need the newest token, unfenced ones none; deletion and lives come first, revisions after."""
+    leased = LIVING._replace(lease_token=3)
+    for fence in (None, 3, 4):
+        assert admit(appending(fence=fence), leased).revision == 6
+    for expected in (None, 4, 5):
+        with pytest.raises(LeaseLostError) as lost:
+            admit(appending(fence=2, expected=expected), leased)
+        assert (lost.value.token, lost.value.newer_token) == (2, 3)
+    for commit, current in ((appending(fence=2), DEAD), (appending(fence=2, incarnation=1), leased)):
+        with pytest.raises(SessionDeletedError):
+            admit(commit, current)
 
 
 def test_times_rise() -> None:

@@ -67,8 +67,8 @@ from bamboo_sessions import MemoryStorage
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.query import Cursor
 from bamboo_sessions.testing.conformance import (
-    CommitsConformance, FeedConformance, FreshnessConformance, NamespacesConformance, StorageConformance,
-    TreesConformance
+    CommitsConformance, FeedConformance, FreshnessConformance, LeasesConformance, NamespacesConformance,
+    StorageConformance, TreesConformance,
 )
 
 class NoCompare(MemoryStorage):
@@ -105,6 +105,16 @@ class Amnesiac(MemoryStorage):
     async def find_commit(self, key, commit_id):
         return None
 
+class Unfenced(MemoryStorage):
+    async def commit(self, commit):
+        return await super().commit(msgspec.structs.replace(commit, fence=None))
+
+class FreshTokens(MemoryStorage):
+    async def delete_tree(self, key, query):
+        deleted = await super().delete_tree(key, query)
+        self._leases.clear()
+        return deleted
+
 def case(storage, part):
     class Test(part):
         @pytest.fixture
@@ -122,6 +132,8 @@ TestOneNamespace = case(OneNamespace, NamespacesConformance)
 TestStale = case(Stale, FreshnessConformance)
 TestSilent = case(Silent, FeedConformance)
 TestAmnesiac = case(Amnesiac, CommitsConformance)
+TestUnfenced = case(Unfenced, LeasesConformance)
+TestFreshTokens = case(FreshTokens, LeasesConformance)
 """
 
 
@@ -146,6 +158,8 @@ def test_it_notices_broken_engines(tmp_path: Path) -> None:
         "TestStale",
         "TestSilent",
         "TestAmnesiac",
+        "TestUnfenced",
+        "TestFreshTokens",
     }, run.stdout
     assert "error" not in run.stdout.splitlines()[-1], run.stdout
 

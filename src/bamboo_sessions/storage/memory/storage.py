@@ -22,6 +22,7 @@ from bamboo_sessions.domain.errors import (
 )
 from bamboo_sessions.domain.head import SessionHead, head_document
 from bamboo_sessions.domain.ids import new_id
+from bamboo_sessions.domain.lease import LeaseState, busy
 from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN
 from bamboo_sessions.domain.merge_history import Insertion
 from bamboo_sessions.domain.message import StoredMessage, to_stored
@@ -51,7 +52,7 @@ from bamboo_sessions.storage.memory.session import (
     place_of,
     sift,
 )
-from bamboo_sessions.storage.port import Peek, Plan, SessionStorage
+from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, SessionStorage
 from bamboo_sessions.storage.query import (
     Cursor,
     DeleteQuery,
@@ -64,6 +65,7 @@ from bamboo_sessions.storage.query import (
     WindowQuery,
 )
 
+_NEVER_LEASED: Final = LeaseState()
 _KEPT: Final = timedelta(hours=COMMIT_ID_HOURS_MIN)
 
 
@@ -88,6 +90,7 @@ class MemoryStorage(SessionStorage):
         self._commit_order: deque[tuple[datetime, tuple[SessionKey, str]]] = deque()
         self._records: dict[_RecordsKey, dict[str, Record]] = {}
         self._feed = Feed()
+        self._leases: dict[SessionKey, LeaseState] = {}
         self._freshness = 0
 
     async def open(self) -> None:
@@ -173,6 +176,13 @@ class MemoryStorage(SessionStorage):
         committed = self._commits.get((key, commit_id))
         return committed.revision if committed else None
 
+    async def read_lease(self, key: SessionKey) -> LeaseState | None:
+        """The run leases of a living session."""
+        return self._leases_of(key) if isinstance(self._sessions.get(key), StoredSession) else None
+
+    def _leases_of(self, key: SessionKey) -> LeaseState:
+        return self._leases.get(key, _NEVER_LEASED)
+
     async def usage_totals(
         self, namespace: str, session_id: str | None, *, include_children: bool
     ) -> TokenUsageTotals | Tombstone | None:
@@ -225,7 +235,7 @@ class MemoryStorage(SessionStorage):
         if known := self._commits.get((commit.key, commit.commit_id)):
             return msgspec.structs.replace(known, replayed=True)
         stored = self._sessions.get(commit.key)
-        admission = admit(commit, _current(stored))
+        admission = admit(commit, _current(stored, self._leases_of(commit.key).token))
         living = stored if isinstance(stored, StoredSession) else None
         if admission.created:
             self._check_ancestors(commit)
@@ -306,20 +316,30 @@ class MemoryStorage(SessionStorage):
             self._feed.add(
                 Entry(each, head.revision + 1, head.incarnation, mark_of(new_id()), ("deleted",), (), query.at)
             )
+            self._leases[each] = LeaseState(token=self._leases_of(each).token)
             for records_key in [k for k in self._records if k[:2] == (each.namespace, _scope(each))]:
                 del self._records[records_key]
         self._freshness += 1
         return tuple(each.session_id for each in tree)
 
     def _doomed(self, key: SessionKey, query: DeleteQuery) -> list[SessionKey]:
-        """What `delete_tree` would delete, parents first; nothing if the query's conditions spare the tree."""
+        """What `delete_tree` would delete, parents first; nothing if the query's conditions spare the tree.
+
+        Raises `SessionBusyError` if a run holds one of them.
+        """
         if not isinstance(self._sessions.get(key), StoredSession):
             return []
         tree = list(self._tree(key))
         root = self._living(key).head.root_session_id
         if query.keep_pinned and any(h.pinned and h.root_session_id == root for h in self._heads(key.namespace)):
             return []  # above and beside the given session, too (L39)
-        return [] if any(_spared(self._living(each), query) for each in tree) else tree
+        if any(_spared(self._living(each), query) for each in tree):
+            return []
+        for each in tree:
+            leases = self._leases_of(each)
+            if leases.is_held(query.at) and not query.force:
+                raise busy(each.session_id, leases, query.at)
+        return tree
 
     def _tree(self, key: SessionKey) -> Iterator[SessionKey]:
         """A session and all below it, parents first."""
@@ -356,6 +376,18 @@ class MemoryStorage(SessionStorage):
     async def start_epoch(self) -> FeedBounds:
         """A new epoch."""
         return self._feed.start_epoch()
+
+    # --- run leases
+
+    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
+        """Read the run leases, change them and keep the result, in one step."""
+        self._living(key)
+        before = self._leases_of(key)
+        after = change(before, now)
+        if after != before:
+            self._leases[key] = after
+            self._freshness += 1
+        return after
 
     # --- records
 
@@ -422,13 +454,20 @@ class MemoryStorage(SessionStorage):
         }
 
 
-def _current(stored: StoredSession | Tombstone | None) -> Current | None:
+def _current(stored: StoredSession | Tombstone | None, lease_token: int) -> Current | None:
     if stored is None:
         return None
     if isinstance(stored, Tombstone):
-        return Current(stored.revision, 0, stored.metadata_version, EPOCH, deleted=True)
+        return Current(stored.revision, 0, stored.metadata_version, EPOCH, deleted=True, lease_token=lease_token)
     head = stored.head
-    return Current(head.revision, head.incarnation, head.metadata_version, head.updated_at, deleted=False)
+    return Current(
+        head.revision,
+        head.incarnation,
+        head.metadata_version,
+        head.updated_at,
+        deleted=False,
+        lease_token=lease_token,
+    )
 
 
 def _clocked(head: SessionHead, admission: Admission, message_count: int) -> SessionHead:

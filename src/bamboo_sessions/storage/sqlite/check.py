@@ -28,7 +28,7 @@ from bamboo_sessions.storage.sqlite.sessions import (
 )
 from bamboo_sessions.storage.sqlite.tuning import FULL_CHECK_BYTES_MAX, PROBLEMS_MAX
 
-OWNED: Final = ("heads", "messages", "tool_calls", "questions", "token_usage")
+OWNED: Final = ("heads", "messages", "tool_calls", "questions", "token_usage", "leases")
 """Tables whose rows belong to a session."""
 
 COUNTED: Final = f"""

@@ -32,6 +32,7 @@ from bamboo_sessions.testing.conformance.durability import DurabilityConformance
 from bamboo_sessions.testing.conformance.feed import FeedConformance
 from bamboo_sessions.testing.conformance.forks import ForksConformance
 from bamboo_sessions.testing.conformance.freshness import FreshnessConformance
+from bamboo_sessions.testing.conformance.leases import LeasesConformance
 from bamboo_sessions.testing.conformance.ledger import LedgerConformance
 from bamboo_sessions.testing.conformance.listing import ListingConformance
 from bamboo_sessions.testing.conformance.messages import MessagesConformance
@@ -51,6 +52,7 @@ __all__ = [
     "FeedConformance",
     "ForksConformance",
     "FreshnessConformance",
+    "LeasesConformance",
     "LedgerConformance",
     "ListingConformance",
     "MakeStorage",
@@ -76,6 +78,7 @@ class StorageConformance(
     FeedConformance,
     QuestionsConformance,
     LedgerConformance,
+    LeasesConformance,
     RecordsConformance,
     NamespacesConformance,
     FreshnessConformance,

@@ -5,6 +5,7 @@ from bamboo_sessions.testing.conformance.repository.authoring import AuthoringCo
 from bamboo_sessions.testing.conformance.repository.base import RepositoryCase
 from bamboo_sessions.testing.conformance.repository.changing import ChangingConformance
 from bamboo_sessions.testing.conformance.repository.following import FollowingConformance
+from bamboo_sessions.testing.conformance.repository.leasing import LeasingConformance
 from bamboo_sessions.testing.conformance.repository.lifecycle import LifecycleConformance
 from bamboo_sessions.testing.conformance.repository.loading import LoadingConformance
 from bamboo_sessions.testing.conformance.repository.reading import PagesConformance
@@ -16,6 +17,7 @@ __all__ = [
     "AuthoringConformance",
     "ChangingConformance",
     "FollowingConformance",
+    "LeasingConformance",
     "LifecycleConformance",
     "LoadingConformance",
     "PagesConformance",
@@ -36,5 +38,6 @@ class RepositoryConformance(
     PagesConformance,
     LifecycleConformance,
     FollowingConformance,
+    LeasingConformance,
 ):
     """All operations of the repository together."""
