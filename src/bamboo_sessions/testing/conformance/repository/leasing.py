@@ -207,8 +207,11 @@ class LeasingConformance(RepositoryCase):
                     await attempt
                 assert (lost.value.session_id, lost.value.token, lost.value.newer_token) == ("s", 1, newer)
             assert lease.is_lost
-        session = await others.get("s")
-        assert (ids_of(session), session.revision) == (["a"], 1)
+            session = await others.get("s")
+            assert (ids_of(session), session.revision) == (["a"], 1)
+            await others.append("s", user("d"))
+            with pytest.raises(LeaseLostError):  # nothing to write, but something to merge
+                await sessions.save(clean)
 
     async def test_a_zombie_is_told_who_runs(
         self, sessions: SessionRepository, others: SessionRepository, clock: ManualClock
@@ -332,6 +335,19 @@ class LeasingConformance(RepositoryCase):
             with faults.fail("commit", StorageUnavailableError, times=None):
                 assert not await lease.save_best_effort()
         assert ids_of(await others.load("s")) == ["a", "b"]
+        assert await sessions.flush() == ()
+
+    async def test_waiting_work_becomes_durable_before_the_next_lease(
+        self, sessions: SessionRepository, others: SessionRepository, faults: FaultyStorage
+    ) -> None:
+        """Work that waited beyond the end of its block isn't refused because this very process runs on."""
+        await saved(sessions, user("a"))
+        with faults.fail("commit", StorageUnavailableError, times=None):
+            async with sessions.lease("s") as lease:
+                lease.session.add_message(user("b"))
+                assert not await lease.save_best_effort()
+        async with sessions.lease("s") as lease:
+            assert ids_of(lease.session) == ["a", "b"]
         assert await sessions.flush() == ()
 
     async def test_a_copy_with_a_run_s_waiting_work_is_fenced(
@@ -599,6 +615,29 @@ class LeasingConformance(RepositoryCase):
             assert [p.repaired for p in report.problems if p.kind == "orphan_question"] == [True]
         states = {question.id: question.state for question in (await sessions.get("s")).questions}
         assert states == {"q1": "open", "q2": "withdrawn"}
+
+    async def test_a_repair_leaves_a_run_alone_that_begins_meanwhile(
+        self,
+        sessions: SessionRepository,
+        others: SessionRepository,
+        clock: ManualClock,
+        faults: FaultyStorage,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Whoever takes over between the look and the repair may take the question up: it stays open."""
+        await saved(sessions, call("c", "1"))
+        async with sessions.lease("s") as lease:
+            await _ask(lease, "q", "running")
+        commit = faults.commit
+
+        async def too_late(wanted: Commit) -> Committed:
+            await take_over(others, clock)
+            return await commit(wanted)
+
+        monkeypatch.setattr(faults, "commit", too_late)
+        report = await sessions.check(repair=True)
+        assert [p.repaired for p in report.problems if p.kind == "orphan_question"] == [False]
+        assert (await others.get("s")).has_question
 
 
 async def _run(sessions: SessionRepository) -> int:
