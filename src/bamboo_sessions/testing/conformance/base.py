@@ -42,6 +42,7 @@ MODULES: Final = (
     "repository.authoring",
     "repository.base",
     "repository.changing",
+    "repository.fencing",
     "repository.leasing",
     "repository.lifecycle",
     "repository.loading",

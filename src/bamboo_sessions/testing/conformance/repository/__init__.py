@@ -4,6 +4,7 @@ from bamboo_sessions.testing.conformance.repository.asking import AskingConforma
 from bamboo_sessions.testing.conformance.repository.authoring import AuthoringConformance
 from bamboo_sessions.testing.conformance.repository.base import RepositoryCase
 from bamboo_sessions.testing.conformance.repository.changing import ChangingConformance
+from bamboo_sessions.testing.conformance.repository.fencing import FencingConformance
 from bamboo_sessions.testing.conformance.repository.leasing import LeasingConformance
 from bamboo_sessions.testing.conformance.repository.lifecycle import LifecycleConformance
 from bamboo_sessions.testing.conformance.repository.loading import LoadingConformance
@@ -15,6 +16,7 @@ __all__ = [
     "AskingConformance",
     "AuthoringConformance",
     "ChangingConformance",
+    "FencingConformance",
     "LeasingConformance",
     "LifecycleConformance",
     "LoadingConformance",
@@ -36,5 +38,6 @@ class RepositoryConformance(
     PagesConformance,
     LifecycleConformance,
     LeasingConformance,
+    FencingConformance,
 ):
     """All operations of the repository together."""
