@@ -43,7 +43,11 @@ MODULES: Final = (
     "repository.authoring",
     "repository.base",
     "repository.changing",
+<<<<<<< HEAD
     "repository.following",
+=======
+    "repository.fencing",
+>>>>>>> leases
     "repository.leasing",
     "repository.lifecycle",
     "repository.loading",
