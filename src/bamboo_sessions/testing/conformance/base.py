@@ -43,11 +43,8 @@ MODULES: Final = (
     "repository.authoring",
     "repository.base",
     "repository.changing",
-<<<<<<< HEAD
-    "repository.following",
-=======
     "repository.fencing",
->>>>>>> leases
+    "repository.following",
     "repository.leasing",
     "repository.lifecycle",
     "repository.loading",
