@@ -33,13 +33,16 @@ from bamboo_sessions.repository.questions import Asking
 from bamboo_sessions.repository.reading import Reading
 from bamboo_sessions.repository.records import Records
 from bamboo_sessions.repository.rewriting import Rewriting
+from bamboo_sessions.repository.searching import Searching
 from bamboo_sessions.repository.tolerant import TolerantSaves
 from bamboo_sessions.repository.writing import Writing
 from bamboo_sessions.storage.open import Durability, storage_for
 from bamboo_sessions.storage.port import SessionStorage
 
 
-class SessionRepository(Reading, Listing, Writing, Authoring, Asking, Rewriting, Lifecycle, Accounting, Checking):
+class SessionRepository(
+    Reading, Listing, Searching, Writing, Authoring, Asking, Rewriting, Lifecycle, Accounting, Checking
+):
     """Sessions of one namespace, kept in three tiers.
 
     Usually made by `SessionRepository.open(url)`. By hand it takes the tiers themselves; storage has to be open then,

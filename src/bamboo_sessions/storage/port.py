@@ -23,6 +23,7 @@ from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.message import to_stored
 from bamboo_sessions.domain.report import CheckReport
+from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
@@ -41,12 +42,16 @@ from bamboo_sessions.storage.query import (
     ListQuery,
     Record,
     RecordQuery,
+    SearchQuery,
     Window,
     WindowQuery,
 )
 
 Plan = Callable[[State], Commit | None]
 """Computes a commit from what is committed now; `None` changes nothing. Synchronous; may run again, on any thread."""
+
+Progress = Callable[[int, int], None]
+"""Is told, on the event loop, how much of a long piece of work is done, and how much there is."""
 
 
 class Peek(NamedTuple):
@@ -121,6 +126,14 @@ class SessionStorage(ABC):
     @abstractmethod
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
         """Records by key prefix, in the order of their keys or backwards."""
+
+    @abstractmethod
+    async def search(self, query: SearchQuery, *, on_progress: Progress | None = None) -> SearchPage:
+        """The texts that match, best first: all that was committed before the call, and nothing that is gone (L46).
+
+        What matches is decided by `domain.search.match` alone; an index may only bring candidates. An engine may
+        rank the newest `SEARCH_RANKED` matches only. `on_progress` is told of an index that has to be built first.
+        """
 
     # --- writing
 

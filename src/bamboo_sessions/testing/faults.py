@@ -30,16 +30,18 @@ from typing import Final, Self, TypeVar
 from bamboo_sessions.domain.errors import SchemaVersionError, StorageError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.report import CheckReport
+from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
-from bamboo_sessions.storage.port import Peek, Plan, SessionStorage
+from bamboo_sessions.storage.port import Peek, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     HeadPage,
     ListQuery,
     Record,
     RecordQuery,
+    SearchQuery,
     Window,
     WindowQuery,
 )
@@ -57,6 +59,7 @@ READS: Final = frozenset(
         "usage_totals",
         "get_record",
         "scan_records",
+        "search",
         "stats",
     }
 )
@@ -309,6 +312,10 @@ class FaultyStorage(SessionStorage):
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
         """Pass on."""
         return await self._do("scan_records", lambda: self.inner.scan_records(namespace, scope, query))
+
+    async def search(self, query: SearchQuery, *, on_progress: Progress | None = None) -> SearchPage:
+        """Pass on."""
+        return await self._do("search", lambda: self.inner.search(query, on_progress=on_progress))
 
     # --- writing
 

@@ -14,22 +14,25 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 import apsw
+import msgspec
 
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.limits import BUSY_TIMEOUT_MS
 from bamboo_sessions.domain.report import CheckReport
+from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
-from bamboo_sessions.storage.port import Peek, Plan, SessionStorage
+from bamboo_sessions.storage.port import Peek, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     HeadPage,
     ListQuery,
     Record,
     RecordQuery,
+    SearchQuery,
     Window,
     WindowQuery,
 )
@@ -189,6 +192,10 @@ class SqliteStorage(SessionStorage):
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
         return await self._engine.read(lambda c: records.scan(c, namespace, scope, query))
 
+    async def search(self, query: SearchQuery, *, on_progress: Progress | None = None) -> SearchPage:
+        self._engine.check_usable()
+        return await self._engine.search.search(query, on_progress)
+
     # --- writing
 
     async def commit(self, commit: Commit) -> Committed:
@@ -216,11 +223,15 @@ class SqliteStorage(SessionStorage):
     # --- upkeep
 
     async def check(self, *, repair: bool = False) -> CheckReport:
-        if not repair:
-            return await self._engine.read(check.find_problems)
+        report = await (self._repair() if repair else self._engine.read(check.find_problems))
+        problems = await self._engine.search.check(repair=repair)
+        return msgspec.structs.replace(report, problems=(*report.problems, *problems))
+
+    async def _repair(self) -> CheckReport:
         backup = mending.backup_path(self._path, self._clock.now())
         await self._engine.read(lambda c: mending.back_up(c, backup))
         return await self._engine.write(lambda c: mending.repair(c, backup))
 
     async def stats(self) -> Mapping[str, int]:
-        return await self._engine.read(lambda c: check.stats(c, self._path))
+        counters = await self._engine.read(lambda c: check.stats(c, self._path))
+        return {**counters, "search_bytes": self._engine.search.size}
