@@ -26,6 +26,7 @@ class Entry(NamedTuple):
 COMMANDS: Final = {
     "list": Entry("listing", "list_sessions", "List sessions, newest first."),
     "show": Entry("show", "show", "Show a conversation."),
+    "search": Entry("search", "search", "Search titles, summaries and messages."),
     "append": Entry("changes", "append", "Append a message to a session."),
     "answer": Entry("changes", "answer", "Answer the question that an agent asked."),
     "rename": Entry("changes", "rename", "Give a session a title."),

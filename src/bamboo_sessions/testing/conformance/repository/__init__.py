@@ -9,6 +9,7 @@ from bamboo_sessions.testing.conformance.repository.loading import LoadingConfor
 from bamboo_sessions.testing.conformance.repository.reading import PagesConformance
 from bamboo_sessions.testing.conformance.repository.rewriting import RewritingConformance
 from bamboo_sessions.testing.conformance.repository.saving import SavingConformance
+from bamboo_sessions.testing.conformance.repository.searching import SearchingConformance
 
 __all__ = [
     "AskingConformance",
@@ -21,6 +22,7 @@ __all__ = [
     "RepositoryConformance",
     "RewritingConformance",
     "SavingConformance",
+    "SearchingConformance",
 ]
 
 
@@ -32,6 +34,7 @@ class RepositoryConformance(
     AskingConformance,
     RewritingConformance,
     PagesConformance,
+    SearchingConformance,
     LifecycleConformance,
 ):
     """All operations of the repository together."""
