@@ -9,7 +9,7 @@ from bamboo_sessions import Message, SearchHit, Session, SessionRepository
 SAID = {
     "A late parcel": ("Where is my order number 17?", "It was shipped on Tuesday."),
     "Stock": ("What about the shelves?", "I am reordering them. The order goes out today."),
-    "订单": ("我的订单在哪里？", "已经发货了。"),
+    "订单": ("我的订单在哪里", "已经发货了。"),
 }
 
 

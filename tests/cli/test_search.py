@@ -68,7 +68,12 @@ def test_options(filled: Cli, options: list[str], count: int) -> None:
 
 def test_wrong_usage(filled: Cli) -> None:
     """No text, a wrong time, only a negation: exit code 2, and what to do."""
-    for arguments in (["search"], ["search", "x", "--since", "yesterday"], ["search", "x", "--since", "999999w"], ["search", "x", "--limit", "0"]):
+    for arguments in (
+        ["search"],
+        ["search", "x", "--since", "yesterday"],
+        ["search", "x", "--since", "999999w"],
+        ["search", "x", "--limit", "0"],
+    ):
         assert filled(*arguments).code == 2
     outcome = filled("search", "--", "-draft")
     assert outcome.code == 2

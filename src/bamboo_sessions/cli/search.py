@@ -27,7 +27,7 @@ _AGE: Final = re.compile(r"(\d{1,6})\s*(min|h|d|w)")
 _UNITS: Final = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class Moment(click.ParamType):
+class Moment(click.ParamType[datetime]):
     """A time: `2026-11-22`, `2026-11-22T09:30` (local unless it names a zone), or how long ago: `12h`, `3d`, `2w`."""
 
     name = "moment"

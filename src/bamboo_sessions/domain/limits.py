@@ -51,8 +51,8 @@ PAGE_MAX: Final = 1_000
 SEARCH_TEXT_CHARS_MAX: Final = 1_000
 """Characters of what is searched for."""
 
-SEARCH_TERMS_MAX: Final = 32
-"""Words, phrases and prefixes in one search: each is looked for in every candidate."""
+SEARCH_WORDS_MAX: Final = 32
+"""Words in one search, those of its phrases included: each is looked for in every candidate."""
 
 SEARCH_DEFAULT: Final = 20
 """Hits of a search when the caller names no limit."""

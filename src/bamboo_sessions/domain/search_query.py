@@ -22,7 +22,7 @@ from typing import Final, Literal
 import msgspec
 
 from bamboo_sessions.domain.errors import InputError
-from bamboo_sessions.domain.limits import SEARCH_TERMS_MAX, SEARCH_TEXT_CHARS_MAX, check_limit
+from bamboo_sessions.domain.limits import SEARCH_TEXT_CHARS_MAX, SEARCH_WORDS_MAX, check_limit
 from bamboo_sessions.domain.search_text import BETWEEN, LETTER, WIDE, fold, is_letter, words_of
 
 PART_CHARS_MIN: Final = 3
@@ -80,14 +80,15 @@ def parse(text: str) -> TextQuery:
 
     Raises:
         InputError: It isn't text, or there is nothing to look for in it.
-        LimitExceededError: It is longer than `SEARCH_TEXT_CHARS_MAX`, or has more terms than `SEARCH_TERMS_MAX`.
+        LimitExceededError: It is longer than `SEARCH_TEXT_CHARS_MAX`, or has more words than `SEARCH_WORDS_MAX`.
     """
     if not isinstance(text, str):
         message = f"What is searched for must be text, not {type(text).__name__}."
         raise InputError(message, hint="Pass a str.")
     check_limit("A search", len(text), SEARCH_TEXT_CHARS_MAX, "characters")
     terms = tuple(dict.fromkeys(_terms(text.translate(_QUOTES).replace("\0", " "))))
-    check_limit("A search", len(terms), SEARCH_TERMS_MAX, "terms")
+    count = sum(len(term.words) if term.kind == "phrase" else 1 for term in terms)
+    check_limit("A search", count, SEARCH_WORDS_MAX, "words")
     wanted = tuple(term for term in terms if not term.negated)
     if not wanted:
         what = "only says what not to find" if terms else "has no word to look for"

@@ -19,8 +19,9 @@ from bamboo_sessions import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
+from bamboo_sessions.domain.search_query import parse
 from bamboo_sessions.storage.commit import RecordScope
-from bamboo_sessions.storage.query import DeleteQuery, ListQuery, RecordQuery, WindowQuery
+from bamboo_sessions.storage.query import DeleteQuery, ListQuery, RecordQuery, SearchQuery, WindowQuery
 from bamboo_sessions.testing import FaultyStorage
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.histories import History
@@ -55,6 +56,7 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     assert await storage.usage_totals("default", None, include_children=False) is not None
     assert await storage.get_record("default", scope, "k", "a") is None
     assert await storage.scan_records("default", scope, RecordQuery("k")) == ()
+    assert not (await storage.search(SearchQuery(namespace="default", text=parse("nowhere")))).hits
     assert (await storage.commit(appending("s", user("b")))).revision == 2
     assert await storage.transact(KEY, lambda _: None) is None
     assert await storage.write_records("default", scope, []) == ()

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import apsw
 import msgspec
 
+from bamboo_sessions.domain.errors import StorageError
 from bamboo_sessions.domain.report import Problem
 from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.storage.port import Progress
 from bamboo_sessions.storage.query import SearchQuery
-from bamboo_sessions.storage.sqlite import tuning
+from bamboo_sessions.storage.sqlite import indexing, tuning
 from bamboo_sessions.storage.sqlite.connection import connect_reader, reading
 from bamboo_sessions.storage.sqlite.errors import translated, translating
-from bamboo_sessions.storage.sqlite.indexing import advance, advance_within, is_current, writing
+from bamboo_sessions.storage.sqlite.indexing import writing
 from bamboo_sessions.storage.sqlite.search_check import find_index_problems
-from bamboo_sessions.storage.sqlite.search_file import Main, discard, index_path, open_index, size_of
+from bamboo_sessions.storage.sqlite.search_file import Main, empty, index_path, open_index, size_of
 from bamboo_sessions.storage.sqlite.searching import Check, Search
 from bamboo_sessions.storage.sqlite.worker import Request, Worker
 
@@ -33,10 +35,6 @@ Work = Callable[[apsw.Connection, Main], T]
 
 _log: Final = logging.getLogger("bamboo_sessions")
 _DAMAGED: Final = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, apsw.IOError, apsw.FormatError)
-
-
-class _AbandonedError(Exception):
-    """Nobody waits for the answer any more."""
 
 
 class _Waiting:
@@ -49,7 +47,7 @@ class _Waiting:
 
     def check(self) -> None:
         if self.is_over:
-            raise _AbandonedError
+            raise StorageError("The store was closed, or the search cancelled, before it was done.")
 
     def tell(self, done: int, total: int) -> None:
         if self._on_progress is not None and not self.is_over:
@@ -73,16 +71,21 @@ class SearchEngine:
         self._is_kept = False
         self._timer: asyncio.TimerHandle | None = None
         self._is_tending = False
+        self._is_open = False
+        self._searches: set[_Waiting] = set()
 
     # --- life
 
     def open(self) -> None:
         """Find out whether there is an index, which is kept up to date then."""
+        self._is_open = True
         self._is_kept = self._path.exists()
 
     def stop(self) -> None:
-        """Let the thread end once it has answered what is queued. Doesn't wait."""
-        self._is_kept = False
+        """Let the thread end; searches under way fail at their next chunk. Doesn't wait."""
+        self._is_open = self._is_kept = False
+        for waiting in self._searches:
+            waiting.is_over = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -122,12 +125,20 @@ class SearchEngine:
 
     async def search(self, query: SearchQuery, on_progress: Progress | None) -> SearchPage:
         """Catch up, and search. Cancelling ends the work at the next chunk."""
+        with self._waiting(on_progress) as waiting:
+            page = await self._started().submit(lambda _: self._answer(query, waiting))
+        self._is_kept = self._is_open
+        return page
+
+    @contextmanager
+    def _waiting(self, on_progress: Progress | None = None) -> Iterator[_Waiting]:
         waiting = _Waiting(on_progress)
+        self._searches.add(waiting)
         try:
-            return await self._started().submit(lambda _: self._answer(query, waiting))
+            yield waiting
         finally:
             waiting.is_over = True
-            self._is_kept = self._path.exists()
+            self._searches.discard(waiting)
 
     def _answer(self, query: SearchQuery, waiting: _Waiting) -> SearchPage:
         return self._on_index(lambda index, main: self._search(index, main, query, waiting))
@@ -139,7 +150,7 @@ class SearchEngine:
                     return page
             _catch_up(index, main, waiting)
         with writing(index), main.reading():  # the same snapshot to the end, and nobody else's rows in between
-            while not advance_within(index, main).is_done:
+            while not indexing.advance_within(index, main).is_done:
                 waiting.check()
             return Search(index, main, query, waiting.check).page()
 
@@ -167,7 +178,7 @@ class SearchEngine:
         try:
             self._close()
         finally:
-            discard(self._path)
+            empty(self._path, busy_timeout_ms=self._busy_timeout_ms)
 
     # --- behind the writers
 
@@ -187,7 +198,7 @@ class SearchEngine:
         """A chunk, then what is queued meanwhile, then the next chunk."""
         done = True
         try:
-            done = advance(*self._connections()).is_done
+            done = indexing.advance(*self._connections()).is_done
         except (apsw.Error, OSError) as exc:  # the next search meets it, too, and deals with it
             _log.debug("indexing behind the writers: %s", exc)
         self._is_tending = not done
@@ -200,8 +211,8 @@ class SearchEngine:
         """What is wrong with the index, if there is one; with `repair` it is made anew."""
         if not self._path.exists():
             return ()
-        waiting = _Waiting(None)
-        return await self._started().submit(lambda _: self._find_problems(waiting, repair=repair))
+        with self._waiting() as waiting:
+            return await self._started().submit(lambda _: self._find_problems(waiting, repair=repair))
 
     def _find_problems(self, waiting: _Waiting, *, repair: bool) -> tuple[Problem, ...]:
         try:
@@ -226,12 +237,12 @@ def _page_if_current(index: apsw.Connection, main: Main, query: SearchQuery, che
     """The answer, if the index has all that the main file has: its snapshot must be the older one."""
     index.execute("SELECT 1 FROM meta").fetchall()
     with main.reading():
-        return Search(index, main, query, check).page() if is_current(index, main) else None
+        return Search(index, main, query, check).page() if indexing.is_current(index, main) else None
 
 
 def _catch_up(index: apsw.Connection, main: Main, waiting: _Waiting) -> None:
     while True:
-        progress = advance(index, main)
+        progress = indexing.advance(index, main)
         waiting.check()
         if progress.is_done:
             return

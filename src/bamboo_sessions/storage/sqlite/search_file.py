@@ -78,8 +78,21 @@ def index_path(path: str) -> Path:
     return Path(path + "-search")
 
 
+def empty(path: Path, *, busy_timeout_ms: int) -> None:
+    """Make a file that can't be used an empty database. Processes that have it open see that; else it is deleted."""
+    try:
+        connection = connect(str(path), busy_timeout_ms=busy_timeout_ms)
+        try:
+            connection.config(apsw.SQLITE_DBCONFIG_RESET_DATABASE, 1)
+            connection.execute("VACUUM").fetchall()
+        finally:
+            connection.close()
+    except apsw.Error:
+        discard(path)
+
+
 def discard(path: Path) -> None:
-    """Delete the file and what SQLite keeps beside it. Who has it open goes on with what is no file any more."""
+    """Delete the file and what SQLite keeps beside it."""
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 

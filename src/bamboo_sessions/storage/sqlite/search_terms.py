@@ -18,7 +18,7 @@ from typing import Final, Literal
 from bamboo_sessions.domain.message import Role
 from bamboo_sessions.domain.search_query import PART_CHARS_MIN, Term
 from bamboo_sessions.domain.search_text import LETTER, WIDE, is_letter
-from bamboo_sessions.storage.sqlite.tuning import SEARCH_STRETCHES_MAX
+from bamboo_sessions.storage.sqlite.tuning import SEARCH_PIECES_MAX
 
 _FIRST: Final = 0xF0000
 _BASE: Final = 20_000
@@ -63,7 +63,8 @@ def _pairs(run: str) -> Iterator[str]:
 
 def words_question(terms: Sequence[Term]) -> str:
     """Rows that have all words of the terms as whole words; `""` if that says nothing."""
-    return " AND ".join(piece for term in terms for piece in _word_pieces(term))
+    pieces = dict.fromkeys(piece for term in terms for piece in _word_pieces(term))
+    return " AND ".join(islice(pieces, SEARCH_PIECES_MAX))
 
 
 def _word_pieces(term: Term) -> Iterator[str]:
@@ -97,7 +98,7 @@ def _plain_wide() -> re.Pattern[str]:
 def parts_question(terms: Sequence[Term]) -> str:
     """Rows that have the stretches which the terms are made of."""
     stretches = dict.fromkeys(stretch for term in terms for stretch in _stretches(term.text))
-    return " AND ".join(_quoted(stretch) for stretch in islice(stretches, SEARCH_STRETCHES_MAX))
+    return " AND ".join(_quoted(stretch) for stretch in islice(stretches, SEARCH_PIECES_MAX))
 
 
 def _stretches(text: str) -> Iterator[str]:

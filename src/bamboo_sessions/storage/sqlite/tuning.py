@@ -76,5 +76,5 @@ SEARCH_DELAY_SECONDS: Final = 1.0
 SEARCH_ATTEMPTS: Final = 3
 """How often a search catches up before it keeps other indexers out: somebody may write without a pause."""
 
-SEARCH_STRETCHES_MAX: Final = 32
-"""Stretches of three characters that candidates are asked to have: more hardly leave fewer of them."""
+SEARCH_PIECES_MAX: Final = 32
+"""Words, or stretches of three characters, that candidates are asked to have: more hardly leave fewer of them."""

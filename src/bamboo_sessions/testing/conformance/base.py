@@ -46,6 +46,7 @@ MODULES: Final = (
     "repository.reading",
     "repository.rewriting",
     "repository.saving",
+    "repository.searching",
     "trees",
     "whole_sessions",
 )

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bamboo_sessions import InputError, MemoryStorage, Message, Session, SessionRepository, SqliteStorage
-from bamboo_sessions.storage.sqlite import search_engine, tuning
-from bamboo_sessions.storage.sqlite.search_file import index_path, open_index
+from bamboo_sessions.storage.sqlite import indexing, tuning
+from bamboo_sessions.storage.sqlite.indexing import Progress
+from bamboo_sessions.storage.sqlite.search_file import Main, index_path, open_index
 
 pytestmark = pytest.mark.anyio
 
@@ -171,15 +172,15 @@ async def test_indexing_behind_the_writers(path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(tuning, "SEARCH_DELAY_SECONDS", 0)
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
-    advance = search_engine.advance
+    advance = indexing.advance
 
-    def watched(*connections: object) -> object:
-        progress = advance(*connections)
+    def watched(index: apsw.Connection, main: Main) -> Progress:
+        progress = advance(index, main)
         if progress.is_done:
             loop.call_soon_threadsafe(done.set)
         return progress
 
-    monkeypatch.setattr(search_engine, "advance", watched)
+    monkeypatch.setattr(indexing, "advance", watched)
     async with SessionRepository.open(path) as sessions:
         await sessions.append("chat", *(Message.user("more") for _ in range(1_000)))
         await asyncio.wait_for(done.wait(), 60)
@@ -207,17 +208,17 @@ async def test_a_cancelled_search_ends(path: Path, monkeypatch: pytest.MonkeyPat
     index_path(str(path)).unlink()
     chunks: list[int] = []
     reached, go_on = threading.Event(), threading.Event()
-    advance = search_engine.advance
+    advance = indexing.advance
 
-    def slow(*connections: object) -> object:
-        progress = advance(*connections)
+    def slow(index: apsw.Connection, main: Main) -> Progress:
+        progress = advance(index, main)
         chunks.append(progress.done)
         if len(chunks) == 1:
             reached.set()
             assert go_on.wait(60)
         return progress
 
-    monkeypatch.setattr(search_engine, "advance", slow)
+    monkeypatch.setattr(indexing, "advance", slow)
     async with SessionRepository.open(path) as sessions:
         search = asyncio.create_task(sessions.search("word"))
         await asyncio.get_running_loop().run_in_executor(None, reached.wait)
@@ -233,31 +234,34 @@ async def test_a_cancelled_search_ends(path: Path, monkeypatch: pytest.MonkeyPat
 async def test_a_writer_that_never_pauses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody commits again whenever the index is up to date: the search still ends, and has all from before it."""
     await _filled(path)
-    monkeypatch.setattr(search_engine, "is_current", lambda *_: False)
+    monkeypatch.setattr(indexing, "is_current", lambda *_: False)
     async with SessionRepository.open(path) as sessions:
         await sessions.append("chat", Message.user("newest", id="newest"))
         assert await _found(sessions, "newest") == {"newest"}
 
 
 async def test_pruned_changes(path: Path) -> None:
-    """An index that missed changes which are no longer in the log is made anew; one that has them all isn't."""
+    """An index that missed changes which are no longer in the log is made anew; one that had them all is right, too."""
     await _filled(path)
     async with SessionRepository.open(path) as sessions:
         await sessions.rename("chat", "Another")
-    for floor in ("(SELECT max(position) FROM changes)", "(SELECT value FROM meta WHERE name = 'pruned_up_to')"):
+    for _ in range(2):
         connection = apsw.Connection(str(path))
-        connection.execute(f"UPDATE meta SET value = {floor} WHERE name = 'pruned_up_to'")
+        last = connection.execute("SELECT max(position) FROM changes").get
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'pruned_up_to'", (last,))
         connection.execute("DELETE FROM changes")
         connection.close()
         async with SessionRepository.open(path) as sessions:
             assert await _found(sessions, "another") == {None}
             assert await _found(sessions, "title") == set()
             assert (await sessions.check()).ok
+            await sessions.append("chat", Message.user("one more"))
+            assert await _found(sessions, "more") != set()
 
 
 # --- against the matcher
 
-_SIGNS = 'aabbcc  éßﬁ日本語가나🎉🚀ก็_-+."*3\0\ud800\u0301'  # noqa: RUF001 - on purpose
+_SIGNS = 'aabbcc  éßﬁ日本語가나🎉🚀ก็_-+."*3\0\ud800\u0301'
 _TEXTS = st.lists(st.text(_SIGNS, min_size=1, max_size=25), min_size=1, max_size=12)
 _QUERIES = st.lists(st.text(_SIGNS + '" -', min_size=1, max_size=7), min_size=1, max_size=12)
 
