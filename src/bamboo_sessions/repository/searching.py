@@ -53,7 +53,7 @@ class Searching(Bound):
 
         Of a text of more than `SEARCHED_CHARS_MAX` characters the beginning is searched. Where more than
         `SEARCH_RANKED` texts match, the newest are ranked. On SQLite the first search of a store builds the index,
-        which takes about a minute for each 500,000 messages and doesn't hold up anybody else. Cancelling stops it;
+        which takes about a minute for 300,000 messages and doesn't hold up anybody else. Cancelling stops it;
         what is indexed by then stays.
 
         Args:

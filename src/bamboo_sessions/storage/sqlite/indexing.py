@@ -65,11 +65,19 @@ class _HeadRow(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Messages that are indexed, messages there are (removed ones included), and whether all is done."""
+    """How far the index has come, and how far the main file is."""
 
-    done: int
-    total: int
-    is_done: bool
+    mark: Mark
+    end: Mark
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left."""
+        return self.mark == self.end
+
+    def has(self, goal: Mark) -> bool:
+        """Whether all is indexed that there was at `goal`."""
+        return all(one >= other for one, other in zip(self.mark[1:4], goal[1:4], strict=True))
 
 
 @contextmanager
@@ -107,7 +115,7 @@ def advance_within(index: apsw.Connection, main: Main) -> Progress:
     after = _step(index, main, start, end)
     if after != before:
         write_mark(index, after)
-    return Progress(after.row, end.row, is_done=after == end)
+    return Progress(after, end)
 
 
 def _step(index: apsw.Connection, main: Main, done: Mark, end: Mark) -> Mark:

@@ -8,8 +8,8 @@ from typing import Final
 import apsw
 
 from bamboo_sessions.domain.report import Problem
-from bamboo_sessions.storage.sqlite.connection import reading, rows_of
-from bamboo_sessions.storage.sqlite.indexing import HEAD_TABLES, MESSAGE_TABLES, expected_rows
+from bamboo_sessions.storage.sqlite.connection import rows_of
+from bamboo_sessions.storage.sqlite.indexing import HEAD_TABLES, MESSAGE_TABLES, advance_within, expected_rows, writing
 from bamboo_sessions.storage.sqlite.search_file import Main
 
 _REPAIR: Final = "Makes the search index anew."
@@ -17,7 +17,9 @@ _REPAIR: Final = "Makes the search index anew."
 
 def find_index_problems(index: apsw.Connection, main: Main) -> tuple[Problem, ...]:
     """What is wrong: its pages, its tables, and whether it has a row for each text and no other."""
-    with reading(index), main.reading():
+    with writing(index), main.reading():  # so that nobody gets ahead between the two
+        while not advance_within(index, main).is_done:
+            pass
         return tuple(Problem(kind="search_index", detail=each, repair=_REPAIR) for each in _problems(index, main))
 
 

@@ -24,9 +24,8 @@ from bamboo_sessions.storage.query import SearchQuery
 from bamboo_sessions.storage.sqlite import indexing, tuning
 from bamboo_sessions.storage.sqlite.connection import connect_reader, reading
 from bamboo_sessions.storage.sqlite.errors import translated, translating
-from bamboo_sessions.storage.sqlite.indexing import writing
 from bamboo_sessions.storage.sqlite.search_check import find_index_problems
-from bamboo_sessions.storage.sqlite.search_file import Main, empty, index_path, open_index, size_of
+from bamboo_sessions.storage.sqlite.search_file import Main, Mark, empty, end_of, index_path, open_index, size_of
 from bamboo_sessions.storage.sqlite.searching import Check, Search
 from bamboo_sessions.storage.sqlite.worker import Request, Worker
 
@@ -144,15 +143,15 @@ class SearchEngine:
         return self._on_index(lambda index, main: self._search(index, main, query, waiting))
 
     def _search(self, index: apsw.Connection, main: Main, query: SearchQuery, waiting: _Waiting) -> SearchPage:
+        """The answer with an index that is as new as the main file; if writers never pause, as new as at the call."""
+        goal = end_of(main)
         for _ in range(tuning.SEARCH_ATTEMPTS):
-            with reading(index):
-                if (page := _page_if_current(index, main, query, waiting.check)) is not None:
-                    return page
-            _catch_up(index, main, waiting)
-        with writing(index), main.reading():  # the same snapshot to the end, and nobody else's rows in between
-            while not indexing.advance_within(index, main).is_done:
-                waiting.check()
-            return Search(index, main, query, waiting.check).page()
+            if (page := _page(index, main, query, waiting.check, only_if_current=True)) is not None:
+                return page
+            _catch_up(index, main, waiting, goal)
+        page = _page(index, main, query, waiting.check)
+        assert page is not None  # noqa: S101 - tells the type checker that there is no condition
+        return page
 
     def _on_index(self, work: Work[T]) -> T:
         """Do `work` with the index; if that is damaged, with a new one."""
@@ -199,7 +198,7 @@ class SearchEngine:
         done = True
         try:
             done = indexing.advance(*self._connections()).is_done
-        except (apsw.Error, OSError) as exc:  # the next search meets it, too, and deals with it
+        except (apsw.Error, OSError, StorageError) as exc:  # the next search meets it, too, and deals with it
             _log.debug("indexing behind the writers: %s", exc)
         self._is_tending = not done
         if not done and self._worker is not None:
@@ -217,14 +216,15 @@ class SearchEngine:
     def _find_problems(self, waiting: _Waiting, *, repair: bool) -> tuple[Problem, ...]:
         try:
             index, main = self._connections()
-            _catch_up(index, main, waiting)
+            _catch_up(index, main, waiting, end_of(main))
             problems = find_index_problems(index, main)
         except _DAMAGED as exc:
             problems = (Problem(kind="search_index", detail=str(exc), repair="Makes the search index anew."),)
         if not problems or not repair:
             return problems
         self._throw_away()
-        _catch_up(*self._connections(), waiting)
+        index, main = self._connections()
+        _catch_up(index, main, waiting, end_of(main))
         return tuple(msgspec.structs.replace(problem, repaired=True) for problem in problems)
 
     @property
@@ -233,17 +233,22 @@ class SearchEngine:
         return size_of(self._path)
 
 
-def _page_if_current(index: apsw.Connection, main: Main, query: SearchQuery, check: Check) -> SearchPage | None:
-    """The answer, if the index has all that the main file has: its snapshot must be the older one."""
-    index.execute("SELECT 1 FROM meta").fetchall()
-    with main.reading():
-        return Search(index, main, query, check).page() if indexing.is_current(index, main) else None
+def _page(
+    index: apsw.Connection, main: Main, query: SearchQuery, check: Check, *, only_if_current: bool = False
+) -> SearchPage | None:
+    """The answer. The index's snapshot must be the older one, or rows of the main file could seem to be missing."""
+    with reading(index):
+        index.execute("SELECT 1 FROM meta").fetchall()
+        with main.reading():
+            if only_if_current and not indexing.is_current(index, main):
+                return None
+            return Search(index, main, query, check).page()
 
 
-def _catch_up(index: apsw.Connection, main: Main, waiting: _Waiting) -> None:
+def _catch_up(index: apsw.Connection, main: Main, waiting: _Waiting, goal: Mark) -> None:
     while True:
         progress = indexing.advance(index, main)
         waiting.check()
-        if progress.is_done:
+        if progress.has(goal):
             return
-        waiting.tell(progress.done, progress.total)
+        waiting.tell(progress.mark.row, progress.end.row)

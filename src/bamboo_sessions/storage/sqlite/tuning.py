@@ -74,7 +74,7 @@ SEARCH_DELAY_SECONDS: Final = 1.0
 """How long after a commit the index is brought up to date if nobody searches: many commits are one piece of work."""
 
 SEARCH_ATTEMPTS: Final = 3
-"""How often a search catches up before it keeps other indexers out: somebody may write without a pause."""
+"""How often a search catches up with everything; then what was there at the call has to do: others may never pause."""
 
 SEARCH_PIECES_MAX: Final = 32
 """Words, or stretches of three characters, that candidates are asked to have: more hardly leave fewer of them."""

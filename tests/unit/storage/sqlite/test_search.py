@@ -11,10 +11,11 @@ from pathlib import Path
 
 import apsw
 import pytest
+from anyio.lowlevel import checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bamboo_sessions import InputError, MemoryStorage, Message, Session, SessionRepository, SqliteStorage
+from bamboo_sessions import InputError, MemoryStorage, Message, Session, SessionRepository, SqliteStorage, StorageError
 from bamboo_sessions.storage.sqlite import indexing, tuning
 from bamboo_sessions.storage.sqlite.indexing import Progress
 from bamboo_sessions.storage.sqlite.search_file import Main, index_path, open_index
@@ -212,7 +213,7 @@ async def test_a_cancelled_search_ends(path: Path, monkeypatch: pytest.MonkeyPat
 
     def slow(index: apsw.Connection, main: Main) -> Progress:
         progress = advance(index, main)
-        chunks.append(progress.done)
+        chunks.append(progress.mark.row)
         if len(chunks) == 1:
             reached.set()
             assert go_on.wait(60)
@@ -229,6 +230,45 @@ async def test_a_cancelled_search_ends(path: Path, monkeypatch: pytest.MonkeyPat
         assert await _found(sessions, "number699") == {"699"}
     assert chunks == sorted(set(chunks), key=chunks.index)  # no chunk was done twice
     assert chunks[0] < chunks[-1]
+
+
+async def test_closing_ends_a_search(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing the store doesn't wait for an index to be built: the search fails, and says why."""
+    await _filled(path)
+    index_path(str(path)).unlink()
+    reached, go_on = threading.Event(), threading.Event()
+    advance = indexing.advance
+
+    def slow(index: apsw.Connection, main: Main) -> Progress:
+        progress = advance(index, main)
+        reached.set()
+        assert go_on.wait(60)
+        return progress
+
+    monkeypatch.setattr(indexing, "advance", slow)
+    storage = SqliteStorage(path)
+    sessions = await SessionRepository.open(storage)
+    search = asyncio.create_task(sessions.search("word"))
+    await asyncio.get_running_loop().run_in_executor(None, reached.wait)
+    closing = asyncio.create_task(sessions.aclose())
+    while storage._engine.is_open:
+        await checkpoint()
+    go_on.set()
+    await closing
+    with pytest.raises(StorageError, match="closed"):
+        await search
+
+
+@pytest.mark.parametrize("damage", [_truncate, _scribble, _no_database, _no_tables])
+async def test_a_broken_index_is_emptied_in_place(path: Path, damage: Callable[[Path], None]) -> None:
+    """A damaged index stays the same file, so that processes which have it open go on with it."""
+    await _filled(path)
+    index = index_path(str(path))
+    damage(index)
+    before = index.stat().st_ino
+    async with SessionRepository.open(path) as sessions:
+        assert await _found(sessions, "number699") == {"699"}
+    assert index.stat().st_ino == before
 
 
 async def test_a_writer_that_never_pauses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
