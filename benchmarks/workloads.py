@@ -12,6 +12,7 @@ from pathlib import Path
 from bamboo_sessions import Message, Session, SessionRepository
 from benchmarks.floor import Floor
 from benchmarks.harness import Row, row, timed, timed_sync
+from benchmarks.search import search, search_cost
 
 _TEXT = "The parcel left our warehouse on Tuesday and is due tomorrow. " * 8
 
@@ -116,4 +117,4 @@ async def imports(_folder: Path, _samples: int) -> AsyncIterator[Row]:
     yield row("import of the package", added)
 
 
-WORKLOADS = (append_turn, load, unchanged, group_commit, imports)
+WORKLOADS = (append_turn, load, unchanged, group_commit, imports, search, search_cost)

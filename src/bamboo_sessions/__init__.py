@@ -70,6 +70,7 @@ from bamboo_sessions.domain.report import (
     SessionPage,
     UnsavedWork,
 )
+from bamboo_sessions.domain.search import SearchHit, SearchPage, Snippet, SnippetPiece
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.session_json import session_from_json, session_to_json
 from bamboo_sessions.domain.usage import TokenUsage, TokenUsageRecord, TokenUsageTotals
@@ -127,6 +128,8 @@ __all__ = [
     "RunLease",
     "RuntimeSessionPersistence",
     "SchemaVersionError",
+    "SearchHit",
+    "SearchPage",
     "Session",
     "SessionBusyError",
     "SessionCache",
@@ -140,6 +143,8 @@ __all__ = [
     "SessionRepository",
     "SessionStorage",
     "SimpleStorage",
+    "Snippet",
+    "SnippetPiece",
     "SqliteStorage",
     "StorageCorruptError",
     "StorageError",

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import apsw
 
 from bamboo_sessions import LeaseLostError, Message, RunLease, Session, SessionRepository, SqliteStorage
+from bamboo_sessions.storage.sqlite.search_file import discard, index_path
 
 COPIES = 8
 """Working copies of a saver. It takes them in turn, so each is some turns old when it is saved."""
@@ -171,6 +172,24 @@ async def _step(lease: RunLease, name: str, step: int) -> None:
     say(json.dumps({"token": lease.token, "id": message.id}))
 
 
+async def search_for_ever(path: str, text: str) -> None:
+    """Make the index anew and search, again and again, telling each step, until killed."""
+    while True:
+        discard(index_path(path))
+        async with SessionRepository.open(f"sqlite:///{path}") as sessions:
+            say("building")
+            await sessions.search(text, on_progress=lambda done, _: say(done))
+            say("built")
+
+
+async def search_on_request(path: str) -> None:
+    """Search for each line that comes, and tell the ids of what was found."""
+    async with SessionRepository.open(f"sqlite:///{path}") as sessions:
+        say("ready")
+        while line := await told():
+            say(",".join(str(hit.message_id) for hit in (await sessions.search(line)).hits))
+
+
 ROLES: dict[str, Callable[..., Awaitable[None]]] = {
     role.__name__: role
     for role in (
@@ -184,6 +203,8 @@ ROLES: dict[str, Callable[..., Awaitable[None]]] = {
         save_for_ever,
         save_turns,
         write_for_ever,
+        search_for_ever,
+        search_on_request,
     )
 }
 

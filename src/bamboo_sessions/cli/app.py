@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "show": Entry("show", "show", "Show a conversation."),
     "tail": Entry("tail", "tail", "Follow a conversation live."),
     "watch": Entry("watch", "watch", "Follow the changes of all sessions live."),
+    "search": Entry("search", "search", "Search titles, summaries and messages."),
     "append": Entry("changes", "append", "Append a message to a session."),
     "answer": Entry("changes", "answer", "Answer the question that an agent asked."),
     "rename": Entry("changes", "rename", "Give a session a title."),

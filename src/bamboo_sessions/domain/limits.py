@@ -55,6 +55,26 @@ FEED_PAGE_IDS_MAX: Final = 10_000
 FEED_PRUNE_ROWS_MAX: Final = 1_000
 """Changes that are pruned in one transaction: a few ms for which writers wait."""
 
+# --- search -------------------------------------------------------------------------------------------
+
+SEARCH_TEXT_CHARS_MAX: Final = 1_000
+"""Characters of what is searched for."""
+
+SEARCH_WORDS_MAX: Final = 32
+"""Words in one search, those of its phrases included: each is looked for in every candidate."""
+
+SEARCH_DEFAULT: Final = 20
+"""Hits of a search when the caller names no limit."""
+
+SEARCH_RANKED: Final = 100
+"""Matching texts that are ranked, the newest ones, or as many as were asked for: a common word is in all of them."""
+
+SEARCHED_CHARS_MAX: Final = 1_048_576
+"""Characters of one text that are searched, from its beginning: a log of 60 MB would be most of an index."""
+
+SNIPPET_CHARS_MAX: Final = 200
+"""Characters of a snippet: two lines."""
+
 # --- time ---------------------------------------------------------------------------------------------
 
 CLOCK_AHEAD_SECONDS_MAX: Final = 300

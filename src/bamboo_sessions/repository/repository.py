@@ -36,6 +36,7 @@ from bamboo_sessions.repository.questions import Asking
 from bamboo_sessions.repository.reading import Reading
 from bamboo_sessions.repository.records import Records
 from bamboo_sessions.repository.rewriting import Rewriting
+from bamboo_sessions.repository.searching import Searching
 from bamboo_sessions.repository.tolerant import TolerantSaves
 from bamboo_sessions.repository.writing import Writing
 from bamboo_sessions.storage.open import Durability, storage_for
@@ -43,7 +44,18 @@ from bamboo_sessions.storage.port import SessionStorage
 
 
 class SessionRepository(
-    Reading, Listing, Leases, Writing, Authoring, Asking, Rewriting, Lifecycle, Accounting, Feed, Checking
+    Reading,
+    Listing,
+    Searching,
+    Leases,
+    Writing,
+    Authoring,
+    Asking,
+    Rewriting,
+    Lifecycle,
+    Accounting,
+    Feed,
+    Checking,
 ):
     """Sessions of one namespace, kept in three tiers.
 

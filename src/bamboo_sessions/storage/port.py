@@ -26,6 +26,7 @@ from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.domain.message import to_stored
 from bamboo_sessions.domain.report import CheckReport
+from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
@@ -45,12 +46,16 @@ from bamboo_sessions.storage.query import (
     ListQuery,
     Record,
     RecordQuery,
+    SearchQuery,
     Window,
     WindowQuery,
 )
 
 Plan = Callable[[State], Commit | None]
 """Computes a commit from what is committed now; `None` changes nothing. Synchronous; may run again, on any thread."""
+
+Progress = Callable[[int, int], None]
+"""Is told, on the event loop, how much of a long piece of work is done, and how much there is."""
 
 
 LeaseChange = Callable[[LeaseState, datetime], LeaseState]
@@ -158,6 +163,14 @@ class SessionStorage(ABC):
     @abstractmethod
     async def start_epoch(self) -> FeedBounds:
         """Give the store a new epoch: positions of the old one are refused from now on."""
+
+    @abstractmethod
+    async def search(self, query: SearchQuery, *, on_progress: Progress | None = None) -> SearchPage:
+        """The texts that match, best first: all that was committed before the call, and nothing that is gone (L46).
+
+        What matches is decided by `domain.search.match` alone; an index may only bring candidates. An engine may
+        rank the newest `SEARCH_RANKED` matches only. `on_progress` is told of an index that has to be built first.
+        """
 
     # --- writing
 

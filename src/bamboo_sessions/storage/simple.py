@@ -3,7 +3,7 @@
 Whoever has `save_session`, `load_session` and `delete_session` gets all of the repository: slower, and correct within
 one process. The wrapped object holds the sessions; everything that it knows nothing of (older versions, tombstones,
 the ledger, records, run leases, the log of commits, listings) is kept by a `MemoryStorage` in front of it, for as long
-as the process lives. A listing shows the sessions that this process has touched.
+as the process lives. Listings and searches show the sessions that this process has touched.
 """
 
 from __future__ import annotations

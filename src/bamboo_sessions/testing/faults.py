@@ -33,10 +33,11 @@ from bamboo_sessions.domain.errors import SchemaVersionError, StorageError, Stor
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.domain.report import CheckReport
+from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
-from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, SessionStorage
+from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     FeedPage,
@@ -44,6 +45,7 @@ from bamboo_sessions.storage.query import (
     ListQuery,
     Record,
     RecordQuery,
+    SearchQuery,
     Window,
     WindowQuery,
 )
@@ -64,6 +66,7 @@ READS: Final = frozenset(
         "scan_records",
         "feed_bounds",
         "read_changes",
+        "search",
         "stats",
     }
 )
@@ -340,6 +343,10 @@ class FaultyStorage(SessionStorage):
     async def start_epoch(self) -> FeedBounds:
         """Pass on."""
         return await self._do("start_epoch", self.inner.start_epoch)
+
+    async def search(self, query: SearchQuery, *, on_progress: Progress | None = None) -> SearchPage:
+        """Pass on."""
+        return await self._do("search", lambda: self.inner.search(query, on_progress=on_progress))
 
     # --- writing
 

@@ -20,8 +20,9 @@ from bamboo_sessions import (
     StorageUnavailableError,
 )
 from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.search_query import parse
 from bamboo_sessions.storage.commit import RecordScope
-from bamboo_sessions.storage.query import DeleteQuery, ListQuery, RecordQuery, WindowQuery
+from bamboo_sessions.storage.query import DeleteQuery, ListQuery, RecordQuery, SearchQuery, WindowQuery
 from bamboo_sessions.testing import FaultyStorage
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.histories import History
@@ -60,6 +61,7 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     assert await storage.read_changes("default", None, 9) == await storage.inner.read_changes("default", None, 9)
     assert (await storage.start_epoch()).newest.number == 1
     assert await storage.prune_changes(START, 9) == 0
+    assert not (await storage.search(SearchQuery(namespace="default", text=parse("nowhere")))).hits
     assert (await storage.commit(appending("s", user("b")))).revision == 2
     assert await storage.transact(KEY, lambda _: None) is None
     assert await storage.change_lease(KEY, lambda state, _: state, START) == LeaseState()

@@ -27,6 +27,7 @@ from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN
 from bamboo_sessions.domain.merge_history import Insertion
 from bamboo_sessions.domain.message import StoredMessage, to_stored
 from bamboo_sessions.domain.report import CheckReport
+from bamboo_sessions.domain.search import Match, SearchPage, best, hit, match, texts_of_head, texts_of_message
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals, totals
@@ -52,7 +53,7 @@ from bamboo_sessions.storage.memory.session import (
     place_of,
     sift,
 )
-from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, SessionStorage
+from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     Cursor,
     DeleteQuery,
@@ -61,6 +62,7 @@ from bamboo_sessions.storage.query import (
     ListQuery,
     Record,
     RecordQuery,
+    SearchQuery,
     Window,
     WindowQuery,
 )
@@ -210,6 +212,24 @@ class MemoryStorage(SessionStorage):
             after = query.after
             keys = [key for key in keys if (key < after if query.reverse else key > after)]
         return tuple(records[key] for key in keys[: query.limit])
+
+    async def search(self, query: SearchQuery, *, on_progress: Progress | None = None) -> SearchPage:
+        """Looks through all texts of the namespace: there is no index."""
+        matches = [found for head in self._heads(query.namespace) for found in self._matches_in(head, query)]
+        page, has_more = best(matches, query.limit)
+        titles = {head.id: head.title for head in self._heads(query.namespace)}
+        hits = tuple(hit(query.text, found, titles[found.text.session_id]) for found in page)
+        return SearchPage(hits=hits, has_more=has_more)
+
+    def _matches_in(self, head: SessionHead, query: SearchQuery) -> Iterator[Match]:
+        if not query.takes_session(head):
+            return
+        texts = [*texts_of_head(head)]
+        for message in self._living(SessionKey(query.namespace, head.id)).live:
+            texts += texts_of_message(message, head.id)
+        for text in texts:
+            if query.takes(text) and (found := match(query.text, text)) is not None:
+                yield found
 
     # --- writing
 

@@ -3,6 +3,7 @@
 - The *writer* thread has the only connection that writes, and commits in groups (see `writer`).
 - The *reader* thread does the reads that take long, one after another.
 - The *upkeep* thread prepares the file, and copies the write-ahead log into it, off the writer's path.
+- The *search* thread answers searches, and indexes what was committed (see `search_engine`); there is none until then.
 - The event loop's own thread has a connection for small reads, which take less than a hop to a thread; it never
   waits for a lock: what is busy goes to the reader thread.
 
@@ -25,6 +26,7 @@ from bamboo_sessions.storage.sqlite import tuning
 from bamboo_sessions.storage.sqlite.connection import Durability, connect_reader, connect_writer, wait_for_locks
 from bamboo_sessions.storage.sqlite.errors import translated, translating
 from bamboo_sessions.storage.sqlite.migrations import prepare
+from bamboo_sessions.storage.sqlite.search_engine import SearchEngine
 from bamboo_sessions.storage.sqlite.worker import Batch, Request, Worker
 from bamboo_sessions.storage.sqlite.writer import Writer
 
@@ -65,6 +67,7 @@ class Engine:
         )
         self._reading = Worker("bamboo-sessions reader", self._run_reads, self._close_reader)
         self._upkeep = Worker("bamboo-sessions upkeep", self._run_upkeep, self._close_rest)
+        self.search = SearchEngine(path, busy_timeout_ms)
 
     # --- life
 
@@ -78,6 +81,7 @@ class Engine:
         except BaseException:
             await self.aclose()
             raise
+        self.search.open()
         self._is_open = True
 
     async def aclose(self) -> None:
@@ -88,6 +92,7 @@ class Engine:
         if self._closing is None:
             self._writing.stop()
             self._reading.stop()
+            self.search.stop()
             self._closing = self._upkeep.submit(self._join)
             self._upkeep.stop()
         await asyncio.shield(self._closing)
@@ -96,6 +101,7 @@ class Engine:
     def _join(self, _: object) -> None:
         self._writing.join()
         self._reading.join()
+        self.search.join()
 
     def abandon(self) -> None:
         """Let go without waiting: nobody closed it."""
@@ -105,6 +111,7 @@ class Engine:
             self._is_open = False
             for worker in (self._writing, self._reading, self._upkeep):
                 worker.stop()
+            self.search.stop()
 
     @property
     def is_open(self) -> bool:
@@ -126,7 +133,9 @@ class Engine:
     async def write(self, work: Work[T], size: int = 0) -> T:
         """Run `work` as one transaction, durable when this returns. `work` may run again. `size` is in bytes."""
         self.check_usable()
-        return await self._writing.submit(work, size)
+        result = await self._writing.submit(work, size)
+        self.search.written()
+        return result
 
     async def read(self, work: Work[T]) -> T:
         """Run `work` on the reader thread."""

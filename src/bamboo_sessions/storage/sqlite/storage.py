@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 import apsw
+import msgspec
 
 from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
@@ -23,10 +24,11 @@ from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.domain.limits import BUSY_TIMEOUT_MS
 from bamboo_sessions.domain.report import CheckReport
+from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
-from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, SessionStorage
+from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     FeedPage,
@@ -34,6 +36,7 @@ from bamboo_sessions.storage.query import (
     ListQuery,
     Record,
     RecordQuery,
+    SearchQuery,
     Window,
     WindowQuery,
 )
@@ -225,6 +228,10 @@ class SqliteStorage(SessionStorage):
     async def start_epoch(self) -> FeedBounds:
         return await self._engine.write(feed.start_epoch)
 
+    async def search(self, query: SearchQuery, *, on_progress: Progress | None = None) -> SearchPage:
+        self._engine.check_usable()
+        return await self._engine.search.search(query, on_progress)
+
     # --- writing
 
     async def commit(self, commit: Commit) -> Committed:
@@ -255,11 +262,15 @@ class SqliteStorage(SessionStorage):
     # --- upkeep
 
     async def check(self, *, repair: bool = False) -> CheckReport:
-        if not repair:
-            return await self._engine.read(check.find_problems)
+        report = await (self._repair() if repair else self._engine.read(check.find_problems))
+        problems = await self._engine.search.check(repair=repair)
+        return msgspec.structs.replace(report, problems=(*report.problems, *problems))
+
+    async def _repair(self) -> CheckReport:
         backup = mending.backup_path(self._path, self._clock.now())
         await self._engine.read(lambda c: mending.back_up(c, backup))
         return await self._engine.write(lambda c: mending.repair(c, backup))
 
     async def stats(self) -> Mapping[str, int]:
-        return await self._engine.read(lambda c: check.stats(c, self._path))
+        counters = await self._engine.read(lambda c: check.stats(c, self._path))
+        return {**counters, "search_bytes": self._engine.search.size}

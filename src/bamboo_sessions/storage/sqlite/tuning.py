@@ -51,3 +51,30 @@ FULL_CHECK_BYTES_MAX: Final = 1 << 30
 
 FEW_SESSIONS_MAX: Final = 2_000
 """Sessions that pass a filter up to which they are sorted, in place of looking for them in the order of the page."""
+
+SEARCH_APPLICATION_ID: Final = 0x62616D73
+"""Marks the file of the search index as ours (`bams`)."""
+
+SEARCH_CACHE_KIB: Final = 16 * 1024
+"""KiB of pages of the search index."""
+
+SEARCH_LOG_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes that the write-ahead log of the search index keeps on disk once it was checkpointed."""
+
+SEARCH_CHUNK_ROWS: Final = 256
+"""Messages that are indexed in one transaction: about 40 ms for which a search waits."""
+
+SEARCH_CHUNK_BYTES: Final = 1024 * 1024
+"""Bytes of messages, likewise."""
+
+SEARCH_CANDIDATES: Final = 100
+"""Rows of the index that are looked up in the main file at once."""
+
+SEARCH_DELAY_SECONDS: Final = 1.0
+"""How long after a commit the index is brought up to date if nobody searches: many commits are one piece of work."""
+
+SEARCH_ATTEMPTS: Final = 3
+"""How often a search catches up with everything; then what was there at the call has to do: others may never pause."""
+
+SEARCH_PIECES_MAX: Final = 32
+"""Words, or stretches of three characters, that candidates are asked to have: more hardly leave fewer of them."""

@@ -51,6 +51,7 @@ MODULES: Final = (
     "repository.reading",
     "repository.rewriting",
     "repository.saving",
+    "repository.searching",
     "trees",
     "whole_sessions",
 )

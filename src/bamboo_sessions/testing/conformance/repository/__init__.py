@@ -12,6 +12,7 @@ from bamboo_sessions.testing.conformance.repository.loading import LoadingConfor
 from bamboo_sessions.testing.conformance.repository.reading import PagesConformance
 from bamboo_sessions.testing.conformance.repository.rewriting import RewritingConformance
 from bamboo_sessions.testing.conformance.repository.saving import SavingConformance
+from bamboo_sessions.testing.conformance.repository.searching import SearchingConformance
 
 __all__ = [
     "AskingConformance",
@@ -27,6 +28,7 @@ __all__ = [
     "RepositoryConformance",
     "RewritingConformance",
     "SavingConformance",
+    "SearchingConformance",
 ]
 
 
@@ -38,6 +40,7 @@ class RepositoryConformance(
     AskingConformance,
     RewritingConformance,
     PagesConformance,
+    SearchingConformance,
     LifecycleConformance,
     FollowingConformance,
     LeasingConformance,

@@ -1,0 +1,142 @@
+"""`search`: what was said, where, and when; styled on a terminal, a line for each hit elsewhere, or JSON."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, Final, get_args
+
+import click
+
+from bamboo_sessions.cli.documents import document
+from bamboo_sessions.cli.output import Line, is_terminal, json_option, note, print_json, print_lines
+from bamboo_sessions.cli.store import Store
+from bamboo_sessions.cli.text import age, one_line, plain
+from bamboo_sessions.domain.clock import SYSTEM_CLOCK
+from bamboo_sessions.domain.limits import PAGE_MAX, SEARCH_DEFAULT
+from bamboo_sessions.domain.message import Role
+from bamboo_sessions.domain.search import SearchHit, SearchPage, Snippet
+from bamboo_sessions.repository import SessionRepository
+from bamboo_sessions.storage.port import Progress
+
+_TITLE_CHARS_MAX: Final = 80
+_AGE: Final = re.compile(r"(\d{1,6})\s*(min|h|d|w)")
+_UNITS: Final = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Moment(click.ParamType[datetime]):
+    """A time: `2026-11-22`, `2026-11-22T09:30` (local unless it names a zone), or how long ago: `12h`, `3d`, `2w`."""
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:  # noqa: ANN401
+        """The time with its zone."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            if found := _AGE.fullmatch(value.strip()):
+                return SYSTEM_CLOCK.now() - timedelta(**{_UNITS[found[2]]: int(found[1])})
+            return datetime.fromisoformat(value.strip()).astimezone()
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time: write 2026-11-22, 2026-11-22T09:30, or 3d for three days ago", param, ctx)
+
+
+@click.command()
+@click.argument("text", nargs=-1, required=True, metavar="TEXT…")
+@click.option(
+    "--limit", type=int, metavar="N", default=SEARCH_DEFAULT, show_default=True, help=f"Hits at most, 1 to {PAGE_MAX}."
+)
+@click.option("--role", type=click.Choice(get_args(Role)), help="Only messages of this role.")
+@click.option("--session", metavar="ID", help="Only in this session.")
+@click.option("--owner", metavar="OWNER", help="Only in sessions of this owner.")
+@click.option("--kind", metavar="KIND", help="Only in sessions of this kind, for example root or child.")
+@click.option("--archived/--not-archived", default=None, help="Only in those that are archived, or aren't.")
+@click.option("--since", type=Moment(), metavar="TIME", help="Only from then on: a date, a time, or 3d, 12h ago.")
+@click.option("--until", type=Moment(), metavar="TIME", help="Only before then.")
+@click.option("--tools", "include_tools", is_flag=True, help="In tool calls and their results, too.")
+@json_option
+@click.pass_obj
+def search(store: Store, /, *, text: tuple[str, ...], as_json: bool, **filters: Any) -> None:  # noqa: ANN401 - see options
+    """Search titles, summaries and messages.
+
+    All words have to be in one text. "a phrase" in quotes, begin* for beginnings of words, -not for what must not be
+    there (after --, or the shell takes it for an option). The first search of a store builds its index.
+    """
+    page = store.run(lambda sessions: _search(sessions, " ".join(text), filters))
+    if as_json:
+        print_json(document(page))
+    else:
+        (_print_blocks if is_terminal() else _print_rows)(page)
+        _say_what_is_left(page)
+
+
+async def _search(sessions: SessionRepository, text: str, filters: dict[str, Any]) -> SearchPage:
+    with _bar() as on_progress:
+        return await sessions.search(text, on_progress=on_progress, **filters)
+
+
+def _say_what_is_left(page: SearchPage) -> None:
+    if not page.hits:
+        note("Nothing found.")
+    elif page.has_more:
+        note("There is more: --limit N shows more of it.")
+
+
+# --- hits
+
+
+def _print_rows(page: SearchPage) -> None:
+    for hit in page.hits:
+        said = " ".join(one_line(hit.snippet.text, 10_000).split())
+        fields = (plain(hit.session_id), plain(hit.message_id or ""), hit.role or hit.place)
+        click.echo("\t".join((*fields, f"{hit.at:%Y-%m-%dT%H:%M:%SZ}", said)))
+
+
+def _print_blocks(page: SearchPage) -> None:
+    now = SYSTEM_CLOCK.now()
+    print_lines(line for hit in page.hits for line in _block(hit, now))
+
+
+def _block(hit: SearchHit, now: datetime) -> Iterator[Line]:
+    title = one_line(hit.title or "", _TITLE_CHARS_MAX)
+    where = hit.role if hit.role is not None else hit.place
+    facts = f"  {where.replace('_', ' ')} · {age(hit.at, now)}"
+    yield Line((*(((title, "bold"), ("  ", "")) if title else ()), (plain(hit.session_id), "cyan"), (facts, "dim")))
+    yield Line(tuple(_styled(hit.snippet)), 2)
+    if hit.message_id is not None:
+        yield Line(((plain(hit.message_id), "dim"),), 2, cut=True)
+    yield Line()
+
+
+def _styled(snippet: Snippet) -> Iterator[tuple[str, str]]:
+    """The pieces on one line, matches in colour."""
+    if snippet.cut_before:
+        yield "… ", "dim"
+    for piece in snippet.pieces:
+        yield re.sub(r"\s+", " ", plain(piece.text)), "bold yellow" if piece.is_match else ""
+    if snippet.cut_after:
+        yield " …", "dim"
+
+
+# --- progress
+
+
+@contextmanager
+def _bar() -> Iterator[Progress | None]:
+    """Shows how far the index is, if it has to be built first; on a terminal only."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    with Bars(console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("building the index", visible=False, total=None)
+
+        def show(done: int, total: int) -> None:
+            bars.update(task, completed=done, total=total, visible=True)
+
+        yield show
