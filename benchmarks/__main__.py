@@ -16,7 +16,7 @@ import msgspec
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK
 from benchmarks.bench import Bench
 from benchmarks.drivers import FLOOR, OURS, PEERS
-from benchmarks.environments import ROOT, versions
+from benchmarks.environments import ROOT, sqlite_of, versions
 from benchmarks.report import table, targets_table
 from benchmarks.results import Results
 from benchmarks.targets import judge
@@ -51,6 +51,9 @@ def main() -> None:
             for peer in peers
             if peer.environment is not None and peer.package is not None
         }
+        linked = {sqlite_of(peer.environment) for peer in peers if peer.environment is not None}
+        if linked:
+            results.machine["sqlite of the peers"] = ", ".join(sorted(linked))
         bench = Bench(
             [OURS, FLOOR, *peers],
             Path(scratch),

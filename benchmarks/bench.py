@@ -82,7 +82,7 @@ class Bench:
     @property
     def seconds_max(self) -> float:
         """What one store may take for one case at one size, in all rounds together."""
-        return 1.0 if self.quick else 6.0
+        return 0.6 if self.quick else 6.0
 
     @property
     def fill_seconds_max(self) -> float:
@@ -147,9 +147,15 @@ class Bench:
     def verify(self, key: str, session: str, store: str) -> None:
         """Make sure that all messages are there, and no others."""
         found = self.drivers[store].call("repeat", key=key, method="load", args=[session])["result"]
-        wanted = self.counts[store, session]
-        if found != wanted:
-            raise SystemExit(f"{store}: {session} has {found} messages, and has to have {wanted}.")
+        self.expect(store, self.counts[store, session] - found, session)
+
+    def expect(self, store: str, lost: int, what: str) -> None:
+        """Nothing may be lost or doubled: ours fails the run, a peer's is noted."""
+        if lost:
+            text = f"{store}: {abs(lost)} messages {'lost' if lost > 0 else 'too many'} ({what})"
+            if store == OURS:
+                raise SystemExit(text)
+            self.note(text)
 
     # --- measuring
 

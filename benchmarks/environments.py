@@ -51,6 +51,12 @@ def versions(environment: str) -> dict[str, str]:
     return dict(line.split("==", 1) for line in lines if "==" in line)
 
 
+def sqlite_of(environment: str) -> str:
+    """The version of SQLite that an environment's interpreter links."""
+    command = [python_of(environment), "-c", "import sqlite3; print(sqlite3.sqlite_version)"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def clean_environment() -> dict[str, str]:
     """Variables for a worker: without those that would lead it into another environment, or to the network."""
     kept = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "PYTHONHOME"}}

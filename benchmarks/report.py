@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -65,8 +65,19 @@ def stores_table() -> str:
 
 
 def notes(results: Results) -> str:
-    """What was cut, and why."""
-    return "\n".join(f"- {note}" for note in results.notes) or "Nothing was cut."
+    """What a reader has to know: whether the machine was busy, and what was cut."""
+    found = [*_busy(results.machine), *results.notes]
+    return "\n".join(f"- {note}" for note in found) or "Nothing was cut."
+
+
+def _busy(machine: Mapping[str, str]) -> Iterator[str]:
+    """A warning, if other work ran on the machine when the run began."""
+    load, processors = machine.get("load before", "0").split()[0], machine.get("cpu", "1").split()[0]
+    if float(load) > int(processors) / 2:
+        yield (
+            f"Other work kept the machine busy (a load of {load} on {processors} processors): absolute figures are too "
+            "high and scattered, ratios hold roughly."
+        )
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

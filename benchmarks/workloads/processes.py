@@ -25,8 +25,7 @@ def run(bench: Bench) -> None:
             except Failed as exc:
                 bench.note(f"{exc} ({PROCESSES})")
                 continue
-            if found["lost"]:
-                bench.note(f"{name}: {found['lost']} acknowledged messages lost ({PROCESSES})")
+            bench.expect(name, found["lost"], PROCESSES)
             for error in sorted(set(found["errors"])):
                 bench.note(f"{name}: {error} ({PROCESSES})")
             if found["latencies"]:

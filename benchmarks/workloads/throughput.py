@@ -41,8 +41,7 @@ def _job(bench: Bench, case: str, store: str, tasks: int) -> Job:
         }
 
     def read(answer: dict[str, Any]) -> list[float]:
-        if answer["lost"]:
-            bench.note(f"{store}: {answer['lost']} acknowledged messages lost ({case})")
+        bench.expect(store, answer["lost"], case)
         return [answer["turns"] / answer["seconds"]]
 
     return Job(case, None, store, "talk", arguments, MORE_IS_BETTER, read)
