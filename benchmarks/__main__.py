@@ -18,7 +18,7 @@ from benchmarks.bench import Bench
 from benchmarks.drivers import FLOOR, OURS, PEERS
 from benchmarks.environments import ROOT, sqlite_of, versions
 from benchmarks.report import table, targets_table
-from benchmarks.results import Results
+from benchmarks.results import Results, document
 from benchmarks.targets import judge
 from benchmarks.workloads import WORKLOADS
 
@@ -73,12 +73,11 @@ def main() -> None:
 
 
 def _tell(results: Results, output: Path | None, *, as_json: bool) -> None:
-    document = msgspec.json.format(msgspec.json.encode(results), indent=1)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_bytes(document + b"\n")
+        output.write_text(document(results), encoding="utf-8")
     if as_json:
-        sys.stdout.write(document.decode() + "\n")
+        sys.stdout.write(document(results))
     else:
         print(table(results))
         print()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.drivers import Driver, Failed, Subject
 from benchmarks.harness import Row
-from benchmarks.results import FLOOR, OURS, Figure, Results
+from benchmarks.results import FLOOR, OURS, Figure, Results, rounded
 
 _FACTOR = {"ms": 1e3, "µs": 1e6}
 
@@ -190,14 +190,14 @@ class Bench:
 
     def add(self, job: Job, rounds: Sequence[Sequence[float]]) -> None:
         """Add what one job measured."""
-        medians = tuple(statistics.median(values) for values in rounds if values)
+        medians = tuple(rounded(statistics.median(values)) for values in rounds if values)
         if medians:
             samples = sum(len(values) for values in rounds)
             self.results.figures.append(Figure(job.case, job.store, job.unit, medians, job.size, samples))
 
     def add_value(self, case: str, store: str, value: float, unit: str, size: int | None = None) -> None:
         """Add a single figure."""
-        self.results.figures.append(Figure(case, store, unit, (value,), size))
+        self.results.figures.append(Figure(case, store, unit, (rounded(value),), size))
 
     def add_row(self, row: Row) -> None:
         """Add what a workload measured in this process."""

@@ -68,6 +68,22 @@ class Results(msgspec.Struct):
         return sorted(found, key=lambda size: size or 0)
 
 
+def document(results: Results) -> str:
+    """The results as JSON, a line for each figure, verdict and note, so that two runs can be compared by `diff`."""
+    parts = []
+    for name, value in msgspec.structs.asdict(results).items():
+        text = msgspec.json.encode(value).decode()
+        if isinstance(value, list):
+            text = "[\n" + ",\n".join(msgspec.json.encode(item).decode() for item in value) + "\n]"
+        parts.append(f'"{name}": {text}')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def rounded(value: float) -> float:
+    """Four digits: more than any measurement is worth."""
+    return float(f"{value:.4g}")
+
+
 def ratio(one: Figure, other: Figure) -> float:
     """How many times `other` the figure is, round by round."""
     pairs = zip(one.rounds, other.rounds, strict=False)  # a slow store may have been left out of later rounds

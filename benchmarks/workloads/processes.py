@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.bench import Bench
 from benchmarks.drivers import Failed
-from benchmarks.results import MORE_IS_BETTER, Figure, percentile
+from benchmarks.results import MORE_IS_BETTER, Figure, percentile, rounded
 from benchmarks.targets import PROCESSES, PROCESSES_P99
 
 _PROCESSES = 8
@@ -29,8 +29,8 @@ def run(bench: Bench) -> None:
             for error in sorted(set(found["errors"])):
                 bench.note(f"{name}: {error} ({PROCESSES})")
             if found["latencies"]:
-                rates[name].append(found["rate"])
-                waits[name].append(percentile(found["latencies"], 99) * 1e3)
+                rates[name].append(rounded(found["rate"]))
+                waits[name].append(rounded(percentile(found["latencies"], 99) * 1e3))
                 samples[name] += len(found["latencies"])
     for name in bench.drivers:
         if rates[name]:

@@ -8,7 +8,7 @@ import sys
 
 from benchmarks.bench import Bench, Job
 from benchmarks.harness import timed_sync
-from benchmarks.results import FLOOR, OURS, Figure
+from benchmarks.results import FLOOR, OURS, Figure, rounded
 from benchmarks.targets import IMPORT, START
 
 
@@ -17,7 +17,7 @@ def run(bench: Bench) -> None:
     bench.progress("starting: import")
     pairs = [(_start("pass"), _start("import bamboo_sessions")) for _ in range(3 if bench.quick else 9)]
     for place, case in enumerate((IMPORT, f"{IMPORT}, CPU time")):
-        added = tuple((loaded[place] - empty[place]) * 1e3 for empty, loaded in pairs)
+        added = tuple(rounded((loaded[place] - empty[place]) * 1e3) for empty, loaded in pairs)
         bench.results.figures.append(Figure(case, OURS, "ms", added, samples=len(added)))
     bench.progress("starting: opening")
     bench.open_all("starting")

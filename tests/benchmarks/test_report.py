@@ -1,7 +1,8 @@
+import msgspec
 import pytest
 
 from benchmarks.report import LATEST, PAGE, filled, notes, read, sections, table, targets_table
-from benchmarks.results import FLOOR, OURS, Figure, Results, Verdict
+from benchmarks.results import FLOOR, OURS, Figure, Results, Verdict, document
 
 
 def _results() -> Results:
@@ -29,6 +30,13 @@ def test_the_results_are_of_a_whole_run() -> None:
         figure.store for figure in results.figures
     }
     assert results.verdicts
+
+
+def test_the_document_is_read_back_as_it_was() -> None:
+    """The JSON has all there is of a run, a line for each figure."""
+    text = document(_results())
+    assert msgspec.json.decode(text, type=Results) == _results()
+    assert sum('"case":"save"' in line for line in text.splitlines()) == 4
 
 
 def test_a_row_for_each_case_and_size_a_column_for_each_store() -> None:
