@@ -67,9 +67,9 @@ def main() -> None:
                     importlib.import_module(f"benchmarks.workloads.{name}").run(bench)
         finally:
             bench.close()
-        bench.progress("done")
-    results.verdicts = list(judge(results, DURABLE))
-    _tell(results, arguments.output or (None if arguments.workloads else RESULTS), as_json=arguments.json)
+        results.verdicts = list(judge(results, DURABLE))
+        _tell(results, arguments.output or (None if arguments.workloads else RESULTS), as_json=arguments.json)
+        bench.progress("done; clearing up")
 
 
 def _tell(results: Results, output: Path | None, *, as_json: bool) -> None:

@@ -37,10 +37,8 @@ def run_processes(
     pipes = [_start(writing, f"process-{number}", go_read) for number in range(processes)]
     for answers in pipes:
         answers.read(1)
-    start = time.perf_counter()
     os.write(go_write, b"!" * processes)
     reports = [json.loads(answers.read()) for answers in pipes]
-    taken = time.perf_counter() - start
     for _ in pipes:
         os.wait()
     os.close(go_read)
@@ -50,7 +48,7 @@ def run_processes(
     lost = sum(2 * len(report["seconds"]) + 2 - found for report, found in zip(reports, counts, strict=True))
     errors = [report["error"] for report in reports if report["error"]]
     return {
-        "rate": len(latencies) / taken,
+        "rate": sum(len(report["seconds"]) / report["elapsed"] for report in reports),
         "latencies": latencies,
         "slowest_process": min(len(r["seconds"]) for r in reports),
         "errors": errors,
@@ -98,7 +96,8 @@ async def _write(writing: _Writing, session: str, ready: int, go: int) -> dict[s
     os.read(go, 1)
     taken: list[float] = []
     error = ""
-    end = time.perf_counter() + writing.seconds
+    start = time.perf_counter()
+    end = start + writing.seconds
     while (now := time.perf_counter()) < end:
         try:
             await store.append(session, turn(writing.source, len(taken)))
@@ -106,5 +105,6 @@ async def _write(writing: _Writing, session: str, ready: int, go: int) -> dict[s
             error = f"{type(exc).__name__}: {exc}"
             break
         taken.append(time.perf_counter() - now)
+    elapsed = time.perf_counter() - start
     await store.close()
-    return {"seconds": taken, "error": error}
+    return {"seconds": taken, "elapsed": elapsed, "error": error}
