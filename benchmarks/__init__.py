@@ -1,1 +1,1 @@
-"""First measurements: what the store costs, against a floor of one hand-written SQLite transaction, in one run."""
+"""What the store costs: side by side with other stores for agents' sessions, and with the least that SQLite allows."""

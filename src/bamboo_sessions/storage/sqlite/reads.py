@@ -8,6 +8,7 @@ again row by row, which carries what only `json` can read (L94), and names what 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import apsw
@@ -114,6 +115,17 @@ def _chunk(connection: apsw.Connection, row: SessionRow, position: int, limit: i
         pass
     found = rows_of(connection, _ROWS, (row.key, position, limit))
     return [message_of(row.session_id, body) for _, body in found], found[-1][0] if found else position
+
+
+def messages_of(session_id: str, bodies: Sequence[bytes | None]) -> list[Message]:
+    """The messages in `bodies`, decoded at once if they can be; raises as `message_of` does."""
+    try:
+        messages = _MESSAGES.decode(b"[" + b",".join(body or b"" for body in bodies) + b"]")
+        if len(messages) == len(bodies):
+            return messages
+    except (ValueError, RecursionError):
+        pass
+    return [message_of(session_id, body) for body in bodies]
 
 
 def message_of(session_id: str, body: bytes | None) -> Message:

@@ -14,15 +14,14 @@ from bamboo_sessions.domain.errors import MessageNotFoundError
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.query import Window, WindowQuery
-from bamboo_sessions.storage.sqlite.connection import Row, reading, row_of, rows_of, value_of
-from bamboo_sessions.storage.sqlite.reads import message_of
+from bamboo_sessions.storage.sqlite.connection import Row, reading, row_of, rows_of
+from bamboo_sessions.storage.sqlite.reads import messages_of
 from bamboo_sessions.storage.sqlite.sessions import find
 
-_LIVE: Final = "SELECT row, position FROM messages WHERE session = :session AND removed_revision IS NULL"
+_LIVE: Final = "session = :session AND removed_revision IS NULL"
 _LIVE_SINCE: Final = f"{_LIVE} AND added_revision <= :at"
 _REMOVED_SINCE: Final = (
-    "SELECT row, position FROM messages WHERE session = :session AND removed_revision IS NOT NULL "
-    "AND removed_revision > :at AND added_revision <= :at"
+    "session = :session AND removed_revision IS NOT NULL AND removed_revision > :at AND added_revision <= :at"
 )
 _ANCHOR: Final = """
     SELECT position FROM messages WHERE session = :session AND message_id = :id
@@ -39,12 +38,12 @@ class _Span(msgspec.Struct, frozen=True):
     before: int | None
 
     def rows(self, count: int) -> list[Row]:
-        """Row numbers and positions of the window's messages, in order."""
+        """Positions and bodies of the window's messages, in order."""
         bounds = "AND position > :after " if self.after is not None else ""
         bounds += "AND position < :before " if self.before is not None else ""
         if self.after is not None:
-            return self._select(bounds, "ASC", count)
-        return self._select(bounds, "DESC", count)[::-1]
+            return self._select(bounds, "ASC", count, columns="position, body")
+        return self._select(bounds, "DESC", count, columns="position, body")[::-1]
 
     def exists(self, condition: str, place: int) -> bool:
         """Whether there is a message at such a position."""
@@ -54,10 +53,12 @@ class _Span(msgspec.Struct, frozen=True):
         """How many messages there are."""
         return len(self._select("", "ASC", -1))
 
-    def _select(self, condition: str, order: str, limit: int, place: int = 0) -> list[Row]:
+    def _select(
+        self, condition: str, order: str, limit: int, place: int = 0, *, columns: str = "position"
+    ) -> list[Row]:
         """Living and removed messages have an index each: SQLite merges the two as it walks them."""
         halves = (_LIVE,) if self.at is None else (_LIVE_SINCE, _REMOVED_SINCE)
-        source = " UNION ALL ".join(f"{half} {condition}" for half in halves)
+        source = " UNION ALL ".join(f"SELECT {columns} FROM messages WHERE {half} {condition}" for half in halves)  # noqa: S608
         sql = f"{source} ORDER BY position {order} LIMIT :limit"
         names = {"session": self.session, "at": self.at, "after": self.after, "before": self.before}
         return rows_of(self.connection, sql, {**names, "place": place, "limit": limit})
@@ -74,9 +75,8 @@ def read_window(connection: apsw.Connection, key: SessionKey, query: WindowQuery
         span = _Span(connection, row.key, query.at_revision, after, before)
         rows = span.rows(query.count)
         has_earlier, has_later = _beyond(span, rows)
-        bodies = [value_of(connection, "SELECT body FROM messages WHERE row = ?", (number,)) for number, _ in rows]
         return Window(
-            messages=tuple(message_of(key.session_id, body) for body in bodies),
+            messages=tuple(messages_of(key.session_id, [body for _, body in rows])),
             has_earlier=has_earlier,
             has_later=has_later,
             message_count=row.message_count if query.at_revision is None else span.count(),
@@ -98,7 +98,7 @@ def _place(connection: apsw.Connection, key: SessionKey, session: int, message_i
 def _beyond(span: _Span, rows: list[Row]) -> tuple[bool, bool]:
     """Whether there are messages before and after the window."""
     if rows:
-        return span.exists("<", rows[0][1]), span.exists(">", rows[-1][1])
+        return span.exists("<", rows[0][0]), span.exists(">", rows[-1][0])
     if span.after is not None:
         return span.exists("<=", span.after), span.exists(">", span.after)
     return False, span.before is not None and span.exists(">=", span.before)

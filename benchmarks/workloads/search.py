@@ -1,4 +1,4 @@
-"""Searching 100,000 messages through the repository, and what the index costs writers."""
+"""Searching 100,000 messages through the repository (a quick run: 5,000), and what the index costs writers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pathlib import Path
 
 from bamboo_sessions import Message, SessionRepository
 from benchmarks.harness import Row, row, timed
+from benchmarks.targets import SEARCH, SEARCHED_APPEND
+from benchmarks.workloads import QUICK_SAMPLES, in_process
 
-MESSAGES = 100_000
+MESSAGES, MESSAGES_QUICK = 100_000, 5_000
 PER_SESSION = 200
 _SYLLABLES = "an ber con der es for ga hin in jo ka lor men no or pre qui re sol ter un ver wo ex yo za ing tion"
 
@@ -52,19 +54,27 @@ class Prose:
         }
 
 
-async def search(folder: Path, _samples: int) -> AsyncIterator[Row]:
-    """Medians by kind of search in 100,000 messages, how fast they are indexed, and the size of the index."""
+async def searches(folder: Path, samples: int) -> AsyncIterator[Row]:
+    """What searches take, and what they cost."""
+    for workload in (_search, _search_cost):
+        async for measured in workload(folder, samples):
+            yield measured
+
+
+async def _search(folder: Path, samples: int) -> AsyncIterator[Row]:
+    """Medians by kind of search, how fast messages are indexed, and the size of the index."""
     prose = Prose()
-    texts = [prose.text() for _ in range(MESSAGES)]
+    amount = MESSAGES if samples > QUICK_SAMPLES else MESSAGES_QUICK
+    texts = [prose.text() for _ in range(amount)]
     path = folder / "search.db"
     async with SessionRepository.open(path, durability="relaxed") as sessions:
-        for start in range(0, MESSAGES, PER_SESSION):
+        for start in range(0, amount, PER_SESSION):
             said = [Message.user(text) for text in texts[start : start + PER_SESSION]]
             await sessions.append(f"chat-{start}", *said, create=True)
         began = time.perf_counter()
         await sessions.search("build")
         seconds = time.perf_counter() - began
-        yield Row("index 100,000 messages", MESSAGES / seconds, "messages/s")
+        yield Row("index messages", amount / seconds, "messages/s")
         size = (await sessions.stats())["search_bytes"]
         yield Row("index, to the size of the texts", size / sum(map(len, texts)), "×")
         taken: list[float] = []
@@ -72,11 +82,11 @@ async def search(folder: Path, _samples: int) -> AsyncIterator[Row]:
             seconds_of = [await timed(lambda: sessions.search(question)) for question in questions]  # noqa: B023
             taken += seconds_of
             yield row(f"search: {kind}", seconds_of)
-        yield row("search: all of these", taken)
+        yield row(SEARCH, taken)
         yield Row("search: slowest", max(taken) * 1e3, "ms", samples=len(taken))
 
 
-async def search_cost(folder: Path, samples: int) -> AsyncIterator[Row]:
+async def _search_cost(folder: Path, samples: int) -> AsyncIterator[Row]:
     """Appending a turn to a store that is searched, against one that isn't: in turns, on two files."""
     prose = Prose(2)
     async with (
@@ -92,6 +102,9 @@ async def search_cost(folder: Path, samples: int) -> AsyncIterator[Row]:
             for name, sessions in (("plain", plain), ("searched", searched)):
                 said = (Message.user(text), Message.assistant(text))
                 taken[name].append(await timed(lambda: sessions.append("chat", *said)))  # noqa: B023 - called at once
-    yield row("append a turn, searched store", taken["searched"], floor=taken["plain"])
+    yield row(SEARCHED_APPEND, taken["searched"], floor=taken["plain"])
     means = [statistics.fmean(taken[name]) * 1e3 for name in ("searched", "plain")]
     yield Row("the same, means", means[0], "ms", means[1], means[0] / means[1], samples * 10)
+
+
+run = in_process(searches)
