@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
-from operator import attrgetter
+from operator import attrgetter, is_
 from typing import Any, Final
 
 import msgspec
@@ -81,9 +81,11 @@ def fields_of(policy: Policy) -> tuple[str, ...]:
 
 
 GROUP: Final = fields_of(Policy.AUTHORITATIVE)
+_GROUP_OF: Final = attrgetter(*GROUP)
 _VISIBLE_GROUP: Final = tuple(name for name in GROUP if name not in {"metadata_version", "authoritative_keys"})
 REGISTERS: Final = (*fields_of(Policy.REGISTER), *fields_of(Policy.SUMMARY))
 _IDENTITY: Final = tuple(name for name in fields_of(Policy.FIXED) if name != "incarnation")
+_IDENTITY_OF: Final = attrgetter(*_IDENTITY)
 _STORED: Final = attrgetter(*(name for name, its in POLICY.items() if its not in {Policy.CLOCK, Policy.FIXED}))
 _ABSENT: Final = object()
 
@@ -192,7 +194,7 @@ def group_changed(one: SessionHead, other: SessionHead) -> bool:
     """Whether the authoritative groups differ: fields, or values of keys that a person set."""
     if one is other:
         return False
-    if any(getattr(one, name) != getattr(other, name) for name in GROUP):
+    if _GROUP_OF(one) != _GROUP_OF(other):
         return True
     return any(
         not json.same(one.metadata.get(key), other.metadata.get(key))
@@ -224,9 +226,11 @@ def _check_identity(mine: SessionHead, durable: SessionHead, *, has_base: bool) 
 
     The incarnation isn't looked at: a copy of another one is refused as deleted before anything is merged (G9).
     """
+    if _IDENTITY_OF(mine) == _IDENTITY_OF(durable):
+        return
     for name in _IDENTITY:
         value, fixed = getattr(mine, name), getattr(durable, name)
-        if value is fixed or value == fixed:
+        if value == fixed:
             continue
         if has_base or not _is_left_out(mine, name, value):
             message = f"Session {mine.id!r}: {name} is fixed at creation as {fixed!r} and can't become {value!r}."
@@ -339,7 +343,10 @@ def _without_stale_summary(head: SessionHead, durable: SessionHead | None, delta
 
 
 def _differs(head: SessionHead, durable: SessionHead) -> bool:
-    return head is not durable and not all(map(json.same, _STORED(head), _STORED(durable)))
+    if head is durable:
+        return False
+    ours, theirs = _STORED(head), _STORED(durable)
+    return not (all(map(is_, ours, theirs)) or all(map(json.same, ours, theirs)))
 
 
 def _bounded(moment: datetime, now: datetime) -> datetime:

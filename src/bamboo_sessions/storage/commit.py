@@ -126,13 +126,21 @@ class Commit(msgspec.Struct, frozen=True):
     @property
     def size(self) -> int:
         """Bytes of its messages and records: what group commits are bounded by."""
-        edits = sum(len(stored.body) for stored in self.edits)
-        return self.message_bytes() + edits + sum(len(write.value or b"") for write in self.records)
+        size = self.message_bytes()
+        for stored in self.edits:
+            size += len(stored.body)
+        for write in self.records:
+            size += len(write.value or b"")
+        return size
 
     def message_bytes(self, *, without: Collection[str] = ()) -> int:
         """Bytes of the messages that it adds, but for those with the ids `without`: known already."""
-        added = (stored for insertion in self.insertions for stored in insertion.messages)
-        return sum(len(stored.body) for stored in added if stored.message.id not in without)
+        size = 0
+        for insertion in self.insertions:
+            for stored in insertion.messages:
+                if stored.message.id not in without:
+                    size += len(stored.body)
+        return size
 
 
 class Committed(msgspec.Struct, frozen=True):
