@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src"
 _LISTS = ROOT / "benchmarks" / "peers"
 _FOLDER = ROOT / ".cache" / "peers"
 
@@ -57,7 +58,10 @@ def sqlite_of(environment: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def clean_environment() -> dict[str, str]:
-    """Variables for a worker: without those that would lead it into another environment, or to the network."""
+def clean_environment(path: Path = ROOT) -> dict[str, str]:
+    """Variables for a worker: without those that would lead it into another environment, or to the network.
+
+    `path` is where it finds what isn't installed.
+    """
     kept = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "PYTHONHOME"}}
-    return {**kept, "PYTHONPATH": str(ROOT), "LANGSMITH_TRACING": "false", "AGNO_TELEMETRY": "false"}
+    return {**kept, "PYTHONPATH": str(path), "LANGSMITH_TRACING": "false", "AGNO_TELEMETRY": "false"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import resource
 import subprocess
-import sys
 
 from benchmarks.bench import Bench, Job
+from benchmarks.environments import SOURCE, clean_environment, python_of
 from benchmarks.harness import timed_sync
 from benchmarks.results import FLOOR, OURS, Figure, rounded
 from benchmarks.targets import IMPORT, START
@@ -15,7 +15,8 @@ from benchmarks.targets import IMPORT, START
 def run(bench: Bench) -> None:
     """Ours against nothing, and every store's opening."""
     bench.progress("starting: import")
-    pairs = [(_start("pass"), _start("import bamboo_sessions")) for _ in range(3 if bench.quick else 9)]
+    python = python_of("ours")  # of a user: the development environment has packages that others import if they can
+    pairs = [(_start(python, "pass"), _start(python, "import bamboo_sessions")) for _ in range(3 if bench.quick else 9)]
     for place, case in enumerate((IMPORT, f"{IMPORT}, CPU time")):
         added = tuple(rounded((loaded[place] - empty[place]) * 1e3) for empty, loaded in pairs)
         bench.results.figures.append(Figure(case, OURS, "ms", added, samples=len(added)))
@@ -27,9 +28,9 @@ def run(bench: Bench) -> None:
     bench.interleave(jobs, rounds=3 if bench.quick else 10)
 
 
-def _start(code: str) -> tuple[float, float]:
+def _start(python: str, code: str) -> tuple[float, float]:
     """Seconds of a Python that runs `code`: on the clock, and of the processor."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = timed_sync(lambda: subprocess.run([sys.executable, "-c", code], check=True))
+    seconds = timed_sync(lambda: subprocess.run([python, "-c", code], check=True, env=clean_environment(SOURCE)))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
