@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -70,6 +70,12 @@ def connect(path: str, *, busy_timeout_ms: int) -> apsw.Connection:
     connection = apsw.Connection(path, statementcachesize=tuning.STATEMENTS_MAX)
     wait_for_locks(connection, busy_timeout_ms)
     return connection
+
+
+def close(connection: apsw.Connection) -> None:
+    """Close, whatever happens: what is committed is in the log already, which the next opening reads (G1)."""
+    with suppress(apsw.Error):
+        connection.close(True)  # noqa: FBT003 - apsw's signature: also with statements open
 
 
 def wait_for_locks(connection: apsw.Connection, timeout_ms: int) -> None:

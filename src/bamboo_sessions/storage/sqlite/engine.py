@@ -21,7 +21,13 @@ import apsw
 from bamboo_sessions.domain.errors import StorageError
 from bamboo_sessions.domain.limits import GROUP_BYTES_MAX, GROUP_COMMITS_MAX
 from bamboo_sessions.storage.sqlite import tuning
-from bamboo_sessions.storage.sqlite.connection import Durability, connect_reader, connect_writer, wait_for_locks
+from bamboo_sessions.storage.sqlite.connection import (
+    Durability,
+    close,
+    connect_reader,
+    connect_writer,
+    wait_for_locks,
+)
 from bamboo_sessions.storage.sqlite.errors import translated, translating
 from bamboo_sessions.storage.sqlite.migrations import prepare
 from bamboo_sessions.storage.sqlite.worker import Batch, Request, Worker
@@ -88,7 +94,7 @@ class Engine:
             self._upkeep.join()
         finally:
             if self._here is not None:
-                self._here.close()
+                close(self._here)
                 self._here = None
 
     def _join(self, _: object) -> None:
@@ -178,7 +184,7 @@ class Engine:
 
     def _close_reader(self) -> None:
         if self._reader is not None:
-            self._reader.close()
+            close(self._reader)
 
     # --- checkpoints
 
@@ -196,4 +202,4 @@ class Engine:
 
     def _close_checkpointer(self) -> None:
         if self._checkpointer is not None:
-            self._checkpointer.close()
+            close(self._checkpointer)
