@@ -172,3 +172,10 @@ def cut_everywhere(judge: Judge, survivals: Callable[[int], Iterable[Survival]])
                 if len(wrong) >= 5:
                     return wrong
     return wrong
+
+
+def keep(recording: Recording, place: Path) -> Path:
+    """Write a recording down, for `tests.crash.repeat`."""
+    path = place / "recording.msgpack"
+    path.write_bytes(msgspec.msgpack.encode(recording))
+    return path

@@ -4,8 +4,8 @@
 connection of this process that is opened meanwhile. Files of `folder` are watched, all others are passed on. The files
 are real ones, so that locks and shared memory work as ever, for any number of threads and connections.
 
-- `disk.operations` is everything that changed the files, in one order for all threads: what `power_cut.Replay` takes.
-  Syncs are recorded and not passed on: here, only the model can cut the power.
+- `disk.operations` is everything that changed the files, in one order for all threads: what `power_cut.Replay` takes,
+  which begins with `disk.before`, the files as they were. Syncs are recorded and not passed on: here, only the model can cut the power.
 - `disk.fail(…)` makes the k-th operation of some kinds fail: the disk is full, an input or output error, a read that
   comes back short, a lock that somebody else holds, a file that can't be opened.
 
@@ -105,9 +105,10 @@ class SimulatedDisk:
 
     def __init__(self, folder: Path) -> None:
         self.operations: list[Operation] = []
+        self.before = _contents(folder)
         self._folder = str(folder.resolve())
         self._lock = threading.RLock()
-        self._numbers: dict[str, int] = {}
+        self._numbers = {name: -number for number, name in enumerate(self.before, 1)}
         self._count = 0
         self._faults: list[DiskFault] = []
         self._system: _FileSystem | None = None
@@ -123,7 +124,6 @@ class SimulatedDisk:
         """Give way to the system's; connections have to be closed by then."""
         if self._system is not None:
             self._system.unregister()
-            self._system = None
 
     def mark(self) -> int:
         """How many operations there were so far."""
@@ -169,6 +169,11 @@ class SimulatedDisk:
                 self._numbers[name] = self._count
                 self.operations.append(Operation("create", self._count, name))
             return self._numbers[name]
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    """What a power cut would leave of the folder now: all of it, but for the shared memory of logs."""
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if not file.name.endswith("-shm")}
 
 
 class _FileSystem(apsw.VFS):

@@ -138,7 +138,11 @@ class _File(msgspec.Struct):
 
 
 class Replay:
-    """Follows recorded operations and builds what a power cut may leave."""
+    """Follows recorded operations and builds what a power cut may leave.
+
+    Args:
+        before: The folder at the start, by name: a disk's `before`. Its files have the numbers -1, -2 … in this order.
+    """
 
     def __init__(self, before: Mapping[str, bytes] | None = None) -> None:
         self.count = 0

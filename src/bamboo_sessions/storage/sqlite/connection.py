@@ -102,17 +102,29 @@ def wait_for_locks(connection: apsw.Connection, timeout_ms: int) -> None:
 def connect_writer(path: str, durability: Durability, *, busy_timeout_ms: int) -> apsw.Connection:
     """The writer's connection. It leaves checkpoints of the write-ahead log to others."""
     connection = connect(path, busy_timeout_ms=busy_timeout_ms)
-    connection.wal_autocheckpoint(0)
-    _set(connection, durability, cache_kib=tuning.PAGE_CACHE_KIB, mmap_bytes=0)
+    with _closed_on_failure(connection):
+        connection.wal_autocheckpoint(0)
+        _set(connection, durability, cache_kib=tuning.PAGE_CACHE_KIB, mmap_bytes=0)
     return connection
 
 
 def connect_reader(path: str, *, busy_timeout_ms: int, cache_kib: int) -> apsw.Connection:
     """A connection that can't change anything."""
     connection = connect(path, busy_timeout_ms=busy_timeout_ms)
-    _set(connection, "full", cache_kib=cache_kib, mmap_bytes=tuning.MMAP_BYTES)
-    connection.execute("PRAGMA query_only = 1").fetchall()
+    with _closed_on_failure(connection):
+        _set(connection, "full", cache_kib=cache_kib, mmap_bytes=tuning.MMAP_BYTES)
+        connection.execute("PRAGMA query_only = 1").fetchall()
     return connection
+
+
+@contextmanager
+def _closed_on_failure(connection: apsw.Connection) -> Iterator[None]:
+    """A connection that can't be set up is closed at once: the error's traceback would keep it, and its locks, alive."""
+    try:
+        yield
+    except BaseException:
+        close(connection)
+        raise
 
 
 def _set(connection: apsw.Connection, durability: Durability, *, cache_kib: int, mmap_bytes: int) -> None:
