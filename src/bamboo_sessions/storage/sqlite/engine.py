@@ -28,7 +28,7 @@ from bamboo_sessions.storage.sqlite.connection import (
     connect_writer,
     wait_for_locks,
 )
-from bamboo_sessions.storage.sqlite.errors import translated, translating
+from bamboo_sessions.storage.sqlite.errors import translated, translating, understanding
 from bamboo_sessions.storage.sqlite.migrations import prepare
 from bamboo_sessions.storage.sqlite.worker import Batch, Request, Worker
 from bamboo_sessions.storage.sqlite.writer import Writer
@@ -168,7 +168,8 @@ class Engine:
 
     def _answer(self, request: Request, argument: Callable[[], object]) -> None:
         try:
-            request.result = request.work(argument())
+            with understanding(self.path):
+                request.result = request.work(argument())
         except apsw.Error as exc:
             request.error = translated(exc, self.path)
             request.error.__cause__ = exc
