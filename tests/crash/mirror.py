@@ -11,7 +11,7 @@ import msgspec
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.errors import StorageError
 from bamboo_sessions.domain.snapshot import Snapshot
-from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey
+from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
 from bamboo_sessions.storage.memory import MemoryStorage
 from bamboo_sessions.storage.port import Plan, SessionStorage
 from bamboo_sessions.storage.query import DeleteQuery, ListQuery, RecordQuery
@@ -27,8 +27,11 @@ KIND = "graph"
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """A write: how many disk operations there were when it was asked for and when it was acknowledged, what the whole
-    store is after it, and its commit, if it has an id of ours."""
+    """A write.
+
+    How many disk operations there were when it was asked for and when it was acknowledged, what the whole store is
+    after it, and its commit, if it has an id of ours.
+    """
 
     begun: int
     acked: int
@@ -84,6 +87,7 @@ class Mirror(FaultyStorage):
             self.moments.append(Moment(begun, acked, state, commit.key, commit.commit_id, committed.revision))
 
     async def commit(self, commit: Commit) -> Committed:
+        """Insist, then do the same in the model."""
         begun = self._clock()
         committed = await self._insist(lambda: self.inner.commit(commit))
         await self.model.commit(commit)
@@ -91,15 +95,23 @@ class Mirror(FaultyStorage):
         return committed
 
     async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
-        seen: list[Commit | None] = [None]
+        """Insist, then do in the model what was planned."""
+        planned: list[Commit | None] = []
+
+        def noted(state: State) -> Commit | None:
+            planned.append(plan(state))
+            return planned[-1]
+
         begun = self._clock()
-        committed = await self._insist(lambda: self.inner.transact(key, lambda state: seen.append(plan(state)) or seen[-1]))
-        if seen[-1] is not None:
-            await self.model.commit(seen[-1])
-            await self._note(begun, seen[-1], committed)
+        committed = await self._insist(lambda: self.inner.transact(key, noted))
+        commit = planned[-1]
+        if commit is not None:
+            await self.model.commit(commit)
+            await self._note(begun, commit, committed)
         return committed
 
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
+        """Insist, then do the same in the model."""
         begun = self._clock()
         deleted = await self._insist(lambda: self.inner.delete_tree(key, query))
         await self.model.delete_tree(key, query)
@@ -107,6 +119,7 @@ class Mirror(FaultyStorage):
         return deleted
 
     async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
+        """Insist, then do the same in the model."""
         begun = self._clock()
         versions = await self._insist(lambda: self.inner.write_records(namespace, scope, writes))
         await self.model.write_records(namespace, scope, writes)

@@ -25,7 +25,7 @@ from tests.crash.mirror import AFTER, Mirror, Moment, state_of
 from tests.crash.workload import Workload, again
 
 NAME = "sessions.db"
-_MEMORY = Path("/dev/shm")
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there
 
 
 class Recording(msgspec.Struct):

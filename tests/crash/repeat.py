@@ -18,14 +18,15 @@ def main(recording_path: str, cut: str, survival_name: str, folder: str | None =
     """Print the last operations before the cut, and the verdict."""
     recording = msgspec.msgpack.decode(Path(recording_path).read_bytes(), type=Recording)
     known = {survival.name: survival for survival in WORST}
-    survival = known.get(survival_name) or at_random(int(survival_name.split()[-1]))
+    survival = known.get(survival_name) or at_random(int(survival_name.rpartition(" ")[2]))
     replay = Replay(recording.before)
     for operation in recording.operations[: int(cut)]:
         replay.step(operation)
     for operation in recording.operations[max(0, int(cut) - 20) : int(cut)]:
-        print(operation)
+        sys.stdout.write(f"{operation}\n")
     image = replay.image(survival)
-    print(Judge(recording).verdict(int(cut), survival, image) or "nothing is wrong")
+    verdict = Judge(recording).verdict(int(cut), survival, image)
+    sys.stdout.write(f"{verdict or 'nothing is wrong'}\n")
     if folder is not None:
         for name, content in image.items():
             (Path(folder) / name).write_bytes(content)

@@ -1,14 +1,14 @@
 """The power fails at every moment of a mixed workload; what is left is opened by the ordinary engine (G1, G3).
 
-The workload runs once on a simulated disk. Then the recording is cut after each operation, and `power_cut` builds what a
-disk may hold then. A failure names the cut and what survived, and leaves its recording: `python -m tests.crash.repeat`.
+The workload runs once on a simulated disk. Then the recording is cut after each operation, and `power_cut` builds what
+a disk may hold then. A failure names the cut and what survived, and keeps its recording for `tests.crash.repeat`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -23,9 +23,12 @@ EVERYTHING = WORST[1]
 MODES: tuple[Durability, ...] = ("full", "relaxed")
 
 
-def _judged(recording: Recording, survivals: object, place: Path) -> Judge:
+Survivals = Callable[[int], Iterable[Survival]]
+
+
+def _judged(recording: Recording, survivals: Survivals, place: Path) -> Judge:
     judge = Judge(recording)
-    wrong = cut_everywhere(judge, survivals)  # type: ignore[arg-type]
+    wrong = cut_everywhere(judge, survivals)
     assert not wrong, "\n".join([*wrong, f"again: .venv/bin/python -m tests.crash.repeat {keep(recording, place)}"])
     return judge
 
@@ -54,7 +57,7 @@ def test_a_power_cut_at_any_moment_of_many_kinds(durability: Durability, seed: i
     _judged(recording, lambda cut: (*WORST, *(at_random(1_000 * cut + number) for number in range(8))), tmp_path)
 
 
-def _after_failed_sync(recording: Recording, *, extremes: bool, reach: int) -> object:
+def _after_failed_sync(recording: Recording, *, extremes: bool, reach: int) -> Survivals:
     """Survivals around syncs and names, from the failed sync on."""
     operations = recording.operations
     failed = next(i for i, operation in enumerate(operations) if operation.kind == "failed_sync")

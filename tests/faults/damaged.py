@@ -13,7 +13,7 @@ from bamboo_sessions import Message, PendingQuestion, Session, SessionRepository
 from bamboo_sessions.domain.errors import InputError, StorageError
 from bamboo_sessions.storage.sqlite import SqliteStorage
 from bamboo_sessions.testing import ManualClock
-from bamboo_sessions.testing.conformance.kit import START
+from bamboo_sessions.testing.clock import START
 from tests.crash.mirror import CHILD, FORK, KIND, SESSIONS, state_of
 from tests.crash.recovery import NAME, folder
 
@@ -22,8 +22,10 @@ PAGE: Final = 4096
 
 
 class Store(msgspec.Struct):
-    """The files of a closed store, those of one that a killed process left with a log, and the states of the latter:
-    before each of the commits in the log, and after the last."""
+    """The files of a closed store, and those of one that a killed process left with a log.
+
+    `states` are those of the latter: before each of the commits in the log, and after the last.
+    """
 
     closed: dict[str, bytes]
     killed: dict[str, bytes]

@@ -1,6 +1,6 @@
-"""Each disk operation of each call fails once, in each way: no driver's error, no false answer, nothing lost (G1, G3, G8).
+"""Each disk operation of each call fails, in each way: no driver's error, no false answer, nothing lost (G1, G3, G8).
 
-As SQLite's own tests do it: fail the first operation, then the second … until the call needs no more of them. Afterwards
+As SQLite's own tests do it: fail the first operation, then the second … until the call needs no more of them. Then
 the fault is gone, the same call is made again, and the store has to hold exactly what it holds without any fault.
 """
 
@@ -153,7 +153,7 @@ def test_any_operation_may_fail_once(template: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["append", "save", "delete", "put", "fork"])
 def test_a_full_disk_writes_nothing_and_says_so(template: Path, name: str) -> None:
-    """A disk without room is `StorageFullError`, surely nothing is written, and the call succeeds once there is room."""
+    """A disk without room is `StorageFullError`, nothing is written, and the call succeeds once there is room."""
     assert _fail_each(template, name, FULL) > 0
 
 
@@ -205,7 +205,7 @@ async def _opened(place: Path, disk: SimulatedDisk, case: Case, nth: int) -> Dis
 @pytest.mark.parametrize("case", OPENING, ids=str)
 @pytest.mark.parametrize("which", ["new", "closed", "crashed"])
 def test_opening_may_fail_anywhere(template: Path, crashed: Path, tmp_path: Path, which: str, case: Case) -> None:
-    """Opening a new, a closed or a crashed store under a fault works or is an error of ours; without it all is there."""
+    """Opening a new, closed or crashed store under a fault works, or is an error of ours; without it all is there."""
     source = {"new": tmp_path, "closed": template, "crashed": crashed}[which]
     with folder() as place:
         shutil.copytree(source, place, dirs_exist_ok=True)
@@ -239,9 +239,7 @@ async def _tended(place: Path, disk: SimulatedDisk, case: Case, nth: int) -> Dis
 
 
 @pytest.mark.parametrize("case", [ONCE, Case("io", ("sync",)), Case("full", ("write",))], ids=str)
-def test_a_checkpoint_or_closing_may_fail_anywhere(
-    template: Path, monkeypatch: pytest.MonkeyPatch, case: Case
-) -> None:
+def test_a_checkpoint_or_closing_may_fail_anywhere(template: Path, monkeypatch: pytest.MonkeyPatch, case: Case) -> None:
     """Whichever operation of a checkpoint or of closing fails, what was acknowledged is there, and no thread dies."""
     monkeypatch.setattr(writer, "WAL_PAGES_CHECKPOINT", 12)
     step = 5 if case is ONCE else 1

@@ -4,20 +4,22 @@
 connection of this process that is opened meanwhile. Files of `folder` are watched, all others are passed on. The files
 are real ones, so that locks and shared memory work as ever, for any number of threads and connections.
 
-- `disk.operations` is everything that changed the files, in one order for all threads: what `power_cut.Replay` takes,
-  which begins with `disk.before`, the files as they were. Syncs are recorded and not passed on: here, only the model can cut the power.
-- `disk.fail(…)` makes the k-th operation of some kinds fail: the disk is full, an input or output error, a read that
-  comes back short, a lock that somebody else holds, a file that can't be opened.
+- `disk.operations` is everything that changed the files, in one order for all threads: what `power_cut.Replay` takes.
+  That begins with `disk.before`, the files as they were. Syncs are recorded and not passed on: only the model cuts the
+  power here.
+- `disk.fail(…)` makes the k-th operation of some kinds fail: a full disk, an input or output error, a short read, a
+  lock that somebody else holds, a file that can't be opened.
 
 Not seen, and so never failing: the shared memory of the log (`-shm`), which apsw doesn't pass through Python. Memory
 mapping is off under a simulated disk. An error that SQLite itself ignores (deleting the log at closing, say) is
-raised by apsw all the same.
+raised by apsw all the same. A short read of the database file itself is no fault that a system makes: SQLite takes what
+is missing for zeros, as behind the end of a file, and may find less than there is.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -161,14 +163,27 @@ class SimulatedDisk:
         if (fault := self.due(kind, name)) is not None:
             raise fault.error(kind)
 
-    def number_of(self, name: str) -> int:
-        """The number of the file that has this name; a new one if it is new."""
+    def open(self, name: str, work: Callable[[], None]) -> int:
+        """Open a file by `work`; its number, a new one if it is new."""
         with self._lock:
+            work()
             if name not in self._numbers:
                 self._count += 1
                 self._numbers[name] = self._count
                 self.operations.append(Operation("create", self._count, name))
             return self._numbers[name]
+
+    def delete(self, name: str, work: Callable[[], None], *, folder: bool) -> None:
+        """Delete a file by `work`, and sync the folder if `folder`."""
+        with self._lock:
+            work()
+            self.operations.append(Operation("delete", self._numbers.pop(name, 0), name, folder=folder))
+
+    def do(self, operation: Operation, work: Callable[[], None]) -> None:
+        """Do an operation by `work`, and note it: one at a time, so that the order is the real one."""
+        with self._lock:
+            work()
+            self.operations.append(operation)
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
@@ -181,25 +196,22 @@ class _FileSystem(apsw.VFS):
         super().__init__(_NAME, "unix", makedefault=True)
         self._disk = disk
 
-    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - SQLite's name
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         if not self._disk.watches(path):
-            return apsw.VFSFile("unix", name, flags)  # type: ignore[arg-type]
-        assert path is not None  # noqa: S101 - tells the type checker what `watches` made sure of
+            return apsw.VFSFile("unix", name, flags)
+        assert path is not None
         if (fault := self._disk.due("open", Path(path).name)) is not None:
             raise apsw.BusyError if fault.what == "busy" else apsw.CantOpenError
         return _File(self._disk, path, name, flags)
 
-    def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: FBT001, N802 - SQLite's name and signature
+    def xDelete(self, filename: str, syncdir: bool) -> None:
         if not self._disk.watches(filename):
             super().xDelete(filename, syncdir)
             return
         name = Path(filename).name
         self._disk.strike("delete", name)
-        with self._disk._lock:
-            super().xDelete(filename, syncdir)
-            number = self._disk._numbers.pop(name, 0)
-            self._disk.operations.append(Operation("delete", number, name, folder=syncdir))
+        self._disk.delete(name, lambda: super(_FileSystem, self).xDelete(filename, syncdir), folder=syncdir)
 
 
 class _File(apsw.VFSFile):
@@ -207,46 +219,41 @@ class _File(apsw.VFSFile):
         self._disk = disk
         self._name = Path(path).name
         self._syncs_folder = bool(flags[0] & _SYNCS_FOLDER and flags[0] & apsw.SQLITE_OPEN_CREATE)
-        with disk._lock:
-            super().__init__("unix", name, flags)
-            self._number = disk.number_of(self._name)
+        self._number = disk.open(self._name, lambda: super(_File, self).__init__("unix", name, flags))
 
-    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802 - SQLite's name
+    def xRead(self, amount: int, offset: int) -> bytes:
         if (fault := self._disk.due("read", self._name)) is not None:
             if fault.what != "short":
                 raise fault.error("read")
             return super().xRead(amount, offset)[: amount // 2]
         return super().xRead(amount, offset)
 
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
+    def xWrite(self, data: bytes, offset: int) -> None:
         if (fault := self._disk.due("write", self._name)) is not None:
             self._write(data[: len(data) // 2], offset)  # what failed may have written a part
             raise fault.error("write")
         self._write(data, offset)
 
     def _write(self, data: bytes, offset: int) -> None:
-        with self._disk._lock:
-            super().xWrite(data, offset)
-            self._disk.operations.append(Operation("write", self._number, self._name, offset, bytes(data)))
+        operation = Operation("write", self._number, self._name, offset, bytes(data))
+        self._disk.do(operation, lambda: super(_File, self).xWrite(data, offset))
 
-    def xTruncate(self, newsize: int) -> None:  # noqa: N802 - SQLite's name
+    def xTruncate(self, newsize: int) -> None:
         self._disk.strike("truncate", self._name)
-        with self._disk._lock:
-            super().xTruncate(newsize)
-            self._disk.operations.append(Operation("truncate", self._number, self._name, newsize))
+        operation = Operation("truncate", self._number, self._name, newsize)
+        self._disk.do(operation, lambda: super(_File, self).xTruncate(newsize))
 
-    def xSync(self, flags: int) -> None:  # noqa: ARG002, N802 - SQLite's name and signature
-        with self._disk._lock:
-            if (fault := self._disk.due("sync", self._name)) is not None:
-                self._disk.operations.append(Operation("failed_sync", self._number, self._name))
-                raise fault.error("sync")
-            folder, self._syncs_folder = self._syncs_folder, False
-            self._disk.operations.append(Operation("sync", self._number, self._name, folder=folder))
+    def xSync(self, flags: int) -> None:
+        if (fault := self._disk.due("sync", self._name)) is not None:
+            self._disk.do(Operation("failed_sync", self._number, self._name), lambda: None)
+            raise fault.error("sync")
+        folder, self._syncs_folder = self._syncs_folder, False
+        self._disk.do(Operation("sync", self._number, self._name, folder=folder), lambda: None)
 
-    def xLock(self, level: int) -> None:  # noqa: N802 - SQLite's name
+    def xLock(self, level: int) -> None:
         self._disk.strike("lock", self._name)
         super().xLock(level)
 
-    def xFileSize(self) -> int:  # noqa: N802 - SQLite's name
+    def xFileSize(self) -> int:
         self._disk.strike("size", self._name)
         return super().xFileSize()

@@ -9,8 +9,8 @@ after a cut just then. A `Survival` says what of the unsynced work survives. The
   claims by default), and a sector is written whole or not at all.
 - **Sizes** are like writes: an extension or a truncation may be lost by itself. Where a file grew over bytes
   that never arrived, there are zeros or rubbish.
-- **Names** (creating, deleting) are durable with a sync of the folder only, each by itself; a sync of the file doesn't do
-  it. SQLite syncs the folder with the first sync of each handle of a journal or log, and for some deletions.
+- **Names** (creating, deleting) are durable with a sync of the folder only, each by itself; a sync of the file doesn't
+  do it. SQLite syncs the folder with the first sync of each handle of a journal or log, and for some deletions.
 - **A sync that fails** leaves its writes doubtful for ever: a later sync that succeeds proves nothing about them
   ("fsyncgate": the system may have dropped the pages and called them clean). Until the cut they can be read.
 - **Shared memory** (`-shm`) never survives.
@@ -61,12 +61,11 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 class _Piece(msgspec.Struct):
-    """A part of an operation that is done whole or not at all."""
+    """A part of an operation that is done whole or not at all. `data=None`: the file's end is set to `offset`."""
 
     number: int
-    is_truncation: bool
     offset: int
-    data: bytes
+    data: bytes | None
     is_durable: bool = False
     is_doubtful: bool = False
 
@@ -164,7 +163,7 @@ class Replay:
             case "write":
                 file.pieces.extend(_torn(self.count, operation))
             case "truncate":
-                file.pieces.append(_Piece(self.count, True, operation.offset, b""))  # noqa: FBT003 - plain to read here
+                file.pieces.append(_Piece(self.count, operation.offset, None))
             case "sync" | "failed_sync":
                 file.sync(failed=operation.kind == "failed_sync")
         if operation.folder:
@@ -202,7 +201,7 @@ def _torn(number: int, operation: Operation) -> Iterator[_Piece]:
     while start < end:
         border = min(end, (start // SECTOR + 1) * SECTOR)
         data = operation.data[start - operation.offset : border - operation.offset]
-        yield _Piece(number, False, start, data)  # noqa: FBT003 - plain to read here
+        yield _Piece(number, start, data)
         start = border
 
 
@@ -225,7 +224,7 @@ def _chance(source: random.Random, chance: float) -> bool:
 
 
 def _apply(content: bytearray, piece: _Piece, filler: bytes) -> None:
-    if piece.is_truncation:
+    if piece.data is None:
         _apply_size(content, piece, filler)
         return
     if piece.offset > len(content):
@@ -234,7 +233,7 @@ def _apply(content: bytearray, piece: _Piece, filler: bytes) -> None:
 
 
 def _apply_size(content: bytearray, piece: _Piece, filler: bytes) -> None:
-    if piece.is_truncation:
+    if piece.data is None:
         del content[piece.offset :]
         _fill(content, piece.offset, b"\0")
     else:

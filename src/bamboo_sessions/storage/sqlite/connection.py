@@ -75,7 +75,7 @@ def connect(path: str, *, busy_timeout_ms: int) -> apsw.Connection:
 def close(connection: apsw.Connection) -> None:
     """Close, whatever happens: what is committed is in the log already, which the next opening reads (G1)."""
     with suppress(apsw.Error):
-        connection.close(True)  # noqa: FBT003 - apsw's signature: also with statements open
+        connection.close(True)  # also with statements open
 
 
 def wait_for_locks(connection: apsw.Connection, timeout_ms: int) -> None:
@@ -119,7 +119,7 @@ def connect_reader(path: str, *, busy_timeout_ms: int, cache_kib: int) -> apsw.C
 
 @contextmanager
 def _closed_on_failure(connection: apsw.Connection) -> Iterator[None]:
-    """A connection that can't be set up is closed at once: the error's traceback would keep it, and its locks, alive."""
+    """Close a connection that can't be set up at once: the error's traceback would keep it, and its locks, alive."""
     try:
         yield
     except BaseException:

@@ -1,9 +1,9 @@
 """Finds bytes that changed on the disk: checksums of what is stored once, and counters that two tables have (G8).
 
-A disk that gives back other bytes than it got says nothing. SQLite's own check sees its structures and each column that
-an index repeats; messages have the hash of their content. The rest is compared here. Loading compares nothing: it would
-be slower for everybody. What nothing repeats, and nothing loads, stays unseen: times and kinds of old rows of `changes`,
-the revisions that added living messages, `metadata_version` of deleted sessions, and `meta`.
+A disk that gives back other bytes than it got says nothing. SQLite's own check sees its structures and each column
+that an index repeats; messages have the hash of their content. The rest is compared here. Loading compares nothing:
+that would slow down everybody. What nothing repeats, and nothing loads, stays unseen: times and kinds of old rows of
+`changes`, the revisions that added living messages, `metadata_version` of deleted sessions, and `meta`.
 """
 
 from __future__ import annotations
