@@ -91,7 +91,9 @@ def test_what_is_recorded_is_what_happened(tmp_path: Path) -> None:
         connection.execute("PRAGMA journal_mode = wal; CREATE TABLE t (a); INSERT INTO t VALUES (1)").fetchall()
         apsw.Connection(str(tmp_path / "b.db")).execute("CREATE TABLE t (a)").connection.close()
         image = _replay(*disk.operations).image(EVERYTHING)
-        assert image == {file.name: file.read_bytes() for file in path.parent.iterdir() if not file.name.endswith("-shm")}
+        assert image == {
+            file.name: file.read_bytes() for file in path.parent.iterdir() if not file.name.endswith("-shm")
+        }
         connection.close()
     assert {operation.name for operation in disk.operations} == {"a.db", "a.db-journal", "a.db-wal"}
     assert apsw.Connection(str(path)).open_vfs == "unix"

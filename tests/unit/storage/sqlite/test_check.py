@@ -35,13 +35,10 @@ async def storage(path: Path) -> AsyncIterator[SqliteStorage]:
     call = Message.assistant("", [ToolCall("call", "f")], id="call")
     head = head_of("s", owner="o", pinned=True, questions=(PendingQuestion("call", "f", "?"),))
     await storage.commit(appending("s", Message.user("a", id="a"), call, Message.user("b", id="b"), initial_head=head))
-    extras = {
-        "usage": (TokenUsageRecord(id="u", at=START, input_tokens=3),),
-        "records": (RecordWrite("kind", "key", b"value"),),
-    }
     await storage.commit(appending("sound", Message.user("c")))
-    await storage.commit(appending("s", **extras))
-    await storage.commit(appending("s", **extras))
+    usage = (TokenUsageRecord(id="u", at=START, input_tokens=3),)
+    await storage.commit(appending("s", usage=usage, records=(RecordWrite("kind", "key", b"value"),)))
+    await storage.commit(appending("s", records=(RecordWrite("kind", "key", b"another"),)))
     yield storage
     await storage.aclose()
 
@@ -176,7 +173,7 @@ async def test_rows_that_are_older_than_checksums_are_in_order(storage: SqliteSt
 
 
 async def test_a_row_that_makes_no_sense_is_corrupt(storage: SqliteStorage) -> None:
-    """A value that no such row can have is `StorageCorruptError`, for readers and writers; the check goes on past it."""
+    """A value that no such row can have is `StorageCorruptError`, for readers and writers; a check goes on past it."""
     await _damage(storage, "UPDATE sessions SET created_at = 9e18 WHERE session_id = 's'")
     with pytest.raises(StorageCorruptError, match="understood"):
         await storage.read(key_of("s"))
