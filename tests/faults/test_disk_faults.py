@@ -18,6 +18,7 @@ import pytest
 from bamboo_sessions import Session, SessionRepository, StorageError, StorageFullError
 from bamboo_sessions.domain.errors import SessionExistsError, StorageCorruptError, StorageUnavailableError
 from bamboo_sessions.storage.sqlite import SqliteStorage, writer
+from bamboo_sessions.storage.sqlite.connection import rows_of
 from bamboo_sessions.testing import ManualClock
 from bamboo_sessions.testing.disk import DiskFault, Kind, SimulatedDisk, What
 from tests.crash.recovery import NAME, folder
@@ -272,3 +273,47 @@ async def _values(storage: SqliteStorage) -> tuple[object, int]:
         session: Session = await sessions.get("s0")
         records = [record async for record in sessions.records.scan("graph", session="s0", prefix="key")]
         return session.metadata["n"], len(records)
+
+
+# --- repairing
+
+
+async def _repaired(place: Path, disk: SimulatedDisk, case: Case, nth: int) -> DiskFault:
+    """Damage what is derived, repair it under a fault, then without one."""
+    storage = SqliteStorage(place / NAME)
+    await storage.open()
+    await storage._engine.write(lambda c: rows_of(c, "UPDATE sessions SET message_count = 7 WHERE session_id = 's0'"))
+    with disk.fail(case.what, *case.kinds, nth=nth, times=case.times) as fault:
+        try:
+            assert (await storage.check(repair=True)).ok
+        except StorageError as exc:
+            assert case.what != "full" or isinstance(exc, StorageFullError)  # noqa: PT017 - it may also go well
+    again = await storage.check(repair=True)
+    await storage.aclose()
+    assert again.ok
+    return fault
+
+
+async def _checked(path: Path) -> bool:
+    storage = SqliteStorage(path)
+    await storage.open()
+    report = await storage.check()
+    await storage.aclose()
+    return report.sessions > 0 and {problem.kind for problem in report.problems} <= {"count"}
+
+
+@pytest.mark.parametrize("case", [Case("full", ("write",)), Case("io", ("write", "sync"))], ids=str)
+def test_a_repair_may_fail_anywhere(template: Path, case: Case) -> None:
+    """A repair that can't make its backup changes nothing and leaves no half backup; the next one succeeds."""
+    for nth in range(1, 9 * _OPERATIONS_MAX, 9):
+        with folder() as place:
+            shutil.copytree(template, place, dirs_exist_ok=True)
+            with SimulatedDisk(place) as disk:
+                fault = asyncio.run(_repaired(place, disk, case, nth))
+            backups = list(place.glob("*.backup-*"))
+            assert backups or not fault.hits
+            for backup in backups:
+                assert asyncio.run(_checked(backup)), f"{case}, operation {nth}: {fault.struck} left {backup.name}"
+            if not fault.hits:
+                return
+    pytest.fail("it never came to an end")
