@@ -59,14 +59,15 @@ def folder() -> Iterator[Path]:
 def record(durability: Durability, *, seed: int, rounds: int, failing_sync: int | None = None) -> Recording:
     """Run the workload with a log that is checkpointed and recycled often; closes, and opens once more.
 
-    `failing_sync` is the number of a sync that fails.
+    `failing_sync` is the number of a sync that fails. Then there are no groups: of a group that failed and is tried
+    again one by one, either attempt may be found, and the model knows only the second.
     """
 
     async def run(path: Path, disk: SimulatedDisk) -> Mirror:
         mirror = Mirror(SqliteStorage(path, durability=durability), disk.mark)
         clock = ManualClock()
         async with SessionRepository.open(mirror, clock=clock) as sessions:
-            await Workload(sessions, clock, path, seed).run(rounds)
+            await Workload(sessions, clock, path, seed, in_groups=failing_sync is None).run(rounds)
         await again(mirror, clock, seed)
         return mirror
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable
 from pathlib import Path
 
 import msgspec
@@ -17,12 +18,15 @@ from tests.crash.mirror import CHILD, FORK, KIND, SESSIONS, Mirror
 
 
 class Workload:
-    """Runs on a repository over a `Mirror`; the same seed does the same."""
+    """Runs on a repository over a `Mirror`; the same seed does the same. `in_groups`: calls at once commit together."""
 
-    def __init__(self, sessions: SessionRepository, clock: ManualClock, path: Path, seed: int) -> None:
+    def __init__(
+        self, sessions: SessionRepository, clock: ManualClock, path: Path, seed: int, *, in_groups: bool
+    ) -> None:
         self.sessions = sessions
         self.clock = clock
         self.path = path
+        self.in_groups = in_groups
         self.random = random.Random(seed)
         self.number = 0
 
@@ -83,18 +87,25 @@ class Workload:
         await self.sessions.create(child)
         await self.sessions.append(CHILD, self._message())
 
+    async def _all(self, *calls: Awaitable[object]) -> None:
+        if self.in_groups:
+            await asyncio.gather(*calls)
+        else:
+            for call in calls:
+                await call
+
     async def together(self, number: int) -> None:
         """Several sessions commit at once: groups."""
         chosen = self.random.sample(SESSIONS, 4)
         writes = [self.sessions.append(id_, self._message(), create=True) for id_ in chosen]
         renames = [self.sessions.rename(id_, f"round {number}") for id_ in SESSIONS[:2]]
-        await asyncio.gather(*writes, *renames)
+        await self._all(*writes, *renames)
         await self.sessions.records.put(KIND, "checkpoint", self.random.randbytes(500), session=SESSIONS[1])
 
     async def growing(self) -> None:
         """Longer messages, so that the log is checkpointed and starts over."""
         chosen = self.random.sample(SESSIONS, 2)
-        await asyncio.gather(*(self.sessions.append(id_, self._message(9_000), create=True) for id_ in chosen))
+        await self._all(*(self.sessions.append(id_, self._message(9_000), create=True) for id_ in chosen))
         await self.sessions.append(chosen[0], self._message())
 
     async def held_log(self) -> None:
