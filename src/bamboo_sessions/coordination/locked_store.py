@@ -22,10 +22,18 @@ from bamboo_sessions.coordination.advance import advanced, committed_head
 from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.cached_reads import CachedReads
+from bamboo_sessions.coordination.fencing import check_fence, told_by_whom
 from bamboo_sessions.coordination.locks import SessionLocks
-from bamboo_sessions.coordination.saving import SavePlan
+from bamboo_sessions.coordination.saving import Retried, SavePlan
+from bamboo_sessions.coordination.signal import CommitSignal
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
-from bamboo_sessions.domain.errors import BambooSessionsError, SessionDeletedError, SessionNotFoundError, StorageError
+from bamboo_sessions.domain.errors import (
+    BambooSessionsError,
+    LeaseLostError,
+    SessionDeletedError,
+    SessionNotFoundError,
+    StorageError,
+)
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import NO_MESSAGES
 from bamboo_sessions.domain.limits import CONFLICTS_BEFORE_TRANSACTION
@@ -107,6 +115,7 @@ class LockedSessionStore:
         self._backoff = backoff or Backoff(first_seconds=0.001, longest_seconds=0.02)
         self._locks = SessionLocks()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.signal = CommitSignal(storage)
         self.reads = CachedReads(storage, cache, self._locks)
         self.writes = WriteCounters()
 
@@ -125,6 +134,7 @@ class LockedSessionStore:
         if_revision: int | None = None,
         additions_only: bool = False,
         records: tuple[RecordWrite, ...] = (),
+        creating: bool = False,
     ) -> MergeReport:
         """Merge a working copy into what is committed, commit, and bring the copy up to date in place.
 
@@ -136,57 +146,72 @@ class LockedSessionStore:
             if_revision: Refuse with `PreconditionFailedError` instead of merging if this isn't the newest revision.
             additions_only: Hold back removals and edits; they stay pending in the copy.
             records: Adapter state to write in the same commit.
+            creating: Refuse with `SessionExistsError` if a session of this id lives; a deleted id may be used again.
 
         Raises:
             SessionDeletedError: It was deleted (G9).
             MessageIdConflictError: A message id is taken by other content (G4).
+            LeaseLostError: The copy writes through a run lease, and a newer one exists (G12), also if nothing changed.
             PreconditionFailedError, InputError, StorageError.
         """
         key = SessionKey(session.namespace, session.id)
-        await self._settle(session)
-        if session.is_clean and not records and if_revision is None and self._is_current(key, session):
+        if session.is_clean and not (records or creating) and if_revision is None and self._is_current(key, session):
+            await check_fence(self.storage, key, session.fence)
             return MergeReport(revision=session.revision)
         plan = SavePlan(
-            session, now=self.clock.now(), if_revision=if_revision, additions_only=additions_only, records=records
+            session,
+            now=self.clock.now(),
+            if_revision=if_revision,
+            additions_only=additions_only,
+            records=records,
+            creating=creating,
         )
+        release = await self._locks.acquire(key)
+        return await self.own(self._locked_save(session, plan, release))
 
+    async def _locked_save(self, session: Session, plan: SavePlan, release: Callable[[], None]) -> MergeReport:
         def planner(state: State) -> Planned | None:
             commit = plan(state)
             return None if commit is None else Planned(commit, plan.result)
 
-        release = await self._locks.acquire(key)
-        return await self._own(self._locked_save(session, plan, planner, release))
-
-    async def _locked_save(
-        self, session: Session, plan: SavePlan, planner: Planner, release: Callable[[], None]
-    ) -> MergeReport:
-        session.unsettled = plan
         try:
-            written = await self._bring_in(_Write(plan.key, planner, heads_only=False), session.base)
+            settled = await self._settle(session)
+            plan.catch_up(session)
+            if settled and plan.creating:
+                return MergeReport(revision=session.revision, changed=True)  # it was this copy that made the session
+            session.unsettled = plan
+            written = await self._bring_in(
+                _Write(plan.key, planner, heads_only=False), None if plan.creating else plan.base
+            )
             session.unsettled = None
+            if written.committed is None:
+                await check_fence(self.storage, plan.key, plan.fence)
             return plan.finish(session, living(plan.key, written.after), written.committed)
         except BambooSessionsError as exc:
-            if not exc.outcome_unknown:
+            if session.unsettled is plan and not exc.outcome_unknown:
                 session.unsettled = None
             raise
         finally:
-            plan.is_under_way = False
             release()
 
-    async def _settle(self, session: Session) -> None:
-        """If the outcome of the copy's last save is unknown, look its commit id up first (G4).
+    async def _settle(self, session: Session) -> bool:
+        """If the outcome of the copy's last save is unknown, look its commit id up first (G4); whether it was made.
 
-        If it was made after all, the copy becomes one of what is committed now, and what was saved then isn't saved
-        again over what others have committed since.
+        Then the copy becomes one of what is committed now, and what was saved then isn't saved again over what others
+        have committed since. Only under the session's lock: no save of this copy is under way then.
         """
+        if isinstance(session.unsettled, Retried):
+            session.unsettled.adopt(session)
         plan = session.unsettled
-        if not isinstance(plan, SavePlan) or plan.is_under_way:
-            return
-        if await self.storage.find_commit(plan.key, plan.commit_id) is not None:
-            state = await self.load(plan.key, fresh=True)
-            if isinstance(state, Snapshot) and plan.is_same_life(state):
-                plan.finish(session, state, None)
+        if not isinstance(plan, SavePlan):
+            return False
+        revision = await self.storage.find_commit(plan.key, plan.commit_id)
+        state = None if revision is None else await self.reads.refresh(plan.key)
         session.unsettled = None
+        if revision is None or not isinstance(state, Snapshot) or state.head.incarnation > revision:
+            return False
+        plan.finish(session, state, None)
+        return True
 
     def _is_current(self, key: SessionKey, session: Session) -> bool:
         snapshot = self.reads.current(key)
@@ -213,7 +238,7 @@ class LockedSessionStore:
             then: Called once, after publishing; its result is returned.
         """
         release = await self._locks.acquire(key)
-        return await self._own(self._locked_write(_Write(key, planner, heads_only), start, then, release))
+        return await self.own(self._locked_write(_Write(key, planner, heads_only), start, then, release))
 
     async def _locked_write(
         self, write: _Write, start: State, then: Callable[[Written], T], release: Callable[[], None]
@@ -265,7 +290,10 @@ class LockedSessionStore:
             return None if planned is None else planned.commit
 
         self.writes.transactions += 1
-        committed = await self.storage.transact(write.key, plan)
+        try:
+            committed = await self.storage.transact(write.key, plan)
+        except LeaseLostError as exc:
+            raise await told_by_whom(self.storage, write.key, exc) from None
         state, planned = seen[-1]
         if committed is None or planned is None:
             return self._unchanged(state)
@@ -274,6 +302,8 @@ class LockedSessionStore:
     async def _commit(self, key: SessionKey, commit: Commit) -> Committed:
         try:
             return await self.storage.commit(commit)
+        except LeaseLostError as exc:
+            raise await told_by_whom(self.storage, key, exc) from None
         except StorageError as exc:
             self.cache.evict(key)  # L20, L21: never publish what may or may not be there
             if exc.outcome_unknown and await self._happened(commit):
@@ -314,7 +344,7 @@ class LockedSessionStore:
 
     async def append(self, commit: Commit) -> Committed:
         """A blind commit: no lock, no revision, no conflict. Readers of this process see it on return."""
-        return await self._own(self._append(commit))
+        return await self.own(self._append(commit))
 
     async def _append(self, commit: Commit) -> Committed:
         committed = await self._commit(commit.key, commit)
@@ -325,7 +355,7 @@ class LockedSessionStore:
     async def delete(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         """Delete a session and all below it, under its lock (L37); the ids deleted."""
         release = await self._locks.acquire(key)
-        return await self._own(self._delete(key, query, release))
+        return await self.own(self._delete(key, query, release))
 
     async def _delete(self, key: SessionKey, query: DeleteQuery, release: Callable[[], None]) -> tuple[str, ...]:
         try:
@@ -338,21 +368,27 @@ class LockedSessionStore:
 
     # --- tasks that outlive their callers
 
-    async def _own(self, work: Coroutine[Any, Any, T]) -> T:
+    async def own(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` to its end in a task of the store's; cancelling the caller only stops its waiting (G10)."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             task.add_done_callback(_log_unseen)
             raise
 
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        """Tell who waits for commits; by now the state that they will look for is published (L55)."""
+        self._tasks.discard(task)
+        self.signal.notify()
+
     async def aclose(self) -> None:
-        """Wait for the commits under way."""
+        """Wait for the commits under way, and end the waiting for further ones."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+        self.signal.close()
 
     def stats(self) -> dict[str, int]:
         """Counters of this store and its cache."""

@@ -7,7 +7,13 @@ from datetime import datetime
 
 import msgspec
 
-from bamboo_sessions.domain.errors import PreconditionFailedError, SessionDeletedError, SessionNotFoundError
+from bamboo_sessions.domain.change import head_kinds
+from bamboo_sessions.domain.errors import (
+    PreconditionFailedError,
+    SessionDeletedError,
+    SessionExistsError,
+    SessionNotFoundError,
+)
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.limits import COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, check_limit
 from bamboo_sessions.domain.merge import Merged, merge, rebase, with_raised_version
@@ -15,7 +21,7 @@ from bamboo_sessions.domain.merge_history import HistoryDelta
 from bamboo_sessions.domain.message import Message, StoredMessage, to_stored
 from bamboo_sessions.domain.report import MergeReport
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.snapshot import Draft, Snapshot, Tombstone
 from bamboo_sessions.storage.commit import Commit, Committed, RecordWrite, SessionKey, State, StoredInsertion
 
 
@@ -31,22 +37,33 @@ class SavePlan:
         additions_only: bool = False,
         records: tuple[RecordWrite, ...] = (),
         refuse_conflicts: bool = False,
+        creating: bool = False,
     ) -> None:
         self.key = SessionKey(session.namespace, session.id)
         self.base = session.base
         self.draft = session.freeze()
+        self.fence = session.fence
         self.now = now
         self.if_revision = if_revision
         self.additions_only = additions_only
         self.records = records
         self.refuse_conflicts = refuse_conflicts
+        self.creating = creating
         if refuse_conflicts and self.base is not None:
             self.draft = msgspec.structs.replace(self.draft, head=with_raised_version(self.base.head, self.draft.head))
         self.result: Snapshot | None = None
         self._merged: Merged | None = None
         self._stored: dict[str, StoredMessage] = {}
         self.commit_id = new_id()
-        self.is_under_way = True
+
+    def catch_up(self, session: Session) -> None:
+        """Freeze the copy again if an earlier save of it has ended since: what that saved isn't saved twice (G5).
+
+        Called under the session's lock, before the plan runs.
+        """
+        if session.base is not self.base:
+            self.base = session.base
+            self.draft = session.freeze()
 
     def __call__(self, state: State) -> Commit | None:
         """The commit that brings the copy into `state`; `None` if that changes nothing."""
@@ -57,12 +74,18 @@ class SavePlan:
         if not (merged.changed or merged.delta.duplicates or self.records):
             return None
         commit = to_commit(self.key, durable, merged, self._store, commit_id=self.commit_id, at=self.now)
-        commit = with_records(commit, self.records)
+        commit = msgspec.structs.replace(commit, records=self.records, fence=self.fence, reuse_deleted=self.creating)
         self.result = Snapshot(merged.head, merged.messages, bytes_after(durable, commit))
         return commit
 
     def _admitted(self, state: State) -> Snapshot | None:
         """What is committed, if this copy may be merged into it at all."""
+        if self.creating:
+            if isinstance(state, Snapshot):
+                raise SessionExistsError(self.key.session_id)
+            if self.base is not None:
+                raise SessionDeletedError(self.key.session_id)
+            return None
         if isinstance(state, Tombstone):
             raise SessionDeletedError(self.key.session_id)
         if self.if_revision is not None and self.if_revision != (state.revision if state else 0):
@@ -71,13 +94,9 @@ class SavePlan:
         if self.base is not None:
             if state is None:
                 raise SessionNotFoundError(self.key.session_id)
-            if not self.is_same_life(state):
+            if self.base.head.incarnation != state.head.incarnation:
                 raise SessionDeletedError(self.key.session_id)
         return state
-
-    def is_same_life(self, state: Snapshot) -> bool:
-        """Whether `state` is of the incarnation that this save was meant for."""
-        return self.base is None or self.base.head.incarnation == state.head.incarnation
 
     def _store(self, message: Message) -> StoredMessage:
         """Encode once, however often the plan runs."""
@@ -113,6 +132,28 @@ class SavePlan:
         return Snapshot(self.draft.head, sent.messages)
 
 
+class Retried(msgspec.Struct, frozen=True):
+    """An earlier state of a copy is saved on its own, as waiting work is.
+
+    Args:
+        draft: That state.
+        twin: The copy that is saved in its place: saved or not, it is what has become of that state.
+    """
+
+    draft: Draft
+    twin: Session
+
+    def adopt(self, session: Session) -> None:
+        """Make `session` its twin with what was done to it since. Only under the session's lock."""
+        twin = self.twin.freeze()
+        earlier = Snapshot(self.draft.head, self.draft.messages)
+        head, messages = rebase(earlier, session.freeze(), Snapshot(twin.head, twin.messages))
+        base = self.twin.base
+        if base is not None:
+            session.rebase(base, head, messages)
+        session.unsettled = self.twin.unsettled
+
+
 def to_commit(
     key: SessionKey,
     durable: Snapshot | None,
@@ -130,6 +171,7 @@ def to_commit(
         at=at,
         expected=durable.revision if durable else 0,
         head=merged.head if merged.head_changed else None,
+        head_kinds=head_kinds(durable.head if durable else None, merged.head) if merged.head_changed else (),
         updated_at=merged.head.updated_at,
         insertions=insertions,
         edits=tuple(store(message) for message in merged.delta.edits),
@@ -155,11 +197,6 @@ def check_commit_size(commit: Commit) -> None:
     what = f"The change of session {commit.key.session_id!r}"
     check_limit(what, count, COMMIT_MESSAGES_MAX, "messages")
     check_limit(what, commit.size, COMMIT_BYTES_MAX, "bytes")
-
-
-def with_records(commit: Commit, records: tuple[RecordWrite, ...]) -> Commit:
-    """`commit` with adapter state in it."""
-    return msgspec.structs.replace(commit, records=records) if records else commit
 
 
 def bytes_after(durable: Snapshot | None, commit: Commit) -> int:

@@ -73,7 +73,7 @@ class HistoryPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CleanupFailure(msgspec.Struct, frozen=True):
-    """A session that could not be deleted, and why."""
+    """A session that could not be deleted, and why. An empty `session_id`: further ones could not be listed."""
 
     session_id: str
     error: str

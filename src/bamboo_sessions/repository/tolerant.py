@@ -16,8 +16,9 @@ import msgspec
 
 from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.coordination.locked_store import LockedSessionStore
+from bamboo_sessions.coordination.saving import Retried
 from bamboo_sessions.domain import json
-from bamboo_sessions.domain.errors import BambooSessionsError, StorageError
+from bamboo_sessions.domain.errors import BambooSessionsError, LeaseLostError, StorageError
 from bamboo_sessions.domain.limits import UNSAVED_WORK_MAX
 from bamboo_sessions.domain.merge import merge
 from bamboo_sessions.domain.report import MergeReport, UnsavedWork
@@ -64,25 +65,54 @@ class TolerantSaves:
     ) -> MergeReport:
         """`merge_save`, but what waits goes first: older work must never be merged on top of newer work."""
         key = SessionKey(session.namespace, session.id)
-        if self._store.cache.is_dirty(key) and self._makers.get(key) is not session:
-            await self._try(key)
-        report = await self._store.merge_save(
-            session, if_revision=if_revision, additions_only=additions_only, records=records
-        )
-        if not additions_only and self._makers.get(key) is session:
-            self._drop(key)  # what waited was an earlier state of this very copy
-        return report
+        if not self._store.cache.is_dirty(key):
+            return await self._store.merge_save(
+                session, if_revision=if_revision, additions_only=additions_only, records=records
+            )
+        # Not cancelled between the commit and what follows from it: saved work would be merged again (G10).
+        return await self._store.own(self._save_over_waiting(key, session, if_revision, additions_only, records))
+
+    async def _save_over_waiting(
+        self,
+        key: SessionKey,
+        session: Session,
+        if_revision: int | None,
+        additions_only: bool,
+        records: tuple[RecordWrite, ...],
+    ) -> MergeReport:
+        async with self._trying:
+            if self._makers.get(key) is not session:
+                await self._attempt(key)
+            report = await self._store.merge_save(
+                session, if_revision=if_revision, additions_only=additions_only, records=records
+            )
+            if not additions_only and self._makers.get(key) is session:
+                self._drop(key)  # what waited was an earlier state of this very copy
+            return report
 
     def _keep(self, key: SessionKey, session: Session) -> bool:
         work = session.copy()
         earlier = self._store.cache.dirty().get(key)
         is_other = earlier is not None and self._makers.get(key) is not session
+        if earlier is not None and is_other and not self._of_one_run(key, earlier, work):
+            earlier, is_other = None, False
         if earlier is not None and is_other:
             work = self._united(earlier, work)
         if not self._store.cache.set_dirty(key, work, _size(work)):
             return False
         self._makers[key] = None if is_other else session
         return True
+
+    def _of_one_run(self, key: SessionKey, earlier: Session, work: Session) -> bool:
+        """Whether both may become durable together; the work of an older run lease is refused, never mixed in (G12)."""
+        older, newer = earlier.fence, work.fence
+        if older is None or newer is None or older == newer:
+            return True
+        if older > newer:
+            raise LeaseLostError(key.session_id, token=newer, newer_token=older)
+        self._refuse(key, earlier, LeaseLostError(key.session_id, token=older, newer_token=newer))
+        self._drop(key)
+        return False
 
     def _drop(self, key: SessionKey) -> None:
         work = self._store.cache.dirty().get(key)
@@ -98,9 +128,11 @@ class TolerantSaves:
         durable = Snapshot(as_if_committed, draft.messages)
         merged = merge(work.base, work.freeze(), durable, now=self._store.clock.now())
         if base is None:
-            return Session.without_base(merged.head, merged.messages, self._store.clock)
-        united = Session.from_snapshot(base, self._store.clock)
-        united.rebase(base, merged.head, merged.messages)
+            united = Session.without_base(merged.head, merged.messages, self._store.clock)
+        else:
+            united = Session.from_snapshot(base, self._store.clock)
+            united.rebase(base, merged.head, merged.messages)
+        united.fence = earlier.fence if work.fence is None else work.fence  # part of it was written through that lease
         return united
 
     def _start(self) -> None:
@@ -124,25 +156,41 @@ class TolerantSaves:
         return progress
 
     async def _try(self, key: SessionKey) -> bool:
-        """Try waiting work; `False` if it still waits. Storage's errors may pass; all others refuse it for good."""
+        """Try waiting work; `False` if it still waits. Cancelling the caller doesn't stop the try (G10)."""
+        return await self._store.own(self._try_once(key))
+
+    async def _try_once(self, key: SessionKey) -> bool:
         async with self._trying:
-            work = self._store.cache.dirty().get(key)
-            if work is None:
-                return True
-            attempt = work.copy()
-            try:
-                await self._store.merge_save(attempt)
-            except StorageError:
-                work.unsettled = attempt.unsettled  # the next try looks this one's commit id up (G4)
-                return False
-            except BambooSessionsError as exc:
-                self._refuse(key, work, exc)
-            except Exception:  # noqa: BLE001 - a storage of somebody else's may raise anything; the work stays
-                _log.exception("session %r: a retry failed", key.session_id)
-                return False
-            if self._store.cache.dirty().get(key) is work:
-                self._drop(key)
+            return await self._attempt(key)
+
+    async def _attempt(self, key: SessionKey) -> bool:
+        """Storage's errors may pass; all others refuse the work for good."""
+        work = self._store.cache.dirty().get(key)
+        if work is None:
             return True
+        attempt = work.copy()
+        # The next try of this work, and the next save of the copy that it is of, go on from this attempt (G4).
+        retried = Retried(work.freeze(), attempt)
+        work.unsettled = retried
+        if maker := self._makers.get(key):
+            maker.unsettled = retried
+        try:
+            await self._store.merge_save(attempt)
+        except StorageError:
+            return False
+        except BambooSessionsError as exc:
+            self._refuse(key, work, exc)
+        except Exception:  # noqa: BLE001 - a storage of somebody else's may raise anything; the work stays
+            _log.exception("session %r: a retry failed", key.session_id)
+            return False
+        if self._store.cache.dirty().get(key) is work:
+            self._drop(key)
+        return True
+
+    async def settle(self, key: SessionKey) -> None:
+        """Try the waiting work of one session now, if there is any: before somebody else's lease begins."""
+        if self._store.cache.is_dirty(key):
+            await self._try(key)
 
     def _refuse(self, key: SessionKey, work: Session, exc: BambooSessionsError) -> None:
         _log.error("session %r: work that waited in memory was refused: %s", key.session_id, exc)

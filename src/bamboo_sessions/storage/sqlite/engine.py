@@ -11,6 +11,7 @@ Nothing survives a fork, for SQLite's locks belong to the process: afterwards ea
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -54,6 +55,8 @@ class Engine:
         self.number = next(_numbers)
         self._pid = os.getpid()
         self._is_open = False
+        self._is_started = False
+        self._closing: asyncio.Future[None] | None = None
         self._here: apsw.Connection | None = None
         self._reader: apsw.Connection | None = None
         self._checkpointer: apsw.Connection | None = None
@@ -67,12 +70,13 @@ class Engine:
             after=self._writer.tend_log,
         )
         self._reading = Worker("bamboo-sessions reader", self._run_reads, self._close_reader)
-        self._upkeep = Worker("bamboo-sessions upkeep", self._run_upkeep, self._close_checkpointer)
+        self._upkeep = Worker("bamboo-sessions upkeep", self._run_upkeep, self._close_rest)
 
     # --- life
 
     async def open(self) -> None:
         """Start the threads and prepare the file."""
+        self._is_started = True
         for worker in (self._upkeep, self._reading, self._writing):
             worker.start()
         try:
@@ -83,19 +87,17 @@ class Engine:
         self._is_open = True
 
     async def aclose(self) -> None:
-        """Do what is queued, end the threads, close the connections."""
+        """Do what is queued, end the threads, close the connections. Idempotent; cancelling only stops the waiting."""
         self._is_open = False
-        self._writing.stop()
-        self._reading.stop()
-        ended = self._upkeep.submit(self._join)
-        self._upkeep.stop()
-        try:
-            await ended
-            self._upkeep.join()
-        finally:
-            if self._here is not None:
-                close(self._here)
-                self._here = None
+        if not self._is_started:
+            return
+        if self._closing is None:
+            self._writing.stop()
+            self._reading.stop()
+            self._closing = self._upkeep.submit(self._join)
+            self._upkeep.stop()
+        await asyncio.shield(self._closing)
+        self._upkeep.join()
 
     def _join(self, _: object) -> None:
         self._writing.join()
@@ -201,6 +203,13 @@ class Engine:
         self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         self._writer.finish_checkpoint = True
 
-    def _close_checkpointer(self) -> None:
-        if self._checkpointer is not None:
-            close(self._checkpointer)
+    def _close_rest(self) -> None:
+        """The last thread to end closes what is left: the loop's connection, which isn't used any more by then.
+
+        If the opening was cancelled, the other threads may have ended before their connections were made.
+        """
+        self._writer.close()
+        self._close_reader()
+        for connection in (self._checkpointer, self._here):
+            if connection is not None:
+                close(connection)
