@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from anyio.lowlevel import checkpoint
 
-from bamboo_sessions import MemoryStorage, StorageUnavailableError
+from bamboo_sessions import MemoryStorage, StorageUnavailableError, SystemClock
 from bamboo_sessions.coordination import leasing
 from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.leasing import Leasing
@@ -111,3 +111,25 @@ async def test_a_waiter_behind_one_that_died(desk: Desk, monkeypatch: pytest.Mon
         while desk.storage.calls["change_lease"] == calls and not waiter.done():
             await checkpoint()
     assert (await waiter).claim_id == "b"
+
+
+async def test_a_waiter_is_woken_at_once_in_its_own_process(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needn't wait until somebody looks at storage, nor until its ticket is refreshed."""
+    monkeypatch.setattr(leasing, "_REFRESH_SECONDS", 3600)
+    desk.store.signal._poll_seconds = 3600
+    await desk.leasing.take(KEY, claim("a"))
+    waiter = asyncio.create_task(desk.leasing.wait(KEY, claim("b"), None))
+    while await desk.queue() != ["b"]:
+        await checkpoint()
+    await desk.leasing.give_back(KEY, claim("a"))
+    async with asyncio.timeout(10):
+        assert (await waiter).token == 2
+
+
+async def test_a_waiter_wakes_when_the_lease_runs_out(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is committed then, and nobody says anything: it watches the clock."""
+    monkeypatch.setattr(leasing, "_REFRESH_SECONDS", 3600)
+    desk.store.clock = SystemClock()
+    await desk.leasing.take(KEY, Claim("a", "a", timedelta(milliseconds=50)))
+    async with asyncio.timeout(10):
+        assert (await desk.leasing.wait(KEY, claim("b"), None)).token == 2

@@ -43,6 +43,7 @@ MODULES: Final = (
     "repository.authoring",
     "repository.base",
     "repository.changing",
+    "repository.fencing",
     "repository.following",
     "repository.leasing",
     "repository.lifecycle",

@@ -4,6 +4,7 @@ from bamboo_sessions.testing.conformance.repository.asking import AskingConforma
 from bamboo_sessions.testing.conformance.repository.authoring import AuthoringConformance
 from bamboo_sessions.testing.conformance.repository.base import RepositoryCase
 from bamboo_sessions.testing.conformance.repository.changing import ChangingConformance
+from bamboo_sessions.testing.conformance.repository.fencing import FencingConformance
 from bamboo_sessions.testing.conformance.repository.following import FollowingConformance
 from bamboo_sessions.testing.conformance.repository.leasing import LeasingConformance
 from bamboo_sessions.testing.conformance.repository.lifecycle import LifecycleConformance
@@ -16,6 +17,7 @@ __all__ = [
     "AskingConformance",
     "AuthoringConformance",
     "ChangingConformance",
+    "FencingConformance",
     "FollowingConformance",
     "LeasingConformance",
     "LifecycleConformance",
@@ -39,5 +41,6 @@ class RepositoryConformance(
     LifecycleConformance,
     FollowingConformance,
     LeasingConformance,
+    FencingConformance,
 ):
     """All operations of the repository together."""
