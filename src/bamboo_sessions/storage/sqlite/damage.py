@@ -3,7 +3,7 @@
 A disk that gives back other bytes than it got says nothing. SQLite's own check sees its structures and each column
 that an index repeats; messages have the hash of their content. The rest is compared here. Loading compares nothing:
 that would slow down everybody. What nothing repeats, and nothing loads, stays unseen: times and kinds of old rows of
-`changes`, the revisions that added living messages, `metadata_version` of deleted sessions, and `meta`.
+`changes`, the revisions that added living messages, `metadata_version` of deleted sessions, leases, and `meta`.
 """
 
 from __future__ import annotations
