@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -306,7 +307,8 @@ class LockedSessionStore:
         except StorageError as exc:
             self.cache.evict(key)  # L20, L21: never publish what may or may not be there
             if exc.outcome_unknown and await self._happened(commit):
-                return await self.storage.commit(commit)  # the same commit id: answers with the outcome of then
+                with after_commit():
+                    return await self.storage.commit(commit)  # the same commit id: answers with the outcome of then
             raise
 
     async def _happened(self, commit: Commit) -> bool:
@@ -325,7 +327,8 @@ class LockedSessionStore:
         snapshot = _result(state, planned, committed)
         if snapshot is None:
             known = state if isinstance(state, Snapshot) else None
-            return Written(state, await self.reads.refresh(write.key, known), committed)
+            with after_commit():
+                return Written(state, await self.reads.refresh(write.key, known), committed)
         self.cache.publish(write.key, snapshot, None)
         return Written(state, snapshot, committed)
 
@@ -418,6 +421,16 @@ def _result(state: State, planned: Planned, committed: Committed) -> Snapshot | 
         return None  # storage knew some of the messages already
     head = committed_head(planned.result.head, committed)
     return Snapshot(head, planned.result.messages, planned.result.messages_bytes)
+
+
+@contextmanager
+def after_commit() -> Iterator[None]:
+    """An error of storage in this block comes after a commit, so it must not read as "nothing was written" (G8)."""
+    try:
+        yield
+    except StorageError as exc:
+        exc.outcome_unknown = True
+        raise
 
 
 def _log_unseen(task: asyncio.Task[Any]) -> None:

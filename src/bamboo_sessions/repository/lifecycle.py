@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from bamboo_sessions.coordination.locked_store import after_commit
 from bamboo_sessions.domain.clock import utc
 from bamboo_sessions.domain.errors import (
     BambooSessionsError,
@@ -84,7 +85,8 @@ class Lifecycle(Bound):
             await self._store.append(commit)
         except RevisionConflict:
             raise SessionExistsError(key.session_id) from None
-        state = await self._store.load(key)
+        with after_commit():
+            state = await self._store.load(key)
         if not isinstance(state, Snapshot):  # deleted at once by somebody else
             raise SessionDeletedError(key.session_id)
         return Session.from_snapshot(state, self._clock)

@@ -17,6 +17,8 @@ from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.message import Message, from_body, hash_of_body
 from bamboo_sessions.domain.report import CheckReport, Problem
 from bamboo_sessions.storage.sqlite.connection import Row, reading, row_of, rows_of, value_of
+from bamboo_sessions.storage.sqlite.damage import changed_in_file, changed_in_session, checksum
+from bamboo_sessions.storage.sqlite.errors import NONSENSE
 from bamboo_sessions.storage.sqlite.history import VERSIONS
 from bamboo_sessions.storage.sqlite.sessions import (
     COLUMNS,
@@ -63,10 +65,18 @@ def find_problems(connection: apsw.Connection) -> CheckReport:
                     break
             sessions = value_of(connection, "SELECT count(*) FROM sessions WHERE deleted_at IS NULL")
             messages = value_of(connection, "SELECT count(*) FROM messages WHERE removed_revision IS NULL")
-        except apsw.CorruptError as exc:
+        except (apsw.CorruptError, *NONSENSE) as exc:
             problems.append(Problem(kind="integrity", detail=f"The file can't be read any further: {exc}"))
             sessions = messages = 0
         return CheckReport(sessions=sessions, messages=messages, problems=tuple(problems))
+
+
+def _understood(problems: Iterator[Problem]) -> Iterator[Problem]:
+    """`problems`, and at their end one more if a row has values that no such row can have."""
+    try:
+        yield from problems
+    except NONSENSE as exc:
+        yield Problem(kind="undecodable", detail=f"Its rows can't be understood: {exc}")
 
 
 def _problems(connection: apsw.Connection) -> Iterator[Problem]:
@@ -76,8 +86,9 @@ def _problems(connection: apsw.Connection) -> Iterator[Problem]:
         if text != "ok":
             yield Problem(kind="integrity", detail=str(text))
     yield from _orphans(connection)
+    yield from changed_in_file(connection)
     for namespace, row in living_sessions(connection):
-        for problem in _problems_of(connection, row):
+        for problem in _understood(_problems_of(connection, row)):
             yield msgspec.structs.replace(problem, namespace=namespace, session_id=row.session_id)
 
 
@@ -107,6 +118,7 @@ def _orphans(connection: apsw.Connection) -> Iterator[Problem]:
 def _problems_of(connection: apsw.Connection, row: SessionRow) -> Iterator[Problem]:
     """What is wrong with one living session."""
     yield from _head_problems(connection, row)
+    yield from changed_in_session(connection, row.key)
     calls: set[tuple[str, int]] = set()
     living: set[str] = set()
     for version in versions_of(connection, row.key):
@@ -145,7 +157,10 @@ def _head_problems(connection: apsw.Connection, row: SessionRow) -> Iterator[Pro
 
 def versions_of(connection: apsw.Connection, session: int) -> Iterator[Version]:
     """Each stored version of a session's messages, but for removed ones whose body was purged."""
-    sql = "SELECT row, removed_revision, message_id, content_hash, body FROM messages WHERE row = ?"
+    sql = (
+        "SELECT row, removed_revision, message_id, content_hash, body, checksum, role, tool_call_id "
+        "FROM messages WHERE row = ?"
+    )
     for number, _ in rows_of(connection, VERSIONS, (session,)):
         found = row_of(connection, sql, (number,))
         if found is not None and (found[1] is None or found[4] is not None):
@@ -153,12 +168,14 @@ def versions_of(connection: apsw.Connection, session: int) -> Iterator[Version]:
 
 
 def _version(found: Row) -> Version:
-    row, removed, message_id, content_hash, body = found
+    row, removed, message_id, content_hash, body, expected, role, tool_call_id = found
     message: Message | None = None
     problem: Problem | None = None
     try:
         message = from_body(body or b"")
-        if hash_of_body(body) != content_hash or message.id != message_id:
+        columns = (message.id, message.role, storable(message.tool_call_id))
+        is_changed = hash_of_body(body) != content_hash or columns != (message_id, role, tool_call_id)
+        if is_changed or (expected is not None and checksum(body) != expected):
             problem = Problem(kind="hash", detail=f"Message {message_id!r} isn't what was written.")
     except (StorageCorruptError, ValueError) as exc:
         problem = Problem(kind="undecodable", detail=f"Message {message_id!r}: {exc}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -72,6 +72,12 @@ def connect(path: str, *, busy_timeout_ms: int) -> apsw.Connection:
     return connection
 
 
+def close(connection: apsw.Connection) -> None:
+    """Close, whatever happens: what is committed is in the log already, which the next opening reads (G1)."""
+    with suppress(apsw.Error):
+        connection.close(True)  # also with statements open
+
+
 def wait_for_locks(connection: apsw.Connection, timeout_ms: int) -> None:
     """Ask again every half millisecond, for `timeout_ms` at most (0: never wait).
 
@@ -96,17 +102,29 @@ def wait_for_locks(connection: apsw.Connection, timeout_ms: int) -> None:
 def connect_writer(path: str, durability: Durability, *, busy_timeout_ms: int) -> apsw.Connection:
     """The writer's connection. It leaves checkpoints of the write-ahead log to others."""
     connection = connect(path, busy_timeout_ms=busy_timeout_ms)
-    connection.wal_autocheckpoint(0)
-    _set(connection, durability, cache_kib=tuning.PAGE_CACHE_KIB, mmap_bytes=0)
+    with _closed_on_failure(connection):
+        connection.wal_autocheckpoint(0)
+        _set(connection, durability, cache_kib=tuning.PAGE_CACHE_KIB, mmap_bytes=0)
     return connection
 
 
 def connect_reader(path: str, *, busy_timeout_ms: int, cache_kib: int) -> apsw.Connection:
     """A connection that can't change anything."""
     connection = connect(path, busy_timeout_ms=busy_timeout_ms)
-    _set(connection, "full", cache_kib=cache_kib, mmap_bytes=tuning.MMAP_BYTES)
-    connection.execute("PRAGMA query_only = 1").fetchall()
+    with _closed_on_failure(connection):
+        _set(connection, "full", cache_kib=cache_kib, mmap_bytes=tuning.MMAP_BYTES)
+        connection.execute("PRAGMA query_only = 1").fetchall()
     return connection
+
+
+@contextmanager
+def _closed_on_failure(connection: apsw.Connection) -> Iterator[None]:
+    """Close a connection that can't be set up at once: the error's traceback would keep it, and its locks, alive."""
+    try:
+        yield
+    except BaseException:
+        close(connection)
+        raise
 
 
 def _set(connection: apsw.Connection, durability: Durability, *, cache_kib: int, mmap_bytes: int) -> None:

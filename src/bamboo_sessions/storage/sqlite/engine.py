@@ -23,8 +23,14 @@ import apsw
 from bamboo_sessions.domain.errors import StorageError
 from bamboo_sessions.domain.limits import GROUP_BYTES_MAX, GROUP_COMMITS_MAX
 from bamboo_sessions.storage.sqlite import tuning
-from bamboo_sessions.storage.sqlite.connection import Durability, connect_reader, connect_writer, wait_for_locks
-from bamboo_sessions.storage.sqlite.errors import translated, translating
+from bamboo_sessions.storage.sqlite.connection import (
+    Durability,
+    close,
+    connect_reader,
+    connect_writer,
+    wait_for_locks,
+)
+from bamboo_sessions.storage.sqlite.errors import translated, translating, understanding
 from bamboo_sessions.storage.sqlite.migrations import prepare
 from bamboo_sessions.storage.sqlite.search_engine import SearchEngine
 from bamboo_sessions.storage.sqlite.worker import Batch, Request, Worker
@@ -173,7 +179,8 @@ class Engine:
 
     def _answer(self, request: Request, argument: Callable[[], object]) -> None:
         try:
-            request.result = request.work(argument())
+            with understanding(self.path):
+                request.result = request.work(argument())
         except apsw.Error as exc:
             request.error = translated(exc, self.path)
             request.error.__cause__ = exc
@@ -189,7 +196,7 @@ class Engine:
 
     def _close_reader(self) -> None:
         if self._reader is not None:
-            self._reader.close()
+            close(self._reader)
 
     # --- checkpoints
 
@@ -214,4 +221,4 @@ class Engine:
         self._close_reader()
         for connection in (self._checkpointer, self._here):
             if connection is not None:
-                connection.close()
+                close(connection)

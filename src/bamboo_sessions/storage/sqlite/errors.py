@@ -10,6 +10,7 @@ from typing import Final
 import apsw
 
 from bamboo_sessions.domain.errors import (
+    BambooSessionsError,
     StorageCorruptError,
     StorageError,
     StorageFullError,
@@ -24,6 +25,10 @@ _RETRYABLE: Final = (
     apsw.InterruptError,
     apsw.SchemaChangeError,
 )
+
+
+NONSENSE: Final = (TypeError, ValueError, OverflowError, AssertionError)
+"""What reading a row raises if the row has values that it can't have: a null, a text, a time beyond all times."""
 
 
 def translated(exc: apsw.Error, location: str, *, system_errno: int = 0, outcome_unknown: bool = False) -> StorageError:
@@ -68,6 +73,19 @@ def _hint(exc: apsw.Error) -> str | None:
 def translating(location: str) -> Iterator[None]:
     """Raise our errors in place of apsw's."""
     try:
-        yield
+        with understanding(location):
+            yield
     except apsw.Error as exc:
         raise translated(exc, location) from exc
+
+
+@contextmanager
+def understanding(location: str) -> Iterator[None]:
+    """Raise `StorageCorruptError` for rows that make no sense: bytes have changed on the disk (G8)."""
+    try:
+        yield
+    except BambooSessionsError:
+        raise
+    except NONSENSE as exc:
+        message = f"{location}: a row can't be understood: {exc!r}"
+        raise StorageCorruptError(message, hint="Run `bamboo-sessions check`; restore a backup.") from exc

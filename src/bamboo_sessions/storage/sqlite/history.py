@@ -17,12 +17,14 @@ from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.merge_history import FRONT
 from bamboo_sessions.domain.message import Message, StoredMessage
 from bamboo_sessions.storage.sqlite.connection import row_of, value_of
+from bamboo_sessions.storage.sqlite.damage import checksum
 from bamboo_sessions.storage.sqlite.sessions import storable
 from bamboo_sessions.storage.sqlite.tuning import POSITION_STEP
 
 _INSERT: Final = (
-    "INSERT INTO messages (session, position, message_id, added_revision, role, tool_call_id, content_hash, body) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO messages "
+    "(session, position, message_id, added_revision, role, tool_call_id, content_hash, body, checksum) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _LIVE_ROW: Final = (
     "SELECT row, position, length(body) FROM messages WHERE session = ? AND message_id = ? AND removed_revision IS NULL"
@@ -121,6 +123,7 @@ class HistoryWriter(msgspec.Struct):
                     storable(stored.message.tool_call_id),
                     stored.content_hash,
                     stored.body,
+                    checksum(stored.body),
                 )
                 for index, stored in enumerate(messages)
             ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -30,14 +31,24 @@ def backup_path(path: Path, moment: datetime) -> Path:
 
 
 def back_up(connection: apsw.Connection, backup: Path) -> None:
-    """Copy the file as it is now; raises `StorageError` rather than overwrite anything."""
+    """Copy the file as it is now; raises `StorageError` rather than overwrite anything, and leaves no half copy."""
     if backup.exists():
         raise StorageError(f"{backup} exists already.", hint="Try again.")
     connection.execute("PRAGMA query_only = 0").fetchall()  # a reader's setting; only the copy is written
     try:
         connection.execute("VACUUM INTO ?", (str(backup),)).fetchall()
+    except BaseException:
+        _remove_half(backup)
+        raise
     finally:
         connection.execute("PRAGMA query_only = 1").fetchall()
+
+
+def _remove_half(backup: Path) -> None:
+    """What is no backup must not look like one, nor fill the disk."""
+    for file in (backup, backup.with_name(backup.name + "-journal")):
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
 
 
 def repair(connection: apsw.Connection, backup: Path) -> CheckReport:

@@ -16,10 +16,10 @@ import apsw
 
 from bamboo_sessions.domain.errors import InputError, SchemaVersionError, StorageUnavailableError
 from bamboo_sessions.domain.ids import new_id
-from bamboo_sessions.storage.sqlite.connection import connect, reading, value_of
+from bamboo_sessions.storage.sqlite.connection import close, connect, reading, value_of
 from bamboo_sessions.storage.sqlite.tuning import APPLICATION_ID
 
-STEPS: Final = ("schema.sql", "feed.sql", "leases.sql")
+STEPS: Final = ("schema.sql", "feed.sql", "leases.sql", "checksums.sql")
 """The files of the steps, in order; the schema version is how many were applied."""
 
 _PAUSE_SECONDS: Final = 0.01
@@ -57,7 +57,7 @@ def _prepare_once(path: str, busy_timeout_ms: int) -> None:
         if found < len(STEPS):
             _migrate(connection, path)
     finally:
-        connection.close()
+        close(connection)
 
 
 def _version(connection: apsw.Connection, path: str) -> int:

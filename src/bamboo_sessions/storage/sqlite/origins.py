@@ -21,7 +21,7 @@ _LIVED: Final = """
     WHERE session = ?1 AND removed_revision IS NOT NULL AND removed_revision > ?2 AND added_revision <= ?2
     AND position <= ?3"""
 _NUMBERED: Final = f"SELECT row, row_number() OVER (ORDER BY position) AS number FROM ({_LIVED})"  # noqa: S608 - constants
-_COPIED: Final = "message_id, role, tool_call_id, content_hash, body"
+_COPIED: Final = "message_id, role, tool_call_id, content_hash, body, checksum"
 
 _PLACE: Final = """
     SELECT position FROM messages WHERE session = ?1 AND message_id = ?3 AND added_revision <= ?2

@@ -11,14 +11,16 @@ import apsw
 from bamboo_sessions.storage.commit import RecordScope, RecordWrite, check_record_write
 from bamboo_sessions.storage.query import Record, RecordQuery
 from bamboo_sessions.storage.sqlite.connection import row_of, rows_of, value_of
+from bamboo_sessions.storage.sqlite.damage import checksum
 
 _SURROGATES: Final = 0xD800
 _BEHIND_SURROGATES: Final = 0xE000
 _WHERE: Final = "namespace = ? AND scope_type = ? AND scope = ? AND kind = ?"
 _PUT: Final = """
-    INSERT INTO records (namespace, scope_type, scope, kind, key, version, value) VALUES (?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO records (namespace, scope_type, scope, kind, key, version, value, checksum)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (namespace, scope_type, scope, kind, key)
-    DO UPDATE SET version = excluded.version, value = excluded.value"""
+    DO UPDATE SET version = excluded.version, value = excluded.value, checksum = excluded.checksum"""
 
 
 def get(connection: apsw.Connection, namespace: str, scope: RecordScope, kind: str, key: str) -> Record | None:
@@ -83,5 +85,5 @@ def _put_one(connection: apsw.Connection, namespace: str, scope: RecordScope, wr
         connection.execute(f"DELETE FROM records WHERE {_WHERE} AND key = ?", key)  # noqa: S608 - constants
         return 0
     version = _version(connection, namespace, scope, write) + 1
-    connection.execute(_PUT, (*key, version, write.value))
+    connection.execute(_PUT, (*key, version, write.value, checksum(write.value, version)))
     return version

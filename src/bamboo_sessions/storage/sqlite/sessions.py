@@ -19,6 +19,7 @@ from bamboo_sessions.domain.question import PendingQuestion, Questions
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.storage.commit import Admission, Current, SessionKey
 from bamboo_sessions.storage.sqlite.connection import row_of, rows_of, value_of
+from bamboo_sessions.storage.sqlite.damage import checksum
 
 _QUESTION: Final = msgspec.json.Decoder(PendingQuestion)
 
@@ -167,7 +168,11 @@ def write_head(
     else:
         session = row.key
         connection.execute(_UPDATE, (*columns, session))
-    connection.execute("INSERT OR REPLACE INTO heads (session, document) VALUES (?, ?)", (session, document))
+    _, _, _, incarnation, metadata_version, _, created_at, _, head_revision, *_ = columns
+    sealed = checksum(document, incarnation, metadata_version, created_at, head_revision)
+    connection.execute(
+        "INSERT OR REPLACE INTO heads (session, document, checksum) VALUES (?, ?, ?)", (session, document, sealed)
+    )
     if head.questions or (row is not None and row.question_count):
         _write_questions(connection, session, head.questions, replace=replace)
     return session
@@ -211,8 +216,16 @@ def _write_questions(connection: apsw.Connection, session: int, questions: Quest
         document = json.encode(question)
         if stored.pop(question.id, None) != (seq, document):
             connection.execute(
-                "INSERT OR REPLACE INTO questions (session, question_id, seq, state, document) VALUES (?, ?, ?, ?, ?)",
-                (session, question.id, seq, question.state, document),
+                "INSERT OR REPLACE INTO questions (session, question_id, seq, state, document, checksum) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    session,
+                    question.id,
+                    seq,
+                    question.state,
+                    document,
+                    checksum(document, question.id, seq, question.state),
+                ),
             )
     if replace:
         for question_id in stored:

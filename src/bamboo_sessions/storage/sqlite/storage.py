@@ -55,6 +55,7 @@ from bamboo_sessions.storage.sqlite import (
 )
 from bamboo_sessions.storage.sqlite.connection import Durability, check_place, reading, row_of, value_of
 from bamboo_sessions.storage.sqlite.engine import Engine
+from bamboo_sessions.storage.sqlite.errors import understanding
 from bamboo_sessions.storage.sqlite.sessions import find, read_head, require
 from bamboo_sessions.storage.sqlite.tuning import LOOP_MESSAGES_MAX
 
@@ -235,12 +236,18 @@ class SqliteStorage(SessionStorage):
     # --- writing
 
     async def commit(self, commit: Commit) -> Committed:
-        return await self._engine.write(lambda c: commits.apply(c, commit), commit.size)
+        return await self._engine.write(lambda c: self._applied(c, commit), commit.size)
+
+    def _applied(self, connection: apsw.Connection, commit: Commit) -> Committed:
+        with understanding(str(self._path)):
+            return commits.apply(connection, commit)
 
     async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
         def work(connection: apsw.Connection) -> Committed | None:
-            commit = plan(reads.read(connection, key))
-            return None if commit is None else commits.apply(connection, commit)
+            with understanding(str(self._path)):
+                state = reads.read(connection, key)
+            commit = plan(state)
+            return None if commit is None else self._applied(connection, commit)
 
         return await self._engine.write(work)
 

@@ -13,12 +13,13 @@ from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.domain.usage import COUNTS, TokenUsageRecord, TokenUsageTotals
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.sqlite.connection import row_of, rows_of
+from bamboo_sessions.storage.sqlite.damage import checksum
 from bamboo_sessions.storage.sqlite.sessions import find
 from bamboo_sessions.storage.sqlite.trees import TREE
 
 _INSERT: Final = (
-    f"INSERT INTO token_usage (session, record_id, at, {', '.join(COUNTS)}, document) "  # noqa: S608 - constants
-    f"VALUES (?, ?, ?, {', '.join('?' * len(COUNTS))}, ?)"
+    f"INSERT INTO token_usage (session, record_id, at, {', '.join(COUNTS)}, document, checksum) "  # noqa: S608
+    f"VALUES (?, ?, ?, {', '.join('?' * len(COUNTS))}, ?, ?)"
 )
 _SUMS: Final = f"count(*), {', '.join(f'coalesce(sum(token_usage.{name}), 0)' for name in COUNTS)}"
 
@@ -37,8 +38,9 @@ def new_records(
 def write(connection: apsw.Connection, session: int, records: Sequence[TokenUsageRecord]) -> None:
     """Write new records."""
     for record in records:
-        counts = [getattr(record, name) for name in COUNTS]
-        row = (session, record.id, to_micros(record.at), *counts, json.encode(record))
+        columns = (record.id, to_micros(record.at), *(getattr(record, name) for name in COUNTS))
+        document = json.encode(record)
+        row = (session, *columns, document, checksum(document, *columns))
         connection.execute(_INSERT, row)
 
 

@@ -17,7 +17,7 @@ import apsw
 from bamboo_sessions.domain.errors import StorageError
 from bamboo_sessions.domain.limits import WAL_PAGES_CHECKPOINT, WAL_PAGES_MAX
 from bamboo_sessions.storage.sqlite import tuning
-from bamboo_sessions.storage.sqlite.connection import wait_for_locks
+from bamboo_sessions.storage.sqlite.connection import close, wait_for_locks
 from bamboo_sessions.storage.sqlite.errors import translated
 from bamboo_sessions.storage.sqlite.worker import Request
 
@@ -61,7 +61,7 @@ class Writer:
         """Close the connection, if there is one."""
         connection, self._open = self._open, None
         if connection is not None:
-            connection.close(True)
+            close(connection)
 
     def _committed(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self._log_pages = pages

@@ -12,10 +12,12 @@ from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.message import Message, ToolCall
 from bamboo_sessions.domain.question import PendingQuestion
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.usage import TokenUsageRecord
+from bamboo_sessions.storage.commit import RecordWrite
 from bamboo_sessions.storage.query import ListQuery
 from bamboo_sessions.storage.sqlite import SqliteStorage
 from bamboo_sessions.storage.sqlite.connection import rows_of
-from tests.unit.storage.sqlite.commits import appending, head_of, key_of
+from tests.unit.storage.sqlite.commits import START, appending, head_of, key_of
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +36,9 @@ async def storage(path: Path) -> AsyncIterator[SqliteStorage]:
     head = head_of("s", owner="o", pinned=True, questions=(PendingQuestion("call", "f", "?"),))
     await storage.commit(appending("s", Message.user("a", id="a"), call, Message.user("b", id="b"), initial_head=head))
     await storage.commit(appending("sound", Message.user("c")))
+    usage = (TokenUsageRecord(id="u", at=START, input_tokens=3),)
+    await storage.commit(appending("s", usage=usage, records=(RecordWrite("kind", "key", b"value"),)))
+    await storage.commit(appending("s", records=(RecordWrite("kind", "key", b"another"),)))
     yield storage
     await storage.aclose()
 
@@ -93,6 +98,18 @@ _TRUTH = [
     ("DELETE FROM heads WHERE session = 1", "head_missing"),
     ("UPDATE messages SET content_hash = x'00' WHERE message_id = 'a'", "hash"),
     ("DELETE FROM sessions WHERE session_id = 's'", "orphans"),
+    ('UPDATE messages SET body = CAST(replace(body, \'"created_at":"2\', \'"created_at":"1\') AS BLOB)', "hash"),
+    ("UPDATE messages SET role = 'system' WHERE message_id = 'a'", "hash"),
+    ("UPDATE heads SET document = CAST(replace(document, '\"pinned\":true', '\"pinned\": true') AS BLOB)", "checksum"),
+    ("UPDATE sessions SET metadata_version = 7 WHERE session_id = 's'", "checksum"),
+    ("UPDATE questions SET document = CAST(replace(document, '?', '!') AS BLOB)", "checksum"),
+    ("UPDATE token_usage SET input_tokens = 8", "checksum"),
+    ("UPDATE records SET value = x'00'", "checksum"),
+    ("UPDATE records SET version = 9", "checksum"),
+    ("UPDATE sessions SET revision = 9 WHERE session_id = 's'", "counters"),
+    ("UPDATE sessions SET incarnation = 3 WHERE session_id = 's'", "counters"),
+    ("UPDATE sessions SET reshaped_revision = 9 WHERE session_id = 's'", "counters"),
+    ("DELETE FROM changes WHERE position = 3", "counters"),
 ]
 
 
@@ -146,3 +163,22 @@ async def test_rows_left_behind_by_a_deleted_session_are_removed(storage: Sqlite
     assert {problem.kind for problem in (await storage.check()).problems} == {"leftovers"}
     assert (await storage.check(repair=True)).ok
     assert (await storage.stats())["messages"] == 1
+
+
+async def test_rows_that_are_older_than_checksums_are_in_order(storage: SqliteStorage) -> None:
+    """A file of the release before checksums has none, and its check is content."""
+    for table in ("heads", "messages", "questions", "token_usage", "records"):
+        await _damage(storage, f"UPDATE {table} SET checksum = NULL")  # noqa: S608 - constants
+    assert (await storage.check()).problems == ()
+
+
+async def test_a_row_that_makes_no_sense_is_corrupt(storage: SqliteStorage) -> None:
+    """A value that no such row can have is `StorageCorruptError`, for readers and writers; a check goes on past it."""
+    await _damage(storage, "UPDATE sessions SET created_at = 9e18 WHERE session_id = 's'")
+    with pytest.raises(StorageCorruptError, match="understood"):
+        await storage.read(key_of("s"))
+    with pytest.raises(StorageCorruptError, match="understood"):
+        await storage.transact(key_of("s"), lambda _: None)
+    report = await storage.check()
+    assert {problem.session_id for problem in report.problems} == {"s"}
+    assert isinstance(await storage.read(key_of("sound")), Snapshot)

@@ -76,6 +76,8 @@ def _back_to_step_one(path: Path) -> None:
     """Take away what this step and the later ones added."""
     connection = apsw.Connection(str(path))
     connection.execute("DROP TABLE leases; ALTER TABLE sessions DROP COLUMN lease_token")
+    for table in ("heads", "messages", "questions", "token_usage", "records"):
+        connection.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
     connection.execute("ALTER TABLE changes DROP COLUMN first_row; ALTER TABLE changes DROP COLUMN row_count")
     connection.execute("PRAGMA user_version = 1").fetchall()
     fresh = apsw.Connection(":memory:")
