@@ -119,5 +119,5 @@ async def _end(world: World, clients: list[Client]) -> list[str]:
 if __name__ == "__main__":
     result = simulate(int(sys.argv[1]))
     for done in result.history:
-        print(done)
+        print(*(f"{value}" for value in msgspec.structs.astuple(done)), sep=" | ")
     print(result)

@@ -287,16 +287,19 @@ class LockedSessionStore:
             return await self.storage.commit(commit)
         except StorageError as exc:
             self.cache.evict(key)  # L20, L21: never publish what may or may not be there
-            if exc.outcome_unknown and await self._happened(commit):
-                return await self.storage.commit(commit)  # the same commit id: answers with the outcome of then
-            raise
+            committed = await self._settled(commit) if exc.outcome_unknown else None
+            if committed is None:
+                raise
+            return committed
 
-    async def _happened(self, commit: Commit) -> bool:
+    async def _settled(self, commit: Commit) -> Committed | None:
         """Settle an unknown outcome by the commit id (G4); if storage can't tell now, the first error stands."""
         try:
-            return await self.storage.find_commit(commit.key, commit.commit_id) is not None
+            if await self.storage.find_commit(commit.key, commit.commit_id) is None:
+                return None
+            return await self.storage.commit(commit)  # the same commit id: answers with the outcome of then
         except StorageError:
-            return False
+            return None
 
     async def _publish(self, write: _Write, state: State, planned: Planned, committed: Committed) -> Written:
         self.writes.commits += committed.changed
@@ -307,9 +310,20 @@ class LockedSessionStore:
         snapshot = _result(state, planned, committed)
         if snapshot is None:
             known = state if isinstance(state, Snapshot) else None
-            return Written(state, await self.reads.refresh(write.key, known), committed)
+            return Written(state, await self._after(write.key, known, committed), committed)
         self.cache.publish(write.key, snapshot, None)
         return Written(state, snapshot, committed)
+
+    async def _after(self, key: SessionKey, known: Snapshot | None, committed: Committed) -> State:
+        """What the session is after a commit, and perhaps after later ones, if only reading can tell."""
+        try:
+            state = await self.reads.refresh(key, known)
+        except StorageError as exc:
+            exc.outcome_unknown = True  # for whoever asked: it was committed, and no answer says so
+            raise
+        if isinstance(state, Snapshot) and state.head.incarnation != committed.incarnation:
+            raise SessionDeletedError(key.session_id)  # since then; what lives now is another session (G9)
+        return state
 
     def _advance_cache(self, commit: Commit, committed: Committed) -> None:
         """Publish by what the commit adds; an entry that isn't of the revision before is left to be revalidated."""
