@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from bamboo_sessions import Session
@@ -37,7 +38,11 @@ def check(world: World) -> list[str]:
         *_removals(world),
         *_order(world),
         *(f"{done.what} was refused: {done.error}" for done in world.history if done.error in NEVER_REFUSED),
-        *(f"the last save failed: {d}" for d in world.history if d.what == "finish" and d.outcome in {"failed", "unknown"}),
+        *(
+            f"the last save failed: {d}"
+            for d in world.history
+            if d.what == "finish" and d.outcome in {"failed", "unknown"}
+        ),
     ]
 
 
@@ -45,7 +50,8 @@ def check(world: World) -> list[str]:
 
 
 def _acknowledged(world: World) -> Iterator[str]:
-    stored, notes = [], []
+    stored: list[StoredSession] = []
+    notes: list[Acknowledgement] = []
     for session_id in (LOG, CHAT, "life"):
         state = world.store.state(session_id)
         if isinstance(state, Snapshot):
@@ -60,7 +66,7 @@ def _acknowledged(world: World) -> Iterator[str]:
 
 def _removed_in_storage(versions: list[Version]) -> Iterator[str]:
     """Ids that some commit took out: `_removals` asks whether it was meant to."""
-    for before, after in zip(versions, versions[1:], strict=False):
+    for before, after in pairwise(versions):
         if isinstance(before.state, Snapshot) and isinstance(after.state, Snapshot):
             left = {message.id for message in after.state.messages}
             yield from (message.id for message in before.state.messages if message.id not in left)
@@ -81,7 +87,8 @@ def _notes(done: Operation, incarnation: int, removed: set[str]) -> Iterator[Ack
         what, value, _ = done.argument
         yield ChangeAcknowledged(session, f"{by} {done.number}", what, value, done.result[0])
     elif done.what == "answer" and done.result[1] >= incarnation and done.result[0] not in removed:
-        yield AnswerAcknowledged(session, by, *done.argument, done.result[0])
+        question, text = done.argument
+        yield AnswerAcknowledged(session, by, question, text, done.result[0])
 
 
 # --- G2: only what was meant to be removed goes
@@ -100,7 +107,7 @@ def _removals(world: World) -> Iterator[str]:
                 taken[id_].append(done.number)
     yield from (f"message {id_} was given to {numbers} (G2)" for id_, numbers in taken.items() if len(numbers) > 1)
     for session_id, versions in world.store.log.items():
-        for before, after in zip(versions, versions[1:], strict=False):
+        for before, after in pairwise(versions):
             if after.operation not in removing:
                 for id_ in set(_removed_in_storage([before, after])) - meant:
                     yield f"{session_id}: message {id_} went by operation {after.operation}, which removes nothing (G2)"
@@ -154,11 +161,14 @@ def _values_that_came_back(world: World) -> Iterator[str]:
 def _lives(world: World) -> Iterator[str]:
     numbers = {done.number: done for done in world.history}
     for session_id, versions in world.store.log.items():
-        for before, after in zip(versions, versions[1:], strict=False):
+        for before, after in pairwise(versions):
             reborn = isinstance(before.state, Tombstone) and isinstance(after.state, Snapshot)
             if reborn and numbers[after.operation].what != "create":
                 yield f"{session_id} was brought back by {numbers[after.operation]} (G9)"
-            version = [s.metadata_version if isinstance(s, Tombstone) else s.head.metadata_version if s else 0 for s in (before.state, after.state)]
+            version = [
+                s.metadata_version if isinstance(s, Tombstone) else s.head.metadata_version if s else 0
+                for s in (before.state, after.state)
+            ]
             if version[0] > version[1]:
                 yield f"{session_id}: metadata_version went back to {version[1]} by operation {after.operation} (G5)"
     for done in world.history:
@@ -184,8 +194,9 @@ def _forks(world: World) -> Iterator[str]:
 def _order(world: World) -> Iterator[str]:
     state = world.store.state(LOG)
     final = tuple(message.id for message in state.messages) if isinstance(state, Snapshot) else ()
+    nothing: tuple[str, ...] = ()
     log = [done for done in world.history if done.session == LOG and done.what in {"append", "save", "read", "finish"}]
-    if is_linearizable(list(_spans(log)), (), lambda state, action: _append(state, action, final)) is False:
+    if is_linearizable(list(_spans(log)), nothing, lambda state, action: _append(state, action, final)) is False:
         yield "the appends to the log and what was read of it have no order (G2, G7)"
     authors = [done for done in world.history if done.session == CHAT and done.what in {"author", "read"}]
     if is_linearizable(list(_spans(authors)), (0, None), _author) is False:
@@ -194,13 +205,13 @@ def _order(world: World) -> Iterator[str]:
 
 def _spans(history: list[Operation]) -> Iterator[Span]:
     for done in history:
+        reads = done.what == "read"
         waits = done.what == "save" and done.result is None  # a tolerant save that wasn't durable yet
-        if done.outcome == "unknown" or (done.outcome == "ok" and waits):
-            if done.what != "read":
-                yield Span(done, done.start, None)
-        elif done.outcome == "ok" or (done.what == "author" and done.error == "PreconditionFailedError"):
-            if done.what != "read" or done.result is None or done.result[0] != "dirty":
-                yield Span(done, done.start, done.end)
+        told = done.outcome == "ok" or (done.what == "author" and done.error == "PreconditionFailedError")
+        if not reads and (done.outcome == "unknown" or (done.outcome == "ok" and waits)):
+            yield Span(done, done.start, None)
+        elif told and not (reads and done.result is not None and done.result[0] == "dirty"):
+            yield Span(done, done.start, done.end)
 
 
 def _append(state: object, action: object, final: tuple[str, ...]) -> tuple[str, ...] | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
-
-import msgspec
 
 from bamboo_sessions import Message, PendingQuestion, Session, ToolCall
 from bamboo_sessions.testing.clock import START
@@ -113,7 +111,7 @@ async def _save(client: Client, copy: Session, work: Work, how: str) -> None:
     done, answer = await client.do("save", copy.id, call, argument)
     if done.outcome == "refused":
         client.copy = None
-    if done.outcome != "ok" or answer is False:
+    if answer is None or answer is False:
         return
     done.result = {"life": copy.incarnation, "revision": copy.revision if answer is True else answer.revision}
     del work.turns[: len(turns)]
@@ -274,7 +272,7 @@ async def forker(client: Client, session_id: str) -> None:
         done.result = view(fork)
 
 
-Behaviour = Callable[[Client, str], Awaitable[None]]
+Behaviour = Callable[[Client, str], Coroutine[Any, Any, None]]
 
 WHO: Final[tuple[tuple[Behaviour, tuple[str, ...], int], ...]] = (
     (agent, (LOG, CHAT, CHAT, LIFE), 6),

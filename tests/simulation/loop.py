@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import heapq
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from contextvars import ContextVar
 from itertools import count
 from typing import Any, Final, TypeVar
@@ -48,7 +48,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.set_task_factory(self._numbered_task)
 
     def _numbered_task(
-        self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], **options: Any
+        self,
+        loop: asyncio.AbstractEventLoop,
+        coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        **options: Any,  # noqa: ANN401 - those of tasks
     ) -> asyncio.Task[T]:
         options["name"] = f"{next(self._numbers)}"
         return asyncio.Task(coro, loop=loop, **options)

@@ -58,7 +58,7 @@ async def _live(world: World, seed: int) -> list[str]:
         victim = world.chance.choice(sorted(running))
         world.loop.note(f"crash {victim}")
         world.loop.crash(victim)
-        running.pop(victim)
+        del running[victim]
         name = f"again-{number}"
         running[name] = world.loop.create_task(_process(world, name, 2))
     clients = [client for task in running.values() for client in await task]
@@ -100,7 +100,11 @@ async def _end(world: World, clients: list[Client]) -> list[str]:
     for each in living.values():
         each.link.heal()
     for each in living.values():
-        findings += [f"{each.name} couldn't save: {work.code} {work.session_id}" for work in await each.repo.flush() if work.code != "session_deleted"]
+        findings += [
+            f"{each.name} couldn't save: {work.code} {work.session_id}"
+            for work in await each.repo.flush()
+            if work.code != "session_deleted"
+        ]
     for client in clients:
         await finish(client)
     for each in living.values():
@@ -119,5 +123,5 @@ async def _end(world: World, clients: list[Client]) -> list[str]:
 if __name__ == "__main__":
     result = simulate(int(sys.argv[1]))
     for done in result.history:
-        print(*(f"{value}" for value in msgspec.structs.astuple(done)), sep=" | ")
-    print(result)
+        sys.stdout.write(" | ".join(f"{value}" for value in msgspec.structs.astuple(done)) + "\n")
+    sys.stdout.write(f"{result}\n")

@@ -169,9 +169,10 @@ class Client:
         operation.set(number)
         impatient = self.chance.random() < self.world.plan.impatience
         patience = self.chance.random() * 4 * self.world.plan.slowest if impatient else None
+        limit = asyncio.timeout(patience)
         result: T | None = None
         try:
-            async with asyncio.timeout(patience) as limit:
+            async with limit:
                 result = await call
             done.outcome = "ok"
         except TimeoutError as exc:

@@ -171,10 +171,12 @@ class LockedSessionStore:
             written = await self._bring_in(
                 _Write(plan.key, planner, heads_only=False), None if plan.creating else plan.base
             )
+            after = living(plan.key, written.after)
             session.unsettled = None
-            return plan.finish(session, living(plan.key, written.after), written.committed)
+            return plan.finish(session, after, written.committed)
         except BambooSessionsError as exc:
-            if session.unsettled is plan and not exc.outcome_unknown:
+            may_have_happened = exc.outcome_unknown or isinstance(exc, SessionDeletedError)  # deleted before or after?
+            if session.unsettled is plan and not may_have_happened:
                 session.unsettled = None
             raise
         finally:
@@ -185,6 +187,9 @@ class LockedSessionStore:
 
         Then the copy becomes one of what is committed now, and what was saved then isn't saved again over what others
         have committed since. Only under the session's lock: no save of this copy is under way then.
+
+        Raises:
+            SessionDeletedError: It was made, and the session was deleted since.
         """
         if isinstance(session.unsettled, Retried):
             session.unsettled.adopt(session)
@@ -192,12 +197,13 @@ class LockedSessionStore:
         if not isinstance(plan, SavePlan):
             return False
         revision = await self.storage.find_commit(plan.key, plan.commit_id)
-        state = None if revision is None else await self.reads.refresh(plan.key)
+        if revision is not None:
+            state = await self.reads.refresh(plan.key)
+            if not isinstance(state, Snapshot) or state.head.incarnation > revision:
+                raise SessionDeletedError(plan.key.session_id)  # the copy is of a life that is over (G9)
+            plan.finish(session, state, None)
         session.unsettled = None
-        if revision is None or not isinstance(state, Snapshot) or state.head.incarnation > revision:
-            return False
-        plan.finish(session, state, None)
-        return True
+        return revision is not None
 
     def _is_current(self, key: SessionKey, session: Session) -> bool:
         snapshot = self.reads.current(key)

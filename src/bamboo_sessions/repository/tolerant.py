@@ -16,7 +16,7 @@ import msgspec
 
 from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.coordination.locked_store import LockedSessionStore
-from bamboo_sessions.coordination.saving import Retried
+from bamboo_sessions.coordination.saving import Retried, retried
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.errors import BambooSessionsError, StorageError
 from bamboo_sessions.domain.limits import UNSAVED_WORK_MAX
@@ -86,8 +86,10 @@ class TolerantSaves:
             report = await self._store.merge_save(
                 session, if_revision=if_revision, additions_only=additions_only, records=records
             )
-            if not additions_only and self._makers.get(key) is session:
+            if self._makers.get(key) is session:
                 self._drop(key)  # what waited was an earlier state of this very copy
+                if additions_only and not session.is_clean:  # what a checkpoint held back goes on waiting
+                    self._keep(key, session)
             return report
 
     def _keep(self, key: SessionKey, session: Session) -> bool:
@@ -155,10 +157,10 @@ class TolerantSaves:
             return True
         attempt = work.copy()
         # The next try of this work, and the next save of the copy that it is of, go on from this attempt (G4).
-        retried = Retried(work.freeze(), attempt)
-        work.unsettled = retried
-        if maker := self._makers.get(key):
-            maker.unsettled = retried
+        states = (work, work.unsettled.twin) if isinstance(work.unsettled, Retried) else (work,)
+        for copy in (work, self._makers.get(key)):
+            if copy is not None and (note := retried(copy, states, attempt)):
+                copy.unsettled = note
         try:
             await self._store.merge_save(attempt)
         except StorageError:

@@ -94,11 +94,60 @@ async def test_an_unknown_outcome_in_a_former_life_is_not_taken_for_this_one() -
         with pytest.raises(StorageUnavailableError):
             await sessions.create(session)
         await others.delete("chat")
-        await others.create(Session("chat", model="new"))
-        with pytest.raises(SessionExistsError):
+        with pytest.raises(SessionDeletedError):
             await sessions.create(session)
+        await others.create(Session("chat", model="new"))
+        for again in (sessions.create, sessions.save):
+            with pytest.raises(SessionDeletedError):
+                await again(session)
         assert (await _stored(storage)).model == "new"
         assert session.revision == 0
+
+
+async def test_an_error_after_the_commit_leaves_the_outcome_unknown() -> None:
+    """G4: reading what a commit led to fails, or its answer is lost twice: the error says that it may have happened."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
+        copy = await sessions.create(Session("chat", model="first"))
+        copy.model = "second"
+        storage.fail("commit", after=True)
+        storage.fail("commit", nth=2)
+        with pytest.raises(StorageUnavailableError) as caught:
+            await sessions.save(copy)
+        assert caught.value.outcome_unknown
+        await others.update("chat", lambda session: setattr(session, "model", "third"))
+        await sessions.save(copy)
+        assert copy.model == "third"
+        copy.model = "fourth"
+        storage.fail("commit", after=True)
+        storage.fail("read_newer")
+        with pytest.raises(StorageUnavailableError) as caught:
+            await sessions.save(copy)
+        assert caught.value.outcome_unknown
+        storage.fail("read")
+        with pytest.raises(StorageUnavailableError) as caught:
+            await sessions.fork("chat", new_id="fork")
+        assert caught.value.outcome_unknown
+
+
+async def test_a_commit_of_a_former_life_does_not_make_its_copy_one_of_the_new_life() -> None:
+    """G9: the save was committed, then the session was deleted and created again before the saver could look."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
+        copy = await sessions.create(Session("chat", model="old"))
+        copy.add_message(Message.user("of the old life"))
+        storage.fail("commit", after=True)
+        stall = storage.stall("find_commit")
+        saving = asyncio.create_task(sessions.save(copy))
+        await stall.reached.wait()
+        await others.delete("chat")
+        await others.create(Session("chat", model="new"))
+        stall.release()
+        with pytest.raises(SessionDeletedError):
+            await saving
+        assert copy.incarnation == 1
+        with pytest.raises(SessionDeletedError):
+            await sessions.save(copy)
 
 
 async def test_waiting_work_is_dropped_though_the_caller_whose_save_succeeded_was_cancelled() -> None:
@@ -177,6 +226,43 @@ async def test_an_unknown_retry_is_settled_by_the_next_save_of_the_copy() -> Non
         assert await sessions.save_best_effort(copy)
         assert (await _stored(storage)).model == "third"
         assert [message.text for message in (await _stored(storage)).messages] == ["one", "two"]
+
+
+async def test_after_a_checkpoint_only_what_it_held_back_goes_on_waiting() -> None:
+    """G10: waiting work whose copy was checkpointed puts nothing back over newer changes; its removal still happens."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
+        copy = Session("chat", model="first")
+        copy.add_message(Message.user("one"))
+        await sessions.create(copy)
+        copy.model = "second"
+        del copy.messages[0]
+        storage.fail("commit")
+        assert not await sessions.save_best_effort(copy)
+        await sessions.checkpoint(copy)
+        await others.update("chat", lambda session: setattr(session, "model", "third"))
+        assert await sessions.flush() == ()
+        assert (await _stored(storage)).model == "third"
+        assert not (await _stored(storage)).messages
+        await sessions.save(copy)
+        assert (await _stored(storage)).model == "third"
+
+
+async def test_creating_again_what_was_deleted_meanwhile_is_refused() -> None:
+    """G9: `create` was committed and the session deleted before the caller knew; the same object stays refused."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
+        session = Session("chat")
+        storage.fail("commit", after=True)
+        stall = storage.stall("find_commit")
+        creating = asyncio.create_task(sessions.create(session))
+        await stall.reached.wait()
+        await others.delete("chat")
+        stall.release()
+        with pytest.raises(SessionDeletedError):
+            await creating
+        with pytest.raises(SessionDeletedError):
+            await sessions.create(session)
 
 
 async def test_an_edit_block_is_entered_once() -> None:
