@@ -29,6 +29,13 @@ from bamboo_sessions.storage.commit import RecordWrite, SessionKey
 _log: Final = logging.getLogger("bamboo_sessions")
 
 
+class _Maker(msgspec.Struct, frozen=True):
+    """A working copy that waiting work is of, and the state of it that waits."""
+
+    session: Session
+    kept: Session
+
+
 class TolerantSaves:
     """Work that waits for storage to come back, and work that it refused."""
 
@@ -37,7 +44,7 @@ class TolerantSaves:
         self._backoff = backoff or Backoff(first_seconds=0.05, longest_seconds=5.0)
         self._retries: asyncio.Task[None] | None = None
         self._refused: deque[UnsavedWork] = deque()
-        self._makers: dict[SessionKey, Session | None] = {}  # the one copy that waiting work is of; `None`: several
+        self._makers: dict[SessionKey, tuple[_Maker, ...]] = {}
         self._trying = asyncio.Lock()  # one try at a time: the same work must not be merged twice
 
     async def save(self, session: Session) -> bool:
@@ -81,12 +88,12 @@ class TolerantSaves:
         records: tuple[RecordWrite, ...],
     ) -> MergeReport:
         async with self._trying:
-            if self._makers.get(key) is not session:
+            if not self._is_only_maker(key, session):
                 await self._attempt(key)
             report = await self._store.merge_save(
                 session, if_revision=if_revision, additions_only=additions_only, records=records
             )
-            if self._makers.get(key) is session:
+            if self._is_only_maker(key, session):
                 self._drop(key)  # what waited was an earlier state of this very copy
                 if additions_only and not session.is_clean:  # what a checkpoint held back goes on waiting
                     self._keep(key, session)
@@ -94,14 +101,18 @@ class TolerantSaves:
 
     def _keep(self, key: SessionKey, session: Session) -> bool:
         work = session.copy()
+        others = tuple(maker for maker in self._makers.get(key, ()) if maker.session is not session)
         earlier = self._store.cache.dirty().get(key)
-        is_other = earlier is not None and self._makers.get(key) is not session
-        if earlier is not None and is_other:
+        if earlier is not None and others:
             work = self._united(earlier, work)
         if not self._store.cache.set_dirty(key, work, _size(work)):
             return False
-        self._makers[key] = None if is_other else session
+        self._makers[key] = (*others, _Maker(session, session.copy()))
         return True
+
+    def _is_only_maker(self, key: SessionKey, session: Session) -> bool:
+        makers = self._makers.get(key, ())
+        return len(makers) == 1 and makers[0].session is session
 
     def _drop(self, key: SessionKey) -> None:
         work = self._store.cache.dirty().get(key)
@@ -148,31 +159,38 @@ class TolerantSaves:
 
     async def _try_once(self, key: SessionKey) -> bool:
         async with self._trying:
-            return await self._attempt(key)
+            try:
+                await self._attempt(key)
+            except StorageError:
+                return False
+            except Exception:  # noqa: BLE001 - a storage of somebody else's may raise anything; the work stays
+                _log.exception("session %r: a retry failed", key.session_id)
+                return False
+            return True
 
-    async def _attempt(self, key: SessionKey) -> bool:
-        """Storage's errors may pass; all others refuse the work for good."""
+    async def _attempt(self, key: SessionKey) -> None:
+        """Storage's errors may pass; all others of ours refuse the work for good."""
         work = self._store.cache.dirty().get(key)
         if work is None:
-            return True
+            return
         attempt = work.copy()
-        # The next try of this work, and the next save of the copy that it is of, go on from this attempt (G4).
-        states = (work, work.unsettled.twin) if isinstance(work.unsettled, Retried) else (work,)
-        for copy in (work, self._makers.get(key)):
-            if copy is not None and (note := retried(copy, states, attempt)):
-                copy.unsettled = note
+        self._tell(key, work, attempt)
         try:
             await self._store.merge_save(attempt)
         except StorageError:
-            return False
+            raise
         except BambooSessionsError as exc:
             self._refuse(key, work, exc)
-        except Exception:  # noqa: BLE001 - a storage of somebody else's may raise anything; the work stays
-            _log.exception("session %r: a retry failed", key.session_id)
-            return False
         if self._store.cache.dirty().get(key) is work:
             self._drop(key)
-        return True
+
+    def _tell(self, key: SessionKey, work: Session, attempt: Session) -> None:
+        """The next try of this work, and the next saves of the copies that it is of, go on from `attempt` (G4)."""
+        earlier = (work.unsettled.twin,) if isinstance(work.unsettled, Retried) else ()
+        work.unsettled = retried(work, (work,), attempt)
+        for maker in self._makers.get(key, ()):
+            if note := retried(maker.session, (maker.kept, *earlier), attempt):
+                maker.session.unsettled = note
 
     def _refuse(self, key: SessionKey, work: Session, exc: BambooSessionsError) -> None:
         _log.error("session %r: work that waited in memory was refused: %s", key.session_id, exc)
