@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from bamboo_sessions import Message, PendingQuestion, Session, ToolCall
 from bamboo_sessions.testing.clock import START
+from tests.simulation.network import key_of
 from tests.simulation.world import CHAT, LIFE, LOG, Client, Operation, Work
 
 Saved = tuple[int, tuple[tuple[str, ...], ...], tuple[str, ...]]
@@ -36,13 +37,17 @@ def view(session: Session | None) -> Any:  # noqa: ANN401 - plain values
 
 async def _load(client: Client, session_id: str) -> Session | None:
     how = client.chance.choice(("load", "load", "load", "fresh", "load_merged"))
+    waited = client.repo.cache.is_dirty(key_of(session_id))
     call = (
         client.repo.load_merged(session_id)
         if how == "load_merged"
         else client.repo.load(session_id, fresh=how == "fresh")
     )
     done, session = await client.do("read", session_id, call, how)
-    done.result = view(session) if session is None or session.is_clean else ("dirty", session.revision)
+    # While work waits, `load` carries on without storage: it may then show what the cache had (tolerant saves).
+    waits = waited or client.repo.cache.is_dirty(key_of(session_id))
+    clean = session is None or session.is_clean
+    done.result = view(session) if clean and not waits else ("dirty", session and session.revision)
     return session if done.outcome == "ok" else None
 
 

@@ -90,9 +90,14 @@ class TolerantSaves:
         async with self._trying:
             if not self._is_only_maker(key, session):
                 await self._attempt(key)
-            report = await self._store.merge_save(
-                session, if_revision=if_revision, additions_only=additions_only, records=records
-            )
+            try:
+                report = await self._store.merge_save(
+                    session, if_revision=if_revision, additions_only=additions_only, records=records
+                )
+            except StorageError as exc:
+                if exc.outcome_unknown and self._is_only_maker(key, session):
+                    self._keep(key, session)  # if it happened, the earlier state must not be merged on top of it
+                raise
             if self._is_only_maker(key, session):
                 self._drop(key)  # what waited was an earlier state of this very copy
                 if additions_only and not session.is_clean:  # what a checkpoint held back goes on waiting

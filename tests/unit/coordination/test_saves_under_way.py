@@ -265,6 +265,47 @@ async def test_creating_again_what_was_deleted_meanwhile_is_refused() -> None:
             await sessions.create(session)
 
 
+async def test_waiting_work_is_not_merged_on_top_of_a_later_save_whose_outcome_is_unknown() -> None:
+    """G4: a copy of which work waits is saved, and nobody can tell whether that happened; the retry finds out."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
+        copy = await sessions.create(Session("chat", model="first"))
+        copy.add_message(Message.user("one"))
+        storage.fail("commit")
+        assert not await sessions.save_best_effort(copy)
+        copy.model = "second"
+        storage.fail("commit", after=True)
+        storage.fail("find_commit")
+        with pytest.raises(StorageUnavailableError):
+            await sessions.save(copy)
+        await others.update("chat", lambda session: setattr(session, "model", "third"))
+        assert await sessions.flush() == ()
+        await sessions.save(copy)
+        assert (await _stored(storage)).model == "third"
+        assert [message.text for message in (await _stored(storage)).messages] == ["one"]
+
+
+async def test_several_copies_that_wait_as_one_know_what_became_of_them() -> None:
+    """G4: the work of two copies waits and is saved as one; neither puts its part back when it is saved again."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
+        await sessions.create(Session("chat", model="first"))
+        one, two = await sessions.get("chat"), await sessions.get("chat")
+        one.model = "second"
+        two.provider = "second"
+        with storage.fail("commit", times=None):
+            assert not await sessions.save_best_effort(one)
+            assert not await sessions.save_best_effort(two)
+        assert await sessions.flush() == ()
+        stored = await _stored(storage)
+        assert (stored.model, stored.provider) == ("second", "second")
+        await others.update("chat", lambda session: (setattr(session, "model", "3"), setattr(session, "provider", "3")))
+        await sessions.save(one)
+        await sessions.save(two)
+        stored = await _stored(storage)
+        assert (stored.model, stored.provider) == ("3", "3")
+
+
 async def test_an_edit_block_is_entered_once() -> None:
     """The object that `edit` gives is refused the second time, before anything is loaded."""
     async with SessionRepository.open("memory://") as sessions:
