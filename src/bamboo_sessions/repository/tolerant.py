@@ -129,7 +129,8 @@ class TolerantSaves:
         """Both copies' work in one; they may have been loaded at different revisions."""
         base = earlier.base
         draft = earlier.freeze()
-        as_if_committed = msgspec.structs.replace(draft.head, revision=draft.head.revision + 1)
+        later = max(draft.head.revision, work.revision) + 1  # than both were loaded at, or the merge sees no difference
+        as_if_committed = msgspec.structs.replace(draft.head, revision=later)
         durable = Snapshot(as_if_committed, draft.messages)
         merged = merge(work.base, work.freeze(), durable, now=self._store.clock.now())
         if base is None:

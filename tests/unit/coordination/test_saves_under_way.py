@@ -306,6 +306,23 @@ async def test_several_copies_that_wait_as_one_know_what_became_of_them() -> Non
         assert (stored.model, stored.provider) == ("3", "3")
 
 
+async def test_waiting_work_of_copies_one_revision_apart_is_united() -> None:
+    """G2: the work of a copy that was loaded one revision after another waiting one's doesn't take its place."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions:
+        await sessions.create(Session("chat"))
+        one = await sessions.get("chat")
+        await sessions.append("chat", Message.user("between"))
+        two = await sessions.get("chat")
+        one.add_message(Message.user("one"))
+        two.add_message(Message.user("two"))
+        with storage.fail("commit", times=None):
+            assert not await sessions.save_best_effort(one)
+            assert not await sessions.save_best_effort(two)
+        assert await sessions.flush() == ()
+        assert sorted(message.text for message in (await _stored(storage)).messages) == ["between", "one", "two"]
+
+
 async def test_an_edit_block_is_entered_once() -> None:
     """The object that `edit` gives is refused the second time, before anything is loaded."""
     async with SessionRepository.open("memory://") as sessions:
