@@ -9,6 +9,7 @@ async with SessionRepository.open("sqlite:///agents.db") as sessions:
 """
 
 from bamboo_sessions.coordination import LockedSessionStore, SessionCache
+from bamboo_sessions.domain.change import SessionChange
 from bamboo_sessions.domain.clock import Clock, SystemClock
 from bamboo_sessions.domain.errors import (
     AuthError,
@@ -46,6 +47,7 @@ from bamboo_sessions.domain.errors import (
     UnauthenticatedError,
 )
 from bamboo_sessions.domain.head import ForkOrigin, SessionHead, Summary
+from bamboo_sessions.domain.lease import LeaseInfo
 from bamboo_sessions.domain.message import (
     AudioPart,
     FilePart,
@@ -72,6 +74,7 @@ from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.session_json import session_from_json, session_to_json
 from bamboo_sessions.domain.usage import TokenUsage, TokenUsageRecord, TokenUsageTotals
 from bamboo_sessions.repository import RuntimeSessionPersistence, SessionRepository
+from bamboo_sessions.repository.run_lease import RunLease
 from bamboo_sessions.storage.commit import RecordWrite
 from bamboo_sessions.storage.memory import MemoryStorage
 from bamboo_sessions.storage.port import SessionStorage
@@ -99,6 +102,7 @@ __all__ = [
     "InvalidAnswerError",
     "InvalidMessageError",
     "InvalidSessionIdError",
+    "LeaseInfo",
     "LeaseLostError",
     "LimitExceededError",
     "LockedSessionStore",
@@ -120,11 +124,13 @@ __all__ = [
     "QuestionOption",
     "Record",
     "RecordWrite",
+    "RunLease",
     "RuntimeSessionPersistence",
     "SchemaVersionError",
     "Session",
     "SessionBusyError",
     "SessionCache",
+    "SessionChange",
     "SessionDeletedError",
     "SessionError",
     "SessionExistsError",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from bamboo_sessions import (
     InputError,
     InvalidSessionIdError,
     Message,
+    PositionExpiredError,
     PreconditionFailedError,
     Session,
     SessionExistsError,
@@ -80,6 +84,63 @@ async def test_L54_no_window_begins_with_a_result_whose_call_is_cut_off(sessions
         later = await sessions.history("chat", after="q2", limit=limit)
         calls_seen = {call.id for message in later.messages for call in message.tool_calls}
         assert calls_seen == {message.tool_call_id for message in later.messages if message.role == "tool"}
+
+
+async def test_L55_a_change_of_another_process_can_be_read_when_it_is_told(
+    sessions: SessionRepository, others: SessionRepository, chat: Session
+) -> None:
+    """Whoever loads on receiving a change, made here or elsewhere, gets its messages, also where it is cached."""
+    position = await sessions.feed_position()
+    async with aclosing(sessions.changes(after=position)) as feed:
+        for number in range(20):
+            writer = (sessions, others)[number % 2]
+            await sessions.load("chat")
+            write = asyncio.create_task(writer.append("chat", Message.user("x", id=f"m{number}")))
+            async with asyncio.timeout(60):
+                change = await anext(feed)
+            session = await sessions.get("chat")
+            assert change.message_ids == (f"m{number}",)
+            assert session.revision >= change.revision
+            assert session.messages[-1].id == f"m{number}"
+            await write
+
+
+async def test_L56_nothing_is_lost_between_replay_and_live_on_one_file(
+    sessions: SessionRepository, others: SessionRepository, storage: WatchedStorage, chat: Session
+) -> None:
+    """Commits of another process while the replay's last page is on its way, and right behind it, are told once."""
+    for after in (False, True):
+        position = await sessions.feed_position()
+        stall = storage.stall("read_changes", after=after)
+        async with aclosing(sessions.changes(after=position)) as feed:
+            reading = asyncio.ensure_future(anext(feed))
+            await stall.reached.wait()
+            for name in ("first", "second"):
+                await others.append("chat", Message.user("x", id=f"{name} {after}"))
+            stall.release()
+            async with asyncio.timeout(60):
+                told = [await reading, await anext(feed)]
+        assert [change.message_ids for change in told] == [(f"first {after}",), (f"second {after}",)]
+
+
+async def test_L56_a_position_that_cannot_be_resumed_is_refused(
+    sessions: SessionRepository, others: SessionRepository, storage: WatchedStorage, chat: Session
+) -> None:
+    """Pruned by another process, ahead of the end, or of before the new epoch: an error, never a gap."""
+    before = await sessions.feed_position()
+    await others.append("chat", Message.user("x"))
+    after = await sessions.feed_position()
+    await storage.prune_changes(datetime.max.replace(tzinfo=UTC), 10)
+    epoch, number, mark = after.split(":")
+    ahead = f"{epoch}:{int(number) + 1}:{mark}"
+    for position, reason in ((before, "pruned"), (ahead, "restored")):
+        with pytest.raises(PositionExpiredError) as refused:
+            await anext(others.changes(after=position))
+        assert refused.value.reason == reason
+    await others.start_epoch()
+    with pytest.raises(PositionExpiredError) as refused:
+        await anext(sessions.changes(after=after))
+    assert refused.value.reason == "other_epoch"
 
 
 async def test_L60_a_retry_after_a_lost_response_creates_nothing_twice(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,8 +41,9 @@ class Worker:
         assert kind is not None or code in {0, -9}, f"{self._command} ended with {code}"
 
     async def line(self) -> str:
-        """What it says next; empty once it has ended."""
-        return (await self._out.readline()).decode().strip()
+        """What it says next; empty once it has ended. A line that it was killed in the middle of wasn't said."""
+        line = await self._out.readline()
+        return line.decode().strip() if line.endswith(b"\n") else ""
 
     async def lines(self) -> AsyncIterator[str]:
         """All that it says until it ends."""
@@ -60,6 +62,14 @@ class Worker:
     def kill(self) -> None:
         """SIGKILL."""
         self._process.kill()
+
+    def freeze(self) -> None:
+        """SIGSTOP: it notices nothing of the time that passes."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self._process.send_signal(signal.SIGCONT)
 
 
 @asynccontextmanager

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Awaitable, Callable
 
 import apsw
 
-from bamboo_sessions import Message, Session, SessionRepository, SqliteStorage
+from bamboo_sessions import LeaseLostError, Message, RunLease, Session, SessionRepository, SqliteStorage
 
 COPIES = 8
 """Working copies of a saver. It takes them in turn, so each is some turns old when it is saved."""
+
+STEPS = 30
+"""Saves of one run under a lease."""
 
 
 def say(line: object) -> None:
@@ -92,6 +96,31 @@ async def save_for_ever(path: str, session_id: str, name: str) -> None:
             number += 1
 
 
+async def write_for_ever(path: str, name: str) -> None:
+    """Write to four sessions in turn, by appends and by stale saves, telling each change, until somebody kills this."""
+    async with SessionRepository.open(f"sqlite:///{path}") as sessions:
+        copies = [await sessions.load_or_create(f"chat-{number}") for number in range(4)]
+        await barrier()
+        number = 0
+        while True:
+            copy = copies[number % 4]
+            message = Message.user("x", id=f"{name}-{number}")
+            if number % 3:
+                revision = (await sessions.append(copy.id, message, create=True)).revision
+            else:
+                copy.add_message(message)
+                revision = (await sessions.save(copy)).revision
+            say(json.dumps([copy.id, revision, message.id]))
+            number += 1
+
+
+async def follow(path: str, after: str) -> None:
+    """Tell each change behind a position, line by line, until somebody kills this process."""
+    async with SessionRepository.open(f"sqlite:///{path}") as sessions:
+        async for change in sessions.changes(after=after):
+            say(json.dumps([change.position, change.session_id, change.revision, change.message_ids]))
+
+
 async def hold_iteration(path: str) -> None:
     """Stop in the middle of a listing, until told to go on; tell how many came."""
     async with SessionRepository.open(f"sqlite:///{path}") as sessions:
@@ -117,16 +146,44 @@ async def hold_read(path: str) -> None:
     say("same" if before == after else "changed")
 
 
+async def run_leased(path: str, session_id: str, name: str, ttl: str) -> None:
+    """Run after run, each under a lease and many saves long, until told to stop; tell each acknowledged message."""
+    async with SessionRepository.open(f"sqlite:///{path}") as sessions:
+        await barrier()
+        stop = asyncio.create_task(told())
+        while not stop.done():
+            async with sessions.lease(session_id, ttl=float(ttl), holder=name, on_busy="wait") as lease:
+                try:
+                    for step in range(STEPS):
+                        await _step(lease, name, step)
+                except LeaseLostError:
+                    say(json.dumps({"lost": lease.token}))
+
+
+async def _step(lease: RunLease, name: str, step: int) -> None:
+    """Write in one of the ways in which a run can, in turn; told once it is acknowledged."""
+    message = Message.assistant(f"{name} {step}", metadata={"token": lease.token, "name": name, "step": step})
+    if step % 4 == 3:
+        await lease.append(message)
+    else:
+        lease.session.add_message(message)
+        await (lease.checkpoint() if step % 4 == 2 else lease.save())
+    say(json.dumps({"token": lease.token, "id": message.id}))
+
+
 ROLES: dict[str, Callable[..., Awaitable[None]]] = {
     role.__name__: role
     for role in (
         append_on_request,
         author,
+        follow,
         hold_iteration,
         hold_read,
         open_and_save,
+        run_leased,
         save_for_ever,
         save_turns,
+        write_for_ever,
     )
 }
 

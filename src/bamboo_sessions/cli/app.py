@@ -26,6 +26,8 @@ class Entry(NamedTuple):
 COMMANDS: Final = {
     "list": Entry("listing", "list_sessions", "List sessions, newest first."),
     "show": Entry("show", "show", "Show a conversation."),
+    "tail": Entry("tail", "tail", "Follow a conversation live."),
+    "watch": Entry("watch", "watch", "Follow the changes of all sessions live."),
     "append": Entry("changes", "append", "Append a message to a session."),
     "answer": Entry("changes", "answer", "Answer the question that an agent asked."),
     "rename": Entry("changes", "rename", "Give a session a title."),

@@ -72,7 +72,9 @@ def append(
         tool_call_id=tool_call_id,
         id=new_id() if message_id is None else message_id,
     )
-    appended = store.run(lambda sessions: sessions.append(session_id, message, create=create, model=model))
+    appended = store.run(
+        lambda sessions: sessions.append(session_id, message, create=create, model=model), creates=create
+    )
     if as_json:
         print_json({"message_id": message.id, **document(appended)})
     elif appended.duplicates:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.lease import LeaseInfo
 from bamboo_sessions.domain.message import Message, Native
 from bamboo_sessions.domain.session import Session
 
@@ -57,6 +58,13 @@ def head_of(session: Session) -> SessionHead:
     return session.base.head
 
 
-def conversation(head: SessionHead, messages: tuple[Message, ...], *, has_earlier: bool) -> dict[str, Any]:
-    """A session with its messages, or with the newest of them."""
-    return {"session": document(head), "messages": document(messages), "has_earlier": has_earlier}
+def conversation(
+    head: SessionHead, messages: tuple[Message, ...], *, has_earlier: bool, lease: LeaseInfo | None
+) -> dict[str, Any]:
+    """A session with its messages, or with the newest of them, and who runs it."""
+    return {
+        "session": document(head),
+        "lease": document(lease),
+        "messages": document(messages),
+        "has_earlier": has_earlier,
+    }

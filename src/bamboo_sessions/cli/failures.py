@@ -29,8 +29,10 @@ _HINTS: Final = {
     "session_not_found": "Check the id and --namespace; `bamboo-sessions list` shows what there is.",
     "session_exists": "Choose another id.",
     "session_deleted": "Deleted stays deleted; use another id.",
+    "session_busy": "Wait until that run has ended; `delete --force` doesn't wait.",
     "message_not_found": "`bamboo-sessions show ID --json` shows the ids of the messages.",
     "no_pending_question": "`bamboo-sessions show ID` shows the question that is open, if there is one.",
+    "position_expired": "`watch --from-start` begins with the oldest change that is kept, plain `watch` with the next.",
     "question_already_answered": "`bamboo-sessions show ID` shows the answer that won.",
 }
 """Hints for people at a terminal, where the error's own speaks to programmers."""

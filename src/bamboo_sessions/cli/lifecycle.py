@@ -47,9 +47,10 @@ def fork(
 @click.command()
 @click.argument("session_ids", metavar="ID…", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--force", is_flag=True, help="Also sessions that an agent is running; that can't save any more.")
 @json_option
 @click.pass_obj
-def delete(store: Store, *, session_ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
+def delete(store: Store, *, session_ids: tuple[str, ...], yes: bool, force: bool, as_json: bool) -> None:
     """Delete sessions and all below them, for ever.
 
     Asks before, on a terminal. A deleted id stays deleted: what still holds a copy can't bring it back by saving.
@@ -57,7 +58,7 @@ def delete(store: Store, *, session_ids: tuple[str, ...], yes: bool, as_json: bo
     wanted = tuple(dict.fromkeys(session_ids))
     if sys.stdin.isatty() and not yes:
         _confirm(store.run(lambda sessions: _found(sessions, wanted)))
-    deleted = store.run(lambda sessions: _delete(sessions, wanted))
+    deleted = store.run(lambda sessions: _delete(sessions, wanted, force=force))
     missing = [session_id for session_id in wanted if session_id not in deleted]
     if as_json:
         print_json({"deleted": deleted, "not_found": missing})
@@ -89,5 +90,5 @@ def _confirm(heads: list[SessionHead]) -> None:
         raise CommandFailedError("Nothing was deleted.")
 
 
-async def _delete(sessions: SessionRepository, session_ids: tuple[str, ...]) -> list[str]:
-    return [session_id for session_id in session_ids if await sessions.delete(session_id)]
+async def _delete(sessions: SessionRepository, session_ids: tuple[str, ...], *, force: bool) -> list[str]:
+    return [session_id for session_id in session_ids if await sessions.delete(session_id, force=force)]

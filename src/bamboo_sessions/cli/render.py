@@ -15,6 +15,7 @@ from bamboo_sessions.cli.listing import badges
 from bamboo_sessions.cli.output import Line
 from bamboo_sessions.cli.text import counted, folded, local_time, one_line, plain
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.lease import LeaseInfo
 from bamboo_sessions.domain.message import Message, Part, TextPart, ToolCall
 from bamboo_sessions.domain.question import PendingQuestion, label_of
 
@@ -40,19 +41,31 @@ class View(msgspec.Struct, frozen=True):
     head: SessionHead
     messages: tuple[Message, ...]
     has_earlier: bool
+    is_live: bool = False  # what lacks a result may still get one
+    lease: LeaseInfo | None = None
     unfold_tools: bool = False
     unfold_prompts: bool = False
 
 
 def rendered(view: View) -> Iterator[Line]:
     """The lines of a conversation."""
-    yield from _heading(view.head)
+    yield from heading(view.head)
+    if view.lease is not None:
+        yield _running(view.lease)
     if view.head.pending_question is not None:
         yield Line()
-        yield from _question(view.head.id, view.head.pending_question)
+        yield from asked(view.head.id, view.head.pending_question)
     if view.has_earlier:
         yield Line()
         yield Line((("… earlier messages are left out; --all or --limit N shows them", "dim"),))
+    yield from spoken(view)
+    if not view.messages:
+        yield Line()
+        yield Line((("No messages.", "dim"),))
+
+
+def spoken(view: View) -> Iterator[Line]:
+    """The lines of the messages alone."""
     results, folded_away = _results(view.messages)
     above: Message | None = None
     for index, message in enumerate(view.messages):
@@ -64,9 +77,6 @@ def rendered(view: View) -> Iterator[Line]:
         own = {call.id: results.get((index, call.id), []) for call in message.tool_calls}
         yield from _message(view, message, own)
         above = message
-    if not view.messages:
-        yield Line()
-        yield Line((("No messages.", "dim"),))
 
 
 def _results(messages: tuple[Message, ...]) -> tuple[dict[tuple[int, str], list[Message]], set[int]]:
@@ -85,7 +95,8 @@ def _results(messages: tuple[Message, ...]) -> tuple[dict[tuple[int, str], list[
     return results, folded_away
 
 
-def _heading(head: SessionHead) -> Iterator[Line]:
+def heading(head: SessionHead) -> Iterator[Line]:
+    """What a conversation is, and what is special about it."""
     yield Line(((one_line(head.title or head.id, 200), "bold"),))
     facts = [head.id] if head.title else []
     facts += [head.model] if head.model else []
@@ -100,7 +111,14 @@ def _heading(head: SessionHead) -> Iterator[Line]:
     yield Line(((plain(" · ".join(facts)), "dim"), *words))
 
 
-def _question(session_id: str, question: PendingQuestion) -> Iterator[Line]:
+def _running(lease: LeaseInfo) -> Line:
+    until = f"until {local_time(lease.expires_at)} unless renewed"
+    waiting = f", {counted(lease.waiting, 'run')} waiting" if lease.waiting else ""
+    return Line(((f"▶ {one_line(lease.holder, 200)} runs it", "green"), (f" · {until}{waiting}", "dim")))
+
+
+def asked(session_id: str, question: PendingQuestion) -> Iterator[Line]:
+    """A question that is open."""
     yield Line((("? ", "bold yellow"), ("The agent asks", "bold yellow"), (f" · {_id_of(question)}", "dim")))
     yield from _text(question.question)
     for option in question.options:
@@ -135,7 +153,7 @@ def _message(view: View, message: Message, results: dict[str, list[Message]]) ->
         yield from _content(view, message)
     for call in message.tool_calls:
         show = _unfolded_call if view.unfold_tools else _folded_call
-        yield from show(call, results.get(call.id, []), _is_waiting(view.head, call))
+        yield from show(call, results.get(call.id, []), _missing(view, call))
 
 
 def _content(view: View, message: Message) -> Iterator[Line]:
@@ -171,8 +189,11 @@ def _text(text: str, style: str = "") -> Iterator[Line]:
 # --- tool calls
 
 
-def _is_waiting(head: SessionHead, call: ToolCall) -> bool:
-    return any(question.is_open and question.tool_call_id == call.id for question in head.questions)
+def _missing(view: View, call: ToolCall) -> list[tuple[str, str]]:
+    """What to say where a call has no result."""
+    if any(question.is_open and question.tool_call_id == call.id for question in view.head.questions):
+        return [("… waits for an answer", "yellow")]
+    return [] if view.is_live else [("… no result", "yellow")]
 
 
 def _outcome(result: Message) -> tuple[str, str]:
@@ -182,23 +203,18 @@ def _outcome(result: Message) -> tuple[str, str]:
     return ("✓", "green") if result.tool_success else ("✗ failed:", "bold red")
 
 
-def _missing(waiting: bool) -> tuple[str, str]:
-    return ("waits for an answer", "yellow") if waiting else ("no result", "yellow")
-
-
-def _folded_call(call: ToolCall, results: list[Message], waiting: bool) -> Iterator[Line]:
+def _folded_call(call: ToolCall, results: list[Message], missing: list[tuple[str, str]]) -> Iterator[Line]:
     arguments = one_line(call.arguments_text, ARGUMENTS_CHARS_MAX)
     pieces = [("→ ", "magenta"), (one_line(call.name, 100), "magenta"), (f"({arguments})", "dim")]
     for result in results:
         mark, style = _outcome(result)
         pieces += [(f" {mark} ", style), (one_line(result.text, RESULT_CHARS_MAX) or "(empty)", "")]
     if not results:
-        text, style = _missing(waiting)
-        pieces.append((f" … {text}", style))
+        pieces += [(f" {text}", style) for text, style in missing]
     yield Line(tuple(pieces), _INDENT, cut=True)
 
 
-def _unfolded_call(call: ToolCall, results: list[Message], waiting: bool) -> Iterator[Line]:
+def _unfolded_call(call: ToolCall, results: list[Message], missing: list[tuple[str, str]]) -> Iterator[Line]:
     yield Line((("→ ", "magenta"), (one_line(call.name, 100), "magenta"), (f"  {plain(call.id)}", "dim")), _INDENT)
     for line in _pretty(call.arguments_text).split("\n"):
         yield Line(((line, "dim"),), 2 * _INDENT)
@@ -207,9 +223,8 @@ def _unfolded_call(call: ToolCall, results: list[Message], waiting: bool) -> Ite
         yield Line(((mark, style), (f" {local_time(result.created_at)}", "dim")), _INDENT)
         for line in _pretty(result.text).split("\n"):
             yield Line(((line, ""),), 2 * _INDENT)
-    if not results:
-        text, style = _missing(waiting)
-        yield Line(((f"… {text}", style),), _INDENT)
+    if not results and missing:
+        yield Line(tuple(missing), _INDENT)
 
 
 def _lone_result(view: View, message: Message) -> Iterator[Line]:

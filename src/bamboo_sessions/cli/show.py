@@ -47,19 +47,24 @@ def show(
 ) -> None:
     """Show a conversation.
 
-    What the agent asks and nobody answered yet comes first. Tool calls take a line each.
+    Who runs the agent on it, and what that asks and nobody answered yet, comes first. Tool calls take a line each.
     """
     if everything and limit is not None:
         raise click.UsageError("--all goes without --limit.")
     if model_view and revision is not None:
         raise click.UsageError("--model-view shows the newest state; it goes without --revision.")
     wish = Wish(session_id, None if everything else limit or PAGE_DEFAULT, revision, model_view)
-    view = store.run(lambda sessions: _read(sessions, wish))
+    view = store.run(lambda sessions: _read_with_lease(sessions, wish))
     if as_json:
-        print_json(conversation(view.head, view.messages, has_earlier=view.has_earlier))
+        print_json(conversation(view.head, view.messages, has_earlier=view.has_earlier, lease=view.lease))
     else:
         view = msgspec.structs.replace(view, unfold_tools=tools, unfold_prompts=tools or everything)
         print_lines(rendered(view))
+
+
+async def _read_with_lease(sessions: SessionRepository, wish: Wish) -> View:
+    view = await _read(sessions, wish)
+    return msgspec.structs.replace(view, lease=await sessions.lease_of(wish.session_id))
 
 
 async def _read(sessions: SessionRepository, wish: Wish) -> View:

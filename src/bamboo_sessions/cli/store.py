@@ -48,12 +48,31 @@ class Store:
 
         return SqliteStorage(default_file(), create_parents=True)
 
-    def run(self, work: Callable[[SessionRepository], Awaitable[T]]) -> T:
-        """Do `work` with the open repository; it is closed afterwards, also after Ctrl-C."""
+    def _storage_if_there(self) -> SessionStorage:
+        """The storage, or an empty one in memory where it would have to be made."""
+        storage = self.storage()
+        path: Path | None = getattr(storage, "path", None)
+        if path is None or path.exists() or (self.url is not None and not path.parent.is_dir()):
+            return storage  # of a folder that isn't there the storage tells by itself
+        from bamboo_sessions.cli.output import note
+        from bamboo_sessions.storage.memory import MemoryStorage
+
+        if self.url is not None:
+            note(f"Note: there is no store {path}.")
+        return MemoryStorage()
+
+    def run(self, work: Callable[[SessionRepository], Awaitable[T]], *, creates: bool = False) -> T:
+        """Do `work` with the open repository; it is closed afterwards, also after Ctrl-C.
+
+        A file that isn't there is made only by commands that create sessions (`creates`). To all others the store is
+        empty, and they say so: its name may be mistyped.
+        """
         from bamboo_sessions.repository import SessionRepository
 
+        storage = self.storage() if creates else self._storage_if_there()
+
         async def session() -> T:
-            async with SessionRepository.open(self.storage(), namespace=self.namespace) as sessions:
+            async with SessionRepository.open(storage, namespace=self.namespace) as sessions:
                 return await work(sessions)
 
         return asyncio.run(session())

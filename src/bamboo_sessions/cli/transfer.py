@@ -69,7 +69,7 @@ def import_conversations(store: Store, *, _format: str, files: tuple[str, ...], 
     """
     tally = Tally()
     try:
-        store.run(lambda sessions: _import(sessions, files, tally, recreate=recreate))
+        store.run(lambda sessions: _import(sessions, files, tally, recreate=recreate), creates=True)
     except BaseException:
         if any(tally.document().values()):
             note(f"Stopped early. Until then: {_summary(tally)} Importing again goes on from there.")

@@ -14,6 +14,7 @@ from bamboo_sessions.cli.store import Store
 from bamboo_sessions.cli.text import counted, plain
 from bamboo_sessions.cli.versions import schema_version
 from bamboo_sessions.domain.report import CheckReport, Problem
+from bamboo_sessions.repository import SessionRepository
 
 
 @click.command()
@@ -52,23 +53,26 @@ def stats(store: Store, *, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--new-epoch", is_flag=True, help="After restoring a backup: refuse feed positions given before.")
 @json_option
 @click.pass_obj
-def migrate(store: Store, *, as_json: bool) -> None:
+def migrate(store: Store, *, new_epoch: bool, as_json: bool) -> None:
     """Bring the store's schema up to date.
 
     Every other command does so, too; this one says what it did. It makes the store if there is none.
     """
 
-    async def nothing(_: object) -> None:
-        return
+    async def work(sessions: SessionRepository) -> None:
+        if new_epoch:
+            await sessions.start_epoch()
 
     before = schema_version(store)
-    store.run(nothing)
+    store.run(work, creates=True)
     after = schema_version(store)
     if as_json:
-        print_json({"store": store.location, "before": before, "after": after})
-    elif after is None:
+        print_json({"store": store.location, "before": before, "after": after, "new_epoch": new_epoch})
+        return
+    if after is None:
         note(f"{store.location} has no schema: nothing to migrate.")
     elif before is None:
         note(f"{store.location}: made with schema version {after}.")
@@ -76,6 +80,8 @@ def migrate(store: Store, *, as_json: bool) -> None:
         note(f"{store.location}: schema version {after}, up to date.")
     else:
         note(f"{store.location}: schema version {before} → {after}.")
+    if new_epoch:
+        note("The change feed has a new epoch: positions that were given before are refused.")
 
 
 # --- check

@@ -36,7 +36,7 @@ def advanced(snapshot: Snapshot, commit: Commit, committed: Committed) -> Snapsh
     if len(messages) != committed.message_count:
         return None
     head = committed_head(commit.head or snapshot.head, committed)
-    return Snapshot(head, messages, snapshot.messages_bytes + commit.size)
+    return Snapshot(head, messages, snapshot.messages_bytes + commit.message_bytes(without=committed.duplicates))
 
 
 def with_insertions(messages: FrozenMessages, insertions: Sequence[Insertion]) -> FrozenMessages:

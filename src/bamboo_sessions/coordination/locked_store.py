@@ -21,10 +21,18 @@ from bamboo_sessions.coordination.advance import advanced, committed_head
 from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.cached_reads import CachedReads
+from bamboo_sessions.coordination.fencing import check_fence, told_by_whom
 from bamboo_sessions.coordination.locks import SessionLocks
 from bamboo_sessions.coordination.saving import Retried, SavePlan
+from bamboo_sessions.coordination.signal import CommitSignal
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
-from bamboo_sessions.domain.errors import BambooSessionsError, SessionDeletedError, SessionNotFoundError, StorageError
+from bamboo_sessions.domain.errors import (
+    BambooSessionsError,
+    LeaseLostError,
+    SessionDeletedError,
+    SessionNotFoundError,
+    StorageError,
+)
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import NO_MESSAGES
 from bamboo_sessions.domain.limits import CONFLICTS_BEFORE_TRANSACTION
@@ -106,6 +114,7 @@ class LockedSessionStore:
         self._backoff = backoff or Backoff(first_seconds=0.001, longest_seconds=0.02)
         self._locks = SessionLocks()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.signal = CommitSignal(storage)
         self.reads = CachedReads(storage, cache, self._locks)
         self.writes = WriteCounters()
 
@@ -141,10 +150,12 @@ class LockedSessionStore:
         Raises:
             SessionDeletedError: It was deleted (G9).
             MessageIdConflictError: A message id is taken by other content (G4).
+            LeaseLostError: The copy writes through a run lease, and a newer one exists (G12), also if nothing changed.
             PreconditionFailedError, InputError, StorageError.
         """
         key = SessionKey(session.namespace, session.id)
         if session.is_clean and not (records or creating) and if_revision is None and self._is_current(key, session):
+            await check_fence(self.storage, key, session.fence)
             return MergeReport(revision=session.revision)
         plan = SavePlan(
             session,
@@ -173,6 +184,8 @@ class LockedSessionStore:
             )
             after = living(plan.key, written.after)
             session.unsettled = None
+            if written.committed is None:
+                await check_fence(self.storage, plan.key, plan.fence)
             return plan.finish(session, after, written.committed)
         except BambooSessionsError as exc:
             may_have_happened = exc.outcome_unknown or isinstance(exc, SessionDeletedError)  # deleted before or after?
@@ -282,7 +295,10 @@ class LockedSessionStore:
             return None if planned is None else planned.commit
 
         self.writes.transactions += 1
-        committed = await self.storage.transact(write.key, plan)
+        try:
+            committed = await self.storage.transact(write.key, plan)
+        except LeaseLostError as exc:
+            raise await told_by_whom(self.storage, write.key, exc) from None
         state, planned = seen[-1]
         if committed is None or planned is None:
             return self._unchanged(state)
@@ -291,6 +307,8 @@ class LockedSessionStore:
     async def _commit(self, key: SessionKey, commit: Commit) -> Committed:
         try:
             return await self.storage.commit(commit)
+        except LeaseLostError as exc:
+            raise await told_by_whom(self.storage, key, exc) from None
         except StorageError as exc:
             self.cache.evict(key)  # L20, L21: never publish what may or may not be there
             committed = await self._settled(commit) if exc.outcome_unknown else None
@@ -371,17 +389,23 @@ class LockedSessionStore:
         """Run `work` to its end in a task of the store's; cancelling the caller only stops its waiting (G10)."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             task.add_done_callback(_log_unseen)
             raise
 
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        """Tell who waits for commits; by now the state that they will look for is published (L55)."""
+        self._tasks.discard(task)
+        self.signal.notify()
+
     async def aclose(self) -> None:
-        """Wait for the commits under way."""
+        """Wait for the commits under way, and end the waiting for further ones."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+        self.signal.close()
 
     def stats(self) -> dict[str, int]:
         """Counters of this store and its cache."""

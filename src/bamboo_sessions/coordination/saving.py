@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.errors import (
     PreconditionFailedError,
     SessionDeletedError,
@@ -41,6 +42,7 @@ class SavePlan:
         self.key = SessionKey(session.namespace, session.id)
         self.base = session.base
         self.draft = session.freeze()
+        self.fence = session.fence
         self.now = now
         self.if_revision = if_revision
         self.additions_only = additions_only
@@ -72,9 +74,7 @@ class SavePlan:
         if not (merged.changed or merged.delta.duplicates or self.records):
             return None
         commit = to_commit(self.key, durable, merged, self._store, commit_id=self.commit_id, at=self.now)
-        commit = with_records(commit, self.records)
-        if self.creating:
-            commit = msgspec.structs.replace(commit, reuse_deleted=True)
+        commit = msgspec.structs.replace(commit, records=self.records, fence=self.fence, reuse_deleted=self.creating)
         self.result = Snapshot(merged.head, merged.messages, bytes_after(durable, commit))
         return commit
 
@@ -181,6 +181,7 @@ def to_commit(
         at=at,
         expected=durable.revision if durable else 0,
         head=merged.head if merged.head_changed else None,
+        head_kinds=head_kinds(durable.head if durable else None, merged.head) if merged.head_changed else (),
         updated_at=merged.head.updated_at,
         insertions=insertions,
         edits=tuple(store(message) for message in merged.delta.edits),
@@ -206,11 +207,6 @@ def check_commit_size(commit: Commit) -> None:
     what = f"The change of session {commit.key.session_id!r}"
     check_limit(what, count, COMMIT_MESSAGES_MAX, "messages")
     check_limit(what, commit.size, COMMIT_BYTES_MAX, "bytes")
-
-
-def with_records(commit: Commit, records: tuple[RecordWrite, ...]) -> Commit:
-    """`commit` with adapter state in it."""
-    return msgspec.structs.replace(commit, records=records) if records else commit
 
 
 def bytes_after(durable: Snapshot | None, commit: Commit) -> int:

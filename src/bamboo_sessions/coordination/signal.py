@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, NamedTuple
 
-from bamboo_sessions.domain.errors import BambooSessionsError
+from bamboo_sessions.domain.errors import BambooSessionsError, StorageError
 from bamboo_sessions.storage.port import SessionStorage
 
 POLL_SECONDS: Final = 0.02
@@ -39,6 +39,23 @@ class CommitSignal:
         self._seen: int | None = None
         self._waiting: set[asyncio.Future[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._is_open = True
+
+    def open(self) -> None:
+        """Let waiting begin again after `close`."""
+        self._is_open = True
+
+    def close(self) -> None:
+        """End all waiting, now and later, with a `StorageError`: nobody would be told of anything any more."""
+        self._is_open = False
+        for future in self._waiting:
+            if not future.done():
+                future.set_exception(_closed())
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._waiting)
 
     def notify(self) -> None:
         """Say that this process has just changed something."""
@@ -57,8 +74,10 @@ class CommitSignal:
             timeout_seconds: `None` waits for ever.
 
         Raises:
-            StorageError: Storage can't be asked any more, as after it was closed.
+            StorageError: Storage can't be asked any more, or the repository was closed.
         """
+        if not self._is_open:
+            raise _closed()
         if self.now() != moment:
             return True
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -78,6 +97,8 @@ class CommitSignal:
     # --- the timer
 
     def _watch(self, freshness: int | None) -> None:
+        if freshness is None:
+            self._seen = None  # whatever storage tells next may be news to this one
         if self._timer is None:
             self._seen = freshness
             self._set_timer()
@@ -109,3 +130,7 @@ class CommitSignal:
         for future in self._waiting:
             if not future.done():
                 future.set_result(None)
+
+
+def _closed() -> StorageError:
+    return StorageError("The repository was closed while somebody waited for changes.", hint="Open it, and go on.")

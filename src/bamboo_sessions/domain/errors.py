@@ -19,7 +19,8 @@ to do now. `outcome_unknown` is true where a commit may have happened: trying ag
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import Any, ClassVar, Final, Literal
 
 
 class BambooSessionsError(Exception):
@@ -98,16 +99,23 @@ class SessionDeletedError(SessionError):
 
 
 class SessionBusyError(SessionError):
-    """Somebody else holds the session, or the call would wait for itself."""
+    """Somebody else holds the session, or the call would wait for itself.
+
+    `holder` and `until` tell who holds its run lease, and until when unless that is renewed; `None` if nobody does.
+    """
 
     code = "session_busy"
 
-    def __init__(self, session_id: str, *, reason: str) -> None:
+    def __init__(
+        self, session_id: str, *, reason: str, holder: str | None = None, until: datetime | None = None
+    ) -> None:
         super().__init__(
             f"Session {session_id!r} is busy: {reason}.",
             session_id=session_id,
             hint="Finish the other run or block first, then try again.",
         )
+        self.holder = holder
+        self.until = until
 
 
 class ConcurrencyError(BambooSessionsError):
@@ -133,9 +141,25 @@ class PreconditionFailedError(ConcurrencyError):
 
 
 class LeaseLostError(ConcurrencyError):
-    """A newer run lease exists, so this one can't write any more (G12)."""
+    """A newer run lease exists, so this one can't write any more (G12); nothing was written.
+
+    `token` is the lost lease's; `newer_token` is the newest one (`None`: there is none, the lease was given back);
+    `holder` has that one now (`None`: nobody, or unknown).
+    """
 
     code = "lease_lost"
+
+    def __init__(self, session_id: str, *, token: int, newer_token: int | None, holder: str | None = None) -> None:
+        by = f" by {holder}" if holder is not None else ""
+        since = f"a newer one was given (token {newer_token}{by})" if newer_token else "it was given back"
+        super().__init__(
+            f"Run lease {token} of session {session_id!r} is lost: {since}.",
+            hint="Stop this run. Its work is still in the working copy: `save_as_fork` of the lease keeps it.",
+        )
+        self.session_id = session_id
+        self.token = token
+        self.newer_token = newer_token
+        self.holder = holder
 
 
 class TooMuchContentionError(ConcurrencyError):
@@ -344,13 +368,45 @@ class FeedError(BambooSessionsError):
     code = "feed"
 
 
+ExpiredReason = Literal["pruned", "other_epoch", "restored"]
+
+_EXPIRED: Final[dict[ExpiredReason, str]] = {
+    "pruned": "is older than what is kept",
+    "other_epoch": "belongs to another epoch of the store",
+    "restored": "is of a commit that the store hasn't got: it was restored from an older copy",
+}
+
+
 class PositionExpiredError(FeedError):
-    """The feed no longer keeps this position; read the state anew."""
+    """The feed can't be resumed from this position without a gap (G11).
+
+    `reason` is `"pruned"`, `"other_epoch"` or `"restored"`; `oldest` is the oldest position that can be resumed from.
+    """
 
     code = "position_expired"
 
+    def __init__(self, position: str, *, reason: ExpiredReason, oldest: str) -> None:
+        super().__init__(
+            f"The feed position {position!r} {_EXPIRED[reason]}.",
+            hint="Take feed_position(), read the state anew, then resume from that position.",
+        )
+        self.position = position
+        self.reason = reason
+        self.oldest = oldest
+
 
 class SubscriberTooSlowError(FeedError):
-    """A subscriber fell behind its bounded queue; resume from the last position."""
+    """What a subscriber had not read yet was pruned meanwhile; it got all changes up to `position` (G11).
+
+    `oldest` is the oldest position that can be resumed from.
+    """
 
     code = "subscriber_too_slow"
+
+    def __init__(self, position: str, *, oldest: str) -> None:
+        super().__init__(
+            f"The changes after feed position {position!r} were pruned before this subscriber had read them.",
+            hint="Take feed_position(), read the state anew, then resume from that position; or prune later.",
+        )
+        self.position = position
+        self.oldest = oldest

@@ -46,6 +46,15 @@ PAGE_DEFAULT: Final = 50
 PAGE_MAX: Final = 1_000
 """Rows of a page at most: a page is held in memory."""
 
+FEED_PAGE_ROWS_MAX: Final = 500
+"""Changes of the feed that are read at once for a subscriber: all that it holds in memory."""
+
+FEED_PAGE_IDS_MAX: Final = 10_000
+"""Message ids in such a page, likewise; a single commit with more is a page of its own."""
+
+FEED_PRUNE_ROWS_MAX: Final = 1_000
+"""Changes that are pruned in one transaction: a few ms for which writers wait."""
+
 # --- time ---------------------------------------------------------------------------------------------
 
 CLOCK_AHEAD_SECONDS_MAX: Final = 300
@@ -53,6 +62,23 @@ CLOCK_AHEAD_SECONDS_MAX: Final = 300
 
 COMMIT_ID_HOURS_MIN: Final = 24
 """How long a commit id is kept at least, so that an unknown outcome can be settled (G4)."""
+
+# --- run leases ---------------------------------------------------------------------------------------
+
+LEASE_SECONDS_DEFAULT: Final = 30
+"""Seconds that a lease lasts without renewal, by default: how long a session stays blocked after its run died."""
+
+LEASE_MS_MIN: Final = 100
+"""Milliseconds of the shortest lease: it is renewed three times as often, each time a transaction."""
+
+LEASE_SECONDS_MAX: Final = 86_400
+"""Seconds of the longest lease: a run that died must not block its session for ever."""
+
+LEASE_WAITERS_MAX: Final = 100
+"""Runs that may wait for one session. They are in one row, which each of them rewrites every second."""
+
+LEASE_TICKET_SECONDS: Final = 3
+"""Seconds that a place in the queue is kept without being refreshed: how long a waiter that died is in the way."""
 
 # --- memory and queues --------------------------------------------------------------------------------
 

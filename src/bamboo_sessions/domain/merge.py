@@ -82,7 +82,7 @@ def fields_of(policy: Policy) -> tuple[str, ...]:
 
 GROUP: Final = fields_of(Policy.AUTHORITATIVE)
 _VISIBLE_GROUP: Final = tuple(name for name in GROUP if name not in {"metadata_version", "authoritative_keys"})
-_REGISTERS: Final = (*fields_of(Policy.REGISTER), *fields_of(Policy.SUMMARY))
+REGISTERS: Final = (*fields_of(Policy.REGISTER), *fields_of(Policy.SUMMARY))
 _IDENTITY: Final = tuple(name for name in fields_of(Policy.FIXED) if name != "incarnation")
 _STORED: Final = attrgetter(*(name for name, its in POLICY.items() if its not in {Policy.CLOCK, Policy.FIXED}))
 _ABSENT: Final = object()
@@ -248,7 +248,7 @@ def _merge_heads(
     winner = mine if from_mine else durable
     changes: dict[str, Any] = {name: getattr(winner, name) for name in GROUP}
     choose = _by_base(conflicts) if base else _by_age(conflicts, mine_is_later=mine.updated_at > durable.updated_at)
-    for name in _REGISTERS:
+    for name in REGISTERS:
         before = getattr(base, name) if base else _ABSENT
         value = getattr(mine, name)
         changes[name] = choose(

@@ -48,6 +48,7 @@ class PendingQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
         option_id: The option that it chose, if it chose one.
         asked_at: When it was made, aware UTC.
         answered_at: When it was answered.
+        lease_token: The run lease that asked, if one did; set by the working copy.
     """
 
     tool_call_id: str
@@ -63,6 +64,7 @@ class PendingQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     option_id: str | None = None
     asked_at: datetime = msgspec.field(default_factory=now)
     answered_at: datetime | None = None
+    lease_token: int | None = None
 
     def __post_init__(self) -> None:
         """Freeze options given as a list."""

@@ -107,6 +107,7 @@ class Session:
         "_metadata",
         "_mutations",
         "_touched_at",
+        "fence",  # the token of the run lease that this copy writes through, or None
         "unsettled",  # the store's own: the last save, while its outcome isn't known
     )
 
@@ -223,6 +224,7 @@ class Session:
         self._touched_at = None
         self._mutations = 0
         self._messages = MessageList(messages, self._touch)
+        self.fence: int | None = None
         self.unsettled: object = None
 
     # --- messages and questions
@@ -268,6 +270,8 @@ class Session:
         if any(known.id == question.id for known in self.questions):
             return
         check_limit(f"Session {self.id!r}: questions", len(self.questions) + 1, QUESTIONS_PER_SESSION_MAX)
+        if self.fence is not None:
+            question = msgspec.structs.replace(question, lease_token=self.fence)
         self._change("questions", (*self.questions, question))
 
     def clear_pending_question(self) -> None:
@@ -286,6 +290,11 @@ class Session:
                 return question
         message = f"Session {self.id!r} has no answered question {question_id!r} to consume."
         raise InputError(message, hint="Only an answered question can be consumed; load the session again.")
+
+    def withdraw_question(self, question_id: str) -> None:
+        """Withdraw one question; nothing happens unless it is open."""
+        if any(question.id == question_id and question.is_open for question in self.questions):
+            self._change("questions", advanced(self.questions, question_id, "withdrawn"))
 
     # --- other fields
 
@@ -332,6 +341,7 @@ class Session:
         twin._touched_at = self._touched_at
         twin._messages = self._messages.copy(twin._touch)
         twin._mutations = self._mutations
+        twin.fence = self.fence
         twin.unsettled = self.unsettled
         return twin
 

@@ -9,6 +9,7 @@ import msgspec
 
 from bamboo_sessions.coordination.locked_store import Planned, living
 from bamboo_sessions.domain import json
+from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.errors import InputError, PreconditionFailedError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
@@ -114,7 +115,10 @@ class Authoring(Bound):
                 return None
             now = self._clock.now()
             changed = msgspec.structs.replace(changed, metadata_version=head.metadata_version + 1)
-            return Planned(Commit(key=key, commit_id=commit_id, at=now, expected=head.revision, head=changed))
+            kinds = head_kinds(head, changed)
+            return Planned(
+                Commit(key=key, commit_id=commit_id, at=now, expected=head.revision, head=changed, head_kinds=kinds)
+            )
 
         def head_of(state: State) -> SessionHead:
             assert isinstance(state, Snapshot)  # noqa: S101 - a change ends with a living session or raises

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 import msgspec
 
 from bamboo_sessions.coordination.cache import SessionCache
+from bamboo_sessions.coordination.leasing import Leasing
 from bamboo_sessions.coordination.locked_store import LockedSessionStore, Planned, living
 from bamboo_sessions.coordination.saving import SavePlan
 from bamboo_sessions.domain.clock import Clock
@@ -43,6 +44,7 @@ class Tiers(msgspec.Struct, frozen=True):
     storage: SessionStorage
     persistence: LockedSessionStore
     tolerant: TolerantSaves
+    leasing: Leasing
 
 
 class Bound:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from bamboo_sessions.domain.errors import StorageCorruptError
+from bamboo_sessions.domain.errors import LeaseLostError, StorageCorruptError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.limits import PAGE_MAX
 from bamboo_sessions.domain.message import Message
@@ -26,12 +27,14 @@ class Checking(Bound):
         """Look for what can't be right: broken rows, derived data out of step, tool calls without results.
 
         Calls that wait for a person are in order. A call without a result may have been interrupted, or its agent may
-        be running just now; sessions whose run status is `"running"` are therefore never mended.
+        be running just now; sessions whose run status is `"running"` are therefore never mended. An open question is
+        orphaned if the run that asked it through a lease died: nobody holds or held the session since, and the run
+        status still says `"running"`. Of a run that had ended in order, or one without a lease, questions just wait.
 
         Args:
             repair: Mend what can be mended, after a backup where the engine keeps a file. Truth is never dropped: what
                 can't be decoded is reported and left. Interrupted calls get a result that says so; should the real one
-                come after all, it is the one that models are shown.
+                come after all, it is the one that models are shown. Orphaned questions are withdrawn.
         """
         report = await self._storage.check()
         conversations = await self._check_conversations()
@@ -57,7 +60,7 @@ class Checking(Bound):
         if not isinstance(state, Snapshot):
             return []
         running = state.head.run_status == "running"
-        return [
+        return await self._orphaned_questions(state.head) + [
             Problem(
                 kind="orphan_call",
                 session_id=head.id,
@@ -68,11 +71,54 @@ class Checking(Bound):
             for call_id, name in unanswered_calls(state)
         ]
 
+    async def _orphaned_questions(self, head: SessionHead) -> list[Problem]:
+        token = await self._dead_run(head.id) if head.has_question and head.run_status == "running" else None
+        return [
+            Problem(
+                kind="orphan_question",
+                session_id=head.id,
+                namespace=head.namespace,
+                detail=f"Question {question.id!r} was asked by a run that died (lease {token}).",
+                repair="Withdraws the question.",
+            )
+            for question in head.questions
+            if question.is_open and question.lease_token == token is not None
+        ]
+
+    async def _dead_run(self, session_id: str) -> int | None:
+        """The newest token of a session that nobody holds; `None` if somebody does, or there never was one."""
+        leases = await self._storage.read_lease(self._key(session_id))
+        return None if leases is None or leases.is_held(self._clock.now()) else leases.token or None
+
     async def _mended(self, problem: Problem) -> Problem:
         if problem.repair is None or problem.session_id is None:
             return problem
+        if problem.kind == "orphan_question":
+            return msgspec.structs.replace(problem, repaired=await self._withdrawn(problem.session_id))
         await self._rework(problem.session_id, _answer_all)
         return msgspec.structs.replace(problem, repaired=True)
+
+    async def _withdrawn(self, session_id: str) -> bool:
+        token = await self._dead_run(session_id)
+        if token is None:
+            return False
+        try:
+            await self._rework(session_id, _withdraw_of(token))
+        except LeaseLostError:
+            return False
+        return True
+
+
+def _withdraw_of(token: int) -> Callable[[Session], None]:
+    """Withdraws the open questions that the run with this lease asked."""
+
+    def change(session: Session) -> None:
+        session.fence = token  # a run that takes over meanwhile may take up the question: then this is refused
+        for question in session.questions:
+            if question.is_open and question.lease_token == token:
+                session.withdraw_question(question.id)
+
+    return change
 
 
 def unanswered_calls(snapshot: Snapshot | Session) -> list[tuple[str, str]]:

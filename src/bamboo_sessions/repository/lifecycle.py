@@ -71,7 +71,7 @@ class Lifecycle(Bound):
             raise InputError(message, hint="Leave at_revision out to fork the newest state.")
         now = self._clock.now()
         key = self._writable(new_id if new_id is not None else _fresh_id())
-        head = _fork_head(
+        head = fork_head(
             original,
             key.session_id,
             ForkOrigin(session_id, revision, at_message_id),
@@ -93,13 +93,20 @@ class Lifecycle(Bound):
             raise SessionDeletedError(key.session_id)
         return Session.from_snapshot(state, self._clock)
 
-    async def delete(self, session_id: str) -> bool:
+    async def delete(self, session_id: str, *, force: bool = False) -> bool:
         """Delete a session and all below it in one transaction; `False` if there is none.
 
         Deleted stays deleted (G9): late saves and appends are refused, and only `create` makes the id again.
+
+        Args:
+            session_id: Which session.
+            force: Also if a run holds it, or one below it; that run's saves are refused from then on.
+
+        Raises:
+            SessionBusyError: A run holds it or one below it (looked at inside the transaction); nothing was deleted.
         """
         key = self._writable(session_id)
-        return bool(await self._store.delete(key, DeleteQuery(at=self._clock.now())))
+        return bool(await self._store.delete(key, DeleteQuery(at=self._clock.now(), force=force)))
 
     async def cleanup(
         self,
@@ -109,6 +116,8 @@ class Lifecycle(Bound):
         older_than: timedelta | datetime | None = None,
     ) -> CleanupReport:
         """Delete many sessions, each with its tree in a transaction of its own.
+
+        A tree in which a run holds a session stays, and is among what failed.
 
         Args:
             mode: `"all"`; `"empty"`: trees without any message; `"children"`: everything that has a parent.
@@ -153,9 +162,10 @@ class Lifecycle(Bound):
 _fresh_id = new_id
 
 
-def _fork_head(
+def fork_head(
     original: SessionHead, session_id: str, origin: ForkOrigin, *, at: datetime, keep_summary: bool
 ) -> SessionHead:
+    """The head of a fork: what belongs to the conversation comes along, what belongs to its life doesn't."""
     return msgspec.structs.replace(
         original,
         id=session_id,

@@ -128,6 +128,7 @@ class Reading(Bound):
         merged = merge(work.base, work.freeze(), state, now=self._clock.now())
         session = Session.from_snapshot(state, self._clock)
         session.rebase(state, merged.head, merged.messages)
+        session.fence = work.fence  # what waits was written through that lease, and stays so (G12)
         return session
 
     async def history(

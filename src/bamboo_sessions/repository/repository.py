@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from bamboo_sessions.coordination.cache import SessionCache
+from bamboo_sessions.coordination.leasing import Leasing
 from bamboo_sessions.coordination.locked_store import LockedSessionStore
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.ids import check_name
@@ -27,6 +28,8 @@ from bamboo_sessions.repository.accounting import Accounting
 from bamboo_sessions.repository.authoring import Authoring
 from bamboo_sessions.repository.bound import Tiers
 from bamboo_sessions.repository.checking import Checking
+from bamboo_sessions.repository.feed import Feed
+from bamboo_sessions.repository.leases import Leases
 from bamboo_sessions.repository.lifecycle import Lifecycle
 from bamboo_sessions.repository.listing import Listing
 from bamboo_sessions.repository.questions import Asking
@@ -39,7 +42,9 @@ from bamboo_sessions.storage.open import Durability, storage_for
 from bamboo_sessions.storage.port import SessionStorage
 
 
-class SessionRepository(Reading, Listing, Writing, Authoring, Asking, Rewriting, Lifecycle, Accounting, Checking):
+class SessionRepository(
+    Reading, Listing, Leases, Writing, Authoring, Asking, Rewriting, Lifecycle, Accounting, Feed, Checking
+):
     """Sessions of one namespace, kept in three tiers.
 
     Usually made by `SessionRepository.open(url)`. By hand it takes the tiers themselves; storage has to be open then,
@@ -60,7 +65,7 @@ class SessionRepository(Reading, Listing, Writing, Authoring, Asking, Rewriting,
         *,
         namespace: str = "default",
     ) -> None:
-        tiers = Tiers(cache, storage, persistence, TolerantSaves(persistence))
+        tiers = Tiers(cache, storage, persistence, TolerantSaves(persistence), Leasing(persistence))
         super().__init__(tiers, check_name(namespace, what="namespace"))
 
     @classmethod
@@ -156,6 +161,7 @@ class SessionRepository(Reading, Listing, Writing, Authoring, Asking, Rewriting,
     async def __aenter__(self) -> Self:
         """Open the storage if it isn't."""
         await self._storage.open()
+        self._store.signal.open()
         return self
 
     async def __aexit__(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from bamboo_sessions.coordination.locked_store import Planned, living
 from bamboo_sessions.coordination.saving import check_commit_size
+from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.clock import MICROSECOND
 from bamboo_sessions.domain.errors import InputError, InvalidMessageError, MessageNotFoundError, PreconditionFailedError
 from bamboo_sessions.domain.history import FrozenMessages
@@ -106,6 +107,7 @@ class Rewriting(Bound):
             at=now,
             expected=snapshot.revision,
             head=head if head is not snapshot.head else None,
+            head_kinds=head_kinds(snapshot.head, head),
             updated_at=max(now, snapshot.head.updated_at + MICROSECOND),
             insertions=(StoredInsertion(stored, None),) if stored else (),
             removals=tuple(message.id for message in snapshot.messages),

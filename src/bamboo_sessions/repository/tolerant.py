@@ -18,7 +18,7 @@ from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.coordination.locked_store import LockedSessionStore
 from bamboo_sessions.coordination.saving import Retried, retried
 from bamboo_sessions.domain import json
-from bamboo_sessions.domain.errors import BambooSessionsError, StorageError
+from bamboo_sessions.domain.errors import BambooSessionsError, LeaseLostError, StorageError
 from bamboo_sessions.domain.limits import UNSAVED_WORK_MAX
 from bamboo_sessions.domain.merge import merge
 from bamboo_sessions.domain.report import MergeReport, UnsavedWork
@@ -108,6 +108,8 @@ class TolerantSaves:
         work = session.copy()
         others = tuple(maker for maker in self._makers.get(key, ()) if maker.session is not session)
         earlier = self._store.cache.dirty().get(key)
+        if earlier is not None and others and not self._of_one_run(key, earlier, work):
+            earlier, others = None, ()
         if earlier is not None and others:
             work = self._united(earlier, work)
         if not self._store.cache.set_dirty(key, work, _size(work)):
@@ -118,6 +120,17 @@ class TolerantSaves:
     def _is_only_maker(self, key: SessionKey, session: Session) -> bool:
         makers = self._makers.get(key, ())
         return len(makers) == 1 and makers[0].session is session
+
+    def _of_one_run(self, key: SessionKey, earlier: Session, work: Session) -> bool:
+        """Whether both may become durable together; the work of an older run lease is refused, never mixed in (G12)."""
+        older, newer = earlier.fence, work.fence
+        if older is None or newer is None or older == newer:
+            return True
+        if older > newer:
+            raise LeaseLostError(key.session_id, token=newer, newer_token=older)
+        self._refuse(key, earlier, LeaseLostError(key.session_id, token=older, newer_token=newer))
+        self._drop(key)
+        return False
 
     def _drop(self, key: SessionKey) -> None:
         work = self._store.cache.dirty().get(key)
@@ -134,9 +147,11 @@ class TolerantSaves:
         durable = Snapshot(as_if_committed, draft.messages)
         merged = merge(work.base, work.freeze(), durable, now=self._store.clock.now())
         if base is None:
-            return Session.without_base(merged.head, merged.messages, self._store.clock)
-        united = Session.from_snapshot(base, self._store.clock)
-        united.rebase(base, merged.head, merged.messages)
+            united = Session.without_base(merged.head, merged.messages, self._store.clock)
+        else:
+            united = Session.from_snapshot(base, self._store.clock)
+            united.rebase(base, merged.head, merged.messages)
+        united.fence = earlier.fence if work.fence is None else work.fence  # part of it was written through that lease
         return united
 
     def _start(self) -> None:
@@ -197,6 +212,11 @@ class TolerantSaves:
         for maker in self._makers.get(key, ()):
             if note := retried(maker.session, (maker.kept, *earlier), attempt):
                 maker.session.unsettled = note
+
+    async def settle(self, key: SessionKey) -> None:
+        """Try the waiting work of one session now, if there is any: before somebody else's lease begins."""
+        if self._store.cache.is_dirty(key):
+            await self._try(key)
 
     def _refuse(self, key: SessionKey, work: Session, exc: BambooSessionsError) -> None:
         _log.error("session %r: work that waited in memory was refused: %s", key.session_id, exc)

@@ -7,21 +7,26 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 
+import msgspec
+
 from bamboo_sessions.coordination.locked_store import Planned, living
 from bamboo_sessions.coordination.saving import SavePlan, check_commit_size
 from bamboo_sessions.domain.errors import (
     InputError,
     PreconditionFailedError,
     SessionDeletedError,
+    SessionExistsError,
     SessionNotFoundError,
 )
-from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.head import ForkOrigin, SessionHead
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.message import Message, to_stored
+from bamboo_sessions.domain.question import changed_since
 from bamboo_sessions.domain.report import Appended, MergeReport
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.repository.bound import Bound, OpenEdit, open_edits
+from bamboo_sessions.repository.lifecycle import fork_head
 from bamboo_sessions.repository.records import check_write
 from bamboo_sessions.storage.commit import Commit, RecordWrite, RevisionConflict, SessionKey, State, StoredInsertion
 
@@ -61,6 +66,7 @@ class Writing(Bound):
             SessionDeletedError: The session was deleted (G9).
             MessageIdConflictError: A message id is taken by other content.
             PreconditionFailedError: `if_revision` was given and passed.
+            LeaseLostError: The copy is of a run lease, and a newer one exists (G12).
             InputError, StorageError: The copy can't be stored, or storage failed; nothing is half-written.
         """
         self._writable(self._own(session).id)
@@ -84,6 +90,46 @@ class Writing(Bound):
         """
         self._writable(self._own(session).id)
         return await self._tiers.tolerant.save(session)
+
+    async def save_as_fork(self, session: Session, *, new_id: str | None = None) -> Session:
+        """Keep a working copy, with all that wasn't saved of it, as an independent root session.
+
+        For work that was refused, as that of a run whose lease was lost, or of a deleted session: nothing of it is
+        lost, and nothing is merged into what others made. As with `fork`, pin, archive, run state and token usage stay
+        behind; of the questions those come along that the copy itself had asked. The copy stays as it is.
+
+        Atomic, durable on return, cancellation-safe.
+
+        Args:
+            session: The copy.
+            new_id: The new session's id; a UUIDv7 by default.
+
+        Raises:
+            SessionExistsError, SessionDeletedError: The new id is taken, or was deleted.
+            LimitExceededError: The whole conversation is larger than one commit may be.
+        """
+        draft = self._own(session).freeze()
+        key = self._writable(new_id if new_id is not None else _fresh_id())
+        now = self._clock.now()
+        origin = ForkOrigin(session.id, session.revision)
+        head = fork_head(draft.head, key.session_id, origin, at=now, keep_summary=True)
+        known = session.base.head.questions if session.base is not None else ()
+        asked = tuple(question for question in changed_since(known, draft.head.questions) if question.is_open)
+        commit = Commit(
+            key=key,
+            commit_id=_fresh_id(),
+            at=now,
+            expected=0,
+            head=msgspec.structs.replace(head, questions=asked),
+            insertions=(StoredInsertion(tuple(map(to_stored, draft.messages)), None),),
+            replace=True,
+        )
+        check_commit_size(commit)
+        try:
+            await self._store.append(commit)
+        except RevisionConflict:
+            raise SessionExistsError(key.session_id) from None
+        return self._copy(key, await self._store.load(key))
 
     async def append(
         self,
@@ -115,19 +161,42 @@ class Writing(Bound):
             PreconditionFailedError: `if_revision` was given and passed.
         """
         key = self._writable(session_id)
-        if not messages:
-            message = f"Nothing to append to session {session_id!r}."
-            raise InputError(message, hint="Pass at least one Message.")
         commit = Commit(
             key=key,
             commit_id=new_id(),
             at=self._clock.now(),
             expected=if_revision,
             initial_head=self._new_head(key, model) if create else None,
-            insertions=(StoredInsertion(tuple(to_stored(message) for message in messages), None),),
             records=tuple(map(check_write, records)),
             incarnation=incarnation,
         )
+        return await self._append(commit, messages)
+
+    async def _append_fenced(
+        self, session: Session, messages: Sequence[Message], records: Sequence[RecordWrite]
+    ) -> Appended:
+        """Add messages to the session that `session` is a copy of, by the rights of that copy.
+
+        What `append` does, for the life that the copy is of, and through the run lease that it writes through (G12).
+        """
+        commit = Commit(
+            key=self._writable(self._own(session).id),
+            commit_id=new_id(),
+            at=self._clock.now(),
+            records=tuple(map(check_write, records)),
+            incarnation=session.incarnation,
+            fence=session.fence,
+        )
+        return await self._append(commit, messages)
+
+    async def _append(self, commit: Commit, messages: Sequence[Message]) -> Appended:
+        """Add `messages` by `commit`."""
+        session_id = commit.key.session_id
+        if not messages:
+            message = f"Nothing to append to session {session_id!r}."
+            raise InputError(message, hint="Pass at least one Message.")
+        insertion = StoredInsertion(tuple(to_stored(message) for message in messages), None)
+        commit = msgspec.structs.replace(commit, insertions=(insertion,))
         check_commit_size(commit)
         try:
             committed = await self._store.append(commit)
@@ -195,6 +264,9 @@ class Writing(Bound):
             start=session.base,
             then=lambda written: plan.finish(session, living(key, written.after), written.committed),
         )
+
+
+_fresh_id = new_id
 
 
 class Edit:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Literal, NamedTuple
 
 import msgspec
 
+from bamboo_sessions.domain.change import KINDS, ChangeKind, head_kinds
 from bamboo_sessions.domain.clock import MICROSECOND
 from bamboo_sessions.domain.errors import (
     BambooSessionsError,
+    LeaseLostError,
     PreconditionFailedError,
     SessionDeletedError,
     SessionNotFoundError,
@@ -85,6 +88,7 @@ class Commit(msgspec.Struct, frozen=True):
         at: When, by the caller's clock.
         expected: The revision that this was computed from; 0: no session may live here; `None`: blind.
         head: The new head, or `None` if it stays. Storage sets revision, incarnation and message count itself.
+        head_kinds: What it changes of the head, for the feed.
         updated_at: The wished time; storage sets the later of it and the committed one + 1 µs. `None`: `at`.
         initial_head: For a blind commit: the head to create the session with if there is none.
         insertions: New messages by place. Behind all, a tool's result still joins its call.
@@ -97,6 +101,7 @@ class Commit(msgspec.Struct, frozen=True):
         history_from: For a new session: the history that it begins with, copied inside storage.
         replace: Take the messages as they come: ids known before are no duplicates, results don't join their calls,
             and `updated_at` stands as it is. For rewriting a history as a whole.
+        fence: The token of the run lease that this is written through; refused once a newer one exists (G12).
     """
 
     key: SessionKey
@@ -104,6 +109,7 @@ class Commit(msgspec.Struct, frozen=True):
     at: datetime
     expected: int | None = None
     head: SessionHead | None = None
+    head_kinds: tuple[ChangeKind, ...] = ()
     updated_at: datetime | None = None
     initial_head: SessionHead | None = None
     insertions: tuple[StoredInsertion, ...] = ()
@@ -115,13 +121,18 @@ class Commit(msgspec.Struct, frozen=True):
     reuse_deleted: bool = False
     history_from: HistorySource | None = None
     replace: bool = False
+    fence: int | None = None
 
     @property
     def size(self) -> int:
         """Bytes of its messages and records: what group commits are bounded by."""
-        messages = sum(len(stored.body) for insertion in self.insertions for stored in insertion.messages)
         edits = sum(len(stored.body) for stored in self.edits)
-        return messages + edits + sum(len(write.value or b"") for write in self.records)
+        return self.message_bytes() + edits + sum(len(write.value or b"") for write in self.records)
+
+    def message_bytes(self, *, without: Collection[str] = ()) -> int:
+        """Bytes of the messages that it adds, but for those with the ids `without`: known already."""
+        added = (stored for insertion in self.insertions for stored in insertion.messages)
+        return sum(len(stored.body) for stored in added if stored.message.id not in without)
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -153,6 +164,7 @@ class Current(NamedTuple):
     metadata_version: int
     updated_at: datetime
     deleted: bool
+    lease_token: int = 0
 
 
 class Admission(NamedTuple):
@@ -172,6 +184,7 @@ def admit(commit: Commit, current: Current | None) -> Admission:
         RevisionConflict: Another revision is the newest.
         SessionDeletedError: The session, or the incarnation that is meant, was deleted.
         SessionNotFoundError: There is none, and the commit doesn't create one.
+        LeaseLostError: A newer run lease was given than the one that this is written through (G12).
     """
     session_id = commit.key.session_id
     wished = commit.updated_at or commit.at
@@ -187,6 +200,8 @@ def admit(commit: Commit, current: Current | None) -> Admission:
         return Admission(revision, revision, version, wished, created=True)
     if commit.incarnation is not None and commit.incarnation != current.incarnation:
         raise SessionDeletedError(session_id)
+    if commit.fence is not None and commit.fence < current.lease_token:  # before revisions: merging can't help it
+        raise LeaseLostError(session_id, token=commit.fence, newer_token=current.lease_token)
     if commit.expected is not None and commit.expected != current.revision:
         raise RevisionConflict(commit.key, expected=commit.expected, actual=current.revision)
     updated_at = wished if commit.replace else max(wished, current.updated_at + MICROSECOND)
@@ -201,20 +216,24 @@ def check_record_write(write: RecordWrite, version: int, scope: RecordScope) -> 
         raise PreconditionFailedError(expected, version, session_id=scope.name, what=what)
 
 
-ChangeKind = Literal["created", "messages", "head", "questions", "usage", "records", "deleted"]
+def kinds_of(commit: Commit, *, created: bool, inserted: bool, used: bool) -> tuple[ChangeKind, ...]:
+    """What kinds of things a commit changes, for the feed.
 
-
-def kinds_of(commit: Commit, *, created: bool) -> tuple[ChangeKind, ...]:
-    """What kinds of things a commit changes, for the change log."""
-    kinds: list[ChangeKind] = []
+    Args:
+        commit: The commit.
+        created: Whether it makes the session.
+        inserted: Whether any of its messages is new.
+        used: Whether any of its usage records is new.
+    """
+    head = commit.head or (commit.initial_head if created else None)
+    of_head = head_kinds(None, head) if created and head else commit.head_kinds or ("head",) if head else ()
+    kinds: set[ChangeKind] = set(of_head)
     if created:
-        kinds.append("created")
-    if commit.insertions or commit.edits or commit.removals or commit.history_from:
-        kinds.append("messages")
-    if commit.head is not None:
-        kinds.append("head")
-    if commit.usage:
-        kinds.append("usage")
+        kinds.add("created")
+    if inserted or commit.edits or commit.removals or commit.history_from:
+        kinds.add("messages")
+    if used:
+        kinds.add("usage")
     if commit.records:
-        kinds.append("records")
-    return tuple(kinds)
+        kinds.add("records")
+    return tuple(kind for kind in KINDS if kind in kinds)

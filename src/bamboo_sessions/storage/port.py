@@ -16,11 +16,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
+from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
+from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.domain.message import to_stored
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.session import Session
@@ -37,6 +40,7 @@ from bamboo_sessions.storage.commit import (
 )
 from bamboo_sessions.storage.query import (
     DeleteQuery,
+    FeedPage,
     HeadPage,
     ListQuery,
     Record,
@@ -47,6 +51,10 @@ from bamboo_sessions.storage.query import (
 
 Plan = Callable[[State], Commit | None]
 """Computes a commit from what is committed now; `None` changes nothing. Synchronous; may run again, on any thread."""
+
+
+LeaseChange = Callable[[LeaseState, datetime], LeaseState]
+"""Works out the leases of a session from what they are and the time. Synchronous; may run again, on any thread."""
 
 
 class Peek(NamedTuple):
@@ -109,6 +117,10 @@ class SessionStorage(ABC):
         """The revision that this commit made, or `None` if it never happened. Settles unknown outcomes."""
 
     @abstractmethod
+    async def read_lease(self, key: SessionKey) -> LeaseState | None:
+        """The run leases of a living session; `None` if it doesn't live. Cheap: asked at every wake-up of a waiter."""
+
+    @abstractmethod
     async def usage_totals(
         self, namespace: str, session_id: str | None, *, include_children: bool
     ) -> TokenUsageTotals | Tombstone | None:
@@ -121,6 +133,31 @@ class SessionStorage(ABC):
     @abstractmethod
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
         """Records by key prefix, in the order of their keys or backwards."""
+
+    # --- the feed: each commit of a session is logged in it, in the same transaction (G11)
+
+    @abstractmethod
+    async def feed_bounds(self) -> FeedBounds:
+        """What is kept of the feed now, of all namespaces."""
+
+    @abstractmethod
+    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+        """The changes of a namespace behind the number `after` (`None`: all that is kept), in commit order.
+
+        Bounds and changes are of one moment, so that nothing is pruned in between unseen. At most `limit` commits of
+        all namespaces are looked at. Whether `after` is within the bounds is for the caller to check.
+        """
+
+    @abstractmethod
+    async def prune_changes(self, before: datetime, limit: int) -> int:
+        """Forget the oldest commits of the feed, up to the first that isn't older than `before`; how many.
+
+        One transaction, which forgets `limit` of them at most and moves the floor. No number is given again (L109).
+        """
+
+    @abstractmethod
+    async def start_epoch(self) -> FeedBounds:
+        """Give the store a new epoch: positions of the old one are refused from now on."""
 
     # --- writing
 
@@ -148,6 +185,19 @@ class SessionStorage(ABC):
         """Delete a session and all below it, in one transaction; leaves tombstones (G9).
 
         Returns the ids deleted, the given one first; empty if it doesn't live or the query's conditions spare it.
+        Raises `SessionBusyError` if a run holds one of them at `query.at`, unless the query forces it.
+        """
+
+    @abstractmethod
+    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
+        """Read the run leases of a living session, change them and keep the result, as one atomic unit.
+
+        It is no commit: no revision, no row in the log of changes; freshness changes, so that waiters notice. The
+        token survives the deletion of the session (G12). If `change` gives back what it got, nothing is written; what
+        it raises ends the transaction and is raised. An engine that several hosts share uses the database's time in
+        place of `now`.
+
+        Raises `SessionNotFoundError` or `SessionDeletedError`. Asking again after an unknown outcome is safe.
         """
 
     @abstractmethod
@@ -188,7 +238,7 @@ class SessionStorage(ABC):
 
     async def delete_session(self, session_id: str, *, namespace: str = "default") -> bool:
         """Delete a session and all below it. `False` if there was none."""
-        query = DeleteQuery(at=SYSTEM_CLOCK.now())
+        query = DeleteQuery(at=SYSTEM_CLOCK.now(), force=True)
         return bool(await self.delete_tree(SessionKey(namespace, session_id), query))
 
 

@@ -9,6 +9,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
+from bamboo_sessions.domain.change import FeedBounds, FeedPosition, SessionChange
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.limits import PAGE_DEFAULT, PAGE_MAX
@@ -83,12 +84,14 @@ class DeleteQuery(msgspec.Struct, frozen=True):
         keep_pinned: Spare the whole tree if any session in it is pinned (L39).
         only_empty: Spare it if any session in it has messages.
         updated_before: Spare it if any session in it was updated at or after this time.
+        force: Delete it although a run holds a session in it; else that is refused with `SessionBusyError`.
     """
 
     at: datetime
     keep_pinned: bool = False
     only_empty: bool = False
     updated_before: datetime | None = None
+    force: bool = False
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -134,3 +137,19 @@ def check_page_limit(limit: int) -> int:
         message = f"A page has 1 to {PAGE_MAX} rows, not {limit!r}."
         raise InputError(message, hint="Page on with the cursor to get more.")
     return limit
+
+
+class FeedPage(msgspec.Struct, frozen=True):
+    """A stretch of the feed, as one namespace sees it.
+
+    Args:
+        bounds: What is kept, seen in the same moment as the changes.
+        after: What it begins behind: the number that was asked for, with the mark of the commit that has it now.
+        through: What it ends with: the namespace has no other change up to there.
+        changes: The namespace's changes in between, in commit order.
+    """
+
+    bounds: FeedBounds
+    after: FeedPosition
+    through: FeedPosition
+    changes: tuple[SessionChange, ...]

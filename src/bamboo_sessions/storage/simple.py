@@ -2,8 +2,8 @@
 
 Whoever has `save_session`, `load_session` and `delete_session` gets all of the repository: slower, and correct within
 one process. The wrapped object holds the sessions; everything that it knows nothing of (older versions, tombstones,
-the ledger, records, the log of commits, listings) is kept by a `MemoryStorage` in front of it, for as long as the
-process lives. A listing shows the sessions that this process has touched.
+the ledger, records, run leases, the log of commits, listings) is kept by a `MemoryStorage` in front of it, for as long
+as the process lives. A listing shows the sessions that this process has touched.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from bamboo_sessions.domain.errors import BambooSessionsError, InputError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
 from bamboo_sessions.storage.memory import MemoryStorage
-from bamboo_sessions.storage.port import Plan
+from bamboo_sessions.storage.port import LeaseChange, Plan
 from bamboo_sessions.storage.query import DeleteQuery, Window, WindowQuery
 
 T = TypeVar("T")
@@ -125,6 +127,16 @@ class SimpleStorage(MemoryStorage):
                         await _tried(self._wrapped.delete_session(each.session_id), unknown=True)
                     return await super().delete_tree(key, query)
             keys.update(tree)
+
+    async def read_lease(self, key: SessionKey) -> LeaseState | None:
+        """The run leases of a living session: what this process gave; other processes know nothing of them."""
+        await self._adopt(key)
+        return await super().read_lease(key)
+
+    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
+        """Read the run leases, change them and keep the result, in this process's memory."""
+        async with self._alone({key}):
+            return await super().change_lease(key, change, now)
 
     async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
         """Write records as one unit."""

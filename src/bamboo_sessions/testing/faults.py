@@ -24,18 +24,22 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.errors import SchemaVersionError, StorageError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
-from bamboo_sessions.storage.port import Peek, Plan, SessionStorage
+from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
+    FeedPage,
     HeadPage,
     ListQuery,
     Record,
@@ -54,15 +58,20 @@ READS: Final = frozenset(
         "read_window",
         "list_heads",
         "find_commit",
+        "read_lease",
         "usage_totals",
         "get_record",
         "scan_records",
+        "feed_bounds",
+        "read_changes",
         "stats",
     }
 )
 """The calls that only read."""
 
-WRITES: Final = frozenset({"commit", "transact", "delete_tree", "write_records", "check"})
+WRITES: Final = frozenset(
+    {"commit", "transact", "delete_tree", "write_records", "prune_changes", "start_epoch", "change_lease", "check"}
+)
 """The calls that write: after these an error leaves the outcome unknown."""
 
 SYNCHRONOUS: Final = frozenset({"freshness", "peek"})
@@ -294,6 +303,10 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("find_commit", lambda: self.inner.find_commit(key, commit_id))
 
+    async def read_lease(self, key: SessionKey) -> LeaseState | None:
+        """Pass on."""
+        return await self._do("read_lease", lambda: self.inner.read_lease(key))
+
     async def usage_totals(
         self, namespace: str, session_id: str | None, *, include_children: bool
     ) -> TokenUsageTotals | Tombstone | None:
@@ -310,6 +323,24 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("scan_records", lambda: self.inner.scan_records(namespace, scope, query))
 
+    # --- the feed
+
+    async def feed_bounds(self) -> FeedBounds:
+        """Pass on."""
+        return await self._do("feed_bounds", self.inner.feed_bounds)
+
+    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+        """Pass on."""
+        return await self._do("read_changes", lambda: self.inner.read_changes(namespace, after, limit))
+
+    async def prune_changes(self, before: datetime, limit: int) -> int:
+        """Pass on."""
+        return await self._do("prune_changes", lambda: self.inner.prune_changes(before, limit))
+
+    async def start_epoch(self) -> FeedBounds:
+        """Pass on."""
+        return await self._do("start_epoch", self.inner.start_epoch)
+
     # --- writing
 
     async def commit(self, commit: Commit) -> Committed:
@@ -323,6 +354,10 @@ class FaultyStorage(SessionStorage):
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         """Pass on."""
         return await self._do("delete_tree", lambda: self.inner.delete_tree(key, query))
+
+    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
+        """Pass on."""
+        return await self._do("change_lease", lambda: self.inner.change_lease(key, change, now))
 
     async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
         """Pass on."""

@@ -106,3 +106,37 @@ async def test_a_storage_that_was_closed_ends_the_wait(storage: FaultyStorage) -
     storage.freshness = closed  # type: ignore[method-assign]
     with pytest.raises(StorageError, match="isn't open"):
         await task
+
+
+async def test_closing_ends_all_waiting_until_it_is_opened_again(storage: FaultyStorage) -> None:
+    """Who waits is told, and who comes later, too; after `open` waiting works as before."""
+    signal = CommitSignal(storage, poll_seconds=3600)
+    tasks = [await waiting(signal) for _ in range(2)]
+    assert signal.is_waiting
+    signal.close()
+    for task in tasks:
+        with pytest.raises(StorageError, match="closed"):
+            await task
+    assert not signal.is_waiting
+    with pytest.raises(StorageError, match="closed"):
+        await signal.changed_since(signal.now())
+    signal.open()
+    task = await waiting(signal)
+    signal.notify()
+    assert await task
+
+
+async def test_a_waiter_that_could_not_look_is_woken_by_the_next_look(storage: FaultyStorage) -> None:
+    """If storage couldn't tell when somebody looked, whatever it tells next counts, also if others know it already."""
+    signal = CommitSignal(storage, poll_seconds=0.001)
+    first = await waiting(signal)
+    storage.fail("freshness")
+    moment = signal.now()
+    await storage.commit(creation("a"))
+    assert await first
+    second = await waiting(signal)
+    storage.fail("freshness")
+    late = asyncio.create_task(signal.changed_since(moment))
+    async with asyncio.timeout(60):
+        assert await late
+    assert await second

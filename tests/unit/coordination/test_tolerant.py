@@ -18,6 +18,7 @@ from bamboo_sessions import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
+from bamboo_sessions.coordination.leasing import Leasing
 from bamboo_sessions.repository.bound import Tiers
 from bamboo_sessions.repository.tolerant import TolerantSaves
 from bamboo_sessions.storage.query import DeleteQuery
@@ -38,7 +39,7 @@ class Waiting(Rig):
         self.pauses = Pauses()
         self.tolerant = TolerantSaves(self.store, backoff=self.pauses.backoff())
         self.sessions = SessionRepository(self.cache, self.storage, self.store)
-        self.sessions._tiers = Tiers(self.cache, self.storage, self.store, self.tolerant)
+        self.sessions._tiers = Tiers(self.cache, self.storage, self.store, self.tolerant, Leasing(self.store))
 
     async def waiting(self, *ids: str) -> Session:
         """A session whose messages `ids` couldn't be saved."""

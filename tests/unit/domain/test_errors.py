@@ -1,5 +1,6 @@
 import inspect
 import pickle
+from datetime import UTC, datetime
 
 import pytest
 
@@ -32,7 +33,9 @@ EXAMPLES: list[BambooSessionsError] = [
     errors.SessionDeletedError("s"),
     errors.SessionBusyError("s", reason="a run holds it"),
     errors.PreconditionFailedError(3, 4, session_id="s", what="metadata_version"),
-    errors.LeaseLostError("The lease is lost.", hint="Stop."),
+    errors.SessionBusyError("s", reason="a run holds it", holder="worker 7", until=datetime(2026, 1, 1, tzinfo=UTC)),
+    errors.LeaseLostError("s", token=3, newer_token=4, holder="worker 7"),
+    errors.LeaseLostError("s", token=3, newer_token=None),
     errors.TooMuchContentionError("Too busy."),
     errors.MessageIdConflictError("s", "m"),
     errors.MessageNotFoundError("s", "m"),
@@ -51,8 +54,8 @@ EXAMPLES: list[BambooSessionsError] = [
     errors.InvalidMessageError("No role."),
     errors.UnauthenticatedError("Nobody is known."),
     errors.PermissionDeniedError("No."),
-    errors.PositionExpiredError("Too old."),
-    errors.SubscriberTooSlowError("Too slow."),
+    errors.PositionExpiredError("e:1:", reason="pruned", oldest="e:2:"),
+    errors.SubscriberTooSlowError("e:1:", oldest="e:2:"),
 ]
 
 

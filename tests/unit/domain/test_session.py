@@ -540,3 +540,31 @@ def test_any_session_can_be_frozen_and_stored(session: Session) -> None:
     draft = session.freeze()
     assert head_from_document(head_document(draft.head), session.id).title == session.title
     assert list(draft.messages) == list(session.messages)
+
+
+def test_copies_keep_the_fence() -> None:
+    """G12: a copy of a leased session writes through the same lease; its children and others' copies don't."""
+    session = Session("s")
+    assert session.fence is None
+    session.fence = 3
+    assert session.copy().fence == 3
+    assert session.new_child("t").fence is None
+
+
+def test_a_question_names_the_lease_that_asks() -> None:
+    """A question asked through a lease carries its token; any other carries none."""
+    session = Session("s")
+    session.set_pending_question(PendingQuestion("1", "ask", "Go?", id="q1"))
+    session.fence = 3
+    session.set_pending_question(PendingQuestion("1", "ask", "Go?", id="q2"))
+    assert [question.lease_token for question in session.questions] == [None, 3]
+
+
+def test_withdrawing_one_question() -> None:
+    """An open question is withdrawn, the others stay; one that isn't open is left as it is."""
+    session = Session("s")
+    for id in ("q1", "q2"):
+        session.set_pending_question(PendingQuestion("1", "ask", "Go?", id=id))
+    session.withdraw_question("q1")
+    session.withdraw_question("unknown")
+    assert [question.state for question in session.questions] == ["withdrawn", "open"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bamboo_sessions import PreconditionFailedError, SessionDeletedError, SessionNotFoundError
+from bamboo_sessions import LeaseLostError, PreconditionFailedError, SessionDeletedError, SessionNotFoundError
 from bamboo_sessions.domain.clock import MICROSECOND
 from bamboo_sessions.domain.message import to_stored
+from bamboo_sessions.domain.question import PendingQuestion
 from bamboo_sessions.domain.usage import TokenUsageRecord
 from bamboo_sessions.storage.commit import (
     Commit,
@@ -71,6 +72,20 @@ def test_what_is_refused(commit: Commit, current: Current | None, error: type[Ex
         admit(commit, current)
 
 
+def test_an_older_token_is_refused() -> None:
+    """G12: fenced commits need the newest token, unfenced ones none; deletion and lives come first, revisions after."""
+    leased = LIVING._replace(lease_token=3)
+    for fence in (None, 3, 4):
+        assert admit(appending(fence=fence), leased).revision == 6
+    for expected in (None, 4, 5):
+        with pytest.raises(LeaseLostError) as lost:
+            admit(appending(fence=2, expected=expected), leased)
+        assert (lost.value.token, lost.value.newer_token) == (2, 3)
+    for commit, current in ((appending(fence=2), DEAD), (appending(fence=2, incarnation=1), leased)):
+        with pytest.raises(SessionDeletedError):
+            admit(commit, current)
+
+
 def test_times_rise() -> None:
     """The later of the wish and the committed time + 1 µs; a creation and a rewriting take the wish as it is."""
     assert admit(appending(updated_at=START), LIVING).updated_at == START + MICROSECOND
@@ -94,13 +109,21 @@ def test_record_writes_are_compared() -> None:
 
 def test_kinds_name_what_changes() -> None:
     """Each part of a commit is one kind of change."""
-    assert kinds_of(creation(), created=True) == ("created", "head")
-    assert kinds_of(appending("s", user("a")), created=False) == ("messages",)
-    assert kinds_of(appending(removals=("a",)), created=False) == ("messages",)
-    assert kinds_of(appending(edits=(to_stored(user("a")),)), created=False) == ("messages",)
-    assert "messages" in kinds_of(creation(history_from=HistorySource("t", 1, None)), created=True)
-    assert kinds_of(appending(usage=(TokenUsageRecord(),)), created=False) == ("usage",)
-    assert kinds_of(appending(records=(RecordWrite("k", "a", b""),)), created=False) == ("records",)
+
+    def kinds(commit: Commit, *, created: bool = False, inserted: bool = False, used: bool = False) -> tuple[str, ...]:
+        return kinds_of(commit, created=created, inserted=inserted, used=used)
+
+    assert kinds(creation(), created=True) == ("created",)
+    asking = creation(head=head_of(questions=(PendingQuestion("1", "ask", "Go?"),)))
+    assert kinds(asking, created=True) == ("created", "questions")
+    assert kinds(appending("s", user("a")), inserted=True) == ("messages",)
+    assert kinds(appending(removals=("a",))) == ("messages",)
+    assert kinds(appending(edits=(to_stored(user("a")),))) == ("messages",)
+    assert kinds(creation(history_from=HistorySource("t", 1, None)), created=True) == ("created", "messages")
+    assert kinds(appending(usage=(TokenUsageRecord(),)), used=True) == ("usage",)
+    assert kinds(appending(records=(RecordWrite("k", "a", b""),))) == ("records",)
+    assert kinds(appending(head=head_of())) == ("head",)
+    assert kinds(appending(head=head_of(), head_kinds=("questions", "authoritative"))) == ("questions", "authoritative")
 
 
 def test_sizes_count_bodies_and_records() -> None:

@@ -67,7 +67,8 @@ from bamboo_sessions import MemoryStorage
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.query import Cursor
 from bamboo_sessions.testing.conformance import (
-    CommitsConformance, FreshnessConformance, NamespacesConformance, StorageConformance, TreesConformance
+    CommitsConformance, FeedConformance, FreshnessConformance, LeasesConformance, NamespacesConformance,
+    StorageConformance, TreesConformance,
 )
 
 class NoCompare(MemoryStorage):
@@ -94,9 +95,25 @@ class Stale(MemoryStorage):
     def freshness(self):
         return 1
 
+class Silent(MemoryStorage):
+    async def read_changes(self, namespace, after, limit):
+        page = await super().read_changes(namespace, after, limit)
+        told = tuple(change for change in page.changes if "deleted" not in change.kinds)
+        return msgspec.structs.replace(page, changes=told)
+
 class Amnesiac(MemoryStorage):
     async def find_commit(self, key, commit_id):
         return None
+
+class Unfenced(MemoryStorage):
+    async def commit(self, commit):
+        return await super().commit(msgspec.structs.replace(commit, fence=None))
+
+class FreshTokens(MemoryStorage):
+    async def delete_tree(self, key, query):
+        deleted = await super().delete_tree(key, query)
+        self._leases.clear()
+        return deleted
 
 def case(storage, part):
     class Test(part):
@@ -113,7 +130,10 @@ TestNoReplay = case(NoReplay, CommitsConformance)
 TestForgetful = case(Forgetful, TreesConformance)
 TestOneNamespace = case(OneNamespace, NamespacesConformance)
 TestStale = case(Stale, FreshnessConformance)
+TestSilent = case(Silent, FeedConformance)
 TestAmnesiac = case(Amnesiac, CommitsConformance)
+TestUnfenced = case(Unfenced, LeasesConformance)
+TestFreshTokens = case(FreshTokens, LeasesConformance)
 """
 
 
@@ -136,7 +156,10 @@ def test_it_notices_broken_engines(tmp_path: Path) -> None:
         "TestForgetful",
         "TestOneNamespace",
         "TestStale",
+        "TestSilent",
         "TestAmnesiac",
+        "TestUnfenced",
+        "TestFreshTokens",
     }, run.stdout
     assert "error" not in run.stdout.splitlines()[-1], run.stdout
 

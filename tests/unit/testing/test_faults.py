@@ -19,6 +19,7 @@ from bamboo_sessions import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
+from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.storage.commit import RecordScope
 from bamboo_sessions.storage.query import DeleteQuery, ListQuery, RecordQuery, WindowQuery
 from bamboo_sessions.testing import FaultyStorage
@@ -55,8 +56,14 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     assert await storage.usage_totals("default", None, include_children=False) is not None
     assert await storage.get_record("default", scope, "k", "a") is None
     assert await storage.scan_records("default", scope, RecordQuery("k")) == ()
+    assert await storage.feed_bounds() == await storage.inner.feed_bounds()
+    assert await storage.read_changes("default", None, 9) == await storage.inner.read_changes("default", None, 9)
+    assert (await storage.start_epoch()).newest.number == 1
+    assert await storage.prune_changes(START, 9) == 0
     assert (await storage.commit(appending("s", user("b")))).revision == 2
     assert await storage.transact(KEY, lambda _: None) is None
+    assert await storage.change_lease(KEY, lambda state, _: state, START) == LeaseState()
+    assert await storage.read_lease(KEY) == LeaseState()
     assert await storage.write_records("default", scope, []) == ()
     assert (await storage.check()).ok
     assert (await storage.stats())["sessions"] == 1

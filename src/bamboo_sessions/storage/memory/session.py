@@ -132,7 +132,7 @@ def apply_history(
             fresh.append(stored.message)
     if only_appended:
         target.live = target.live.extended(fresh)
-        target.live_bytes += commit.size
+        target.live_bytes += sum(len(s.body) for insertion in insertions for s in insertion.messages)
     else:
         target.live = FrozenMessages(v.message for v in target.versions if v.removed is None)
         target.live_bytes = sum(len(v.stored.body) for v in target.versions if v.removed is None)

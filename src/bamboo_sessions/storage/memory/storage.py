@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
+from bamboo_sessions.domain.change import ChangeKind, FeedBounds, mark_of
 from bamboo_sessions.domain.clock import EPOCH, to_micros
 from bamboo_sessions.domain.errors import (
     MessageNotFoundError,
@@ -20,6 +21,8 @@ from bamboo_sessions.domain.errors import (
     SessionNotFoundError,
 )
 from bamboo_sessions.domain.head import SessionHead, head_document
+from bamboo_sessions.domain.ids import new_id
+from bamboo_sessions.domain.lease import LeaseState, busy
 from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN
 from bamboo_sessions.domain.merge_history import Insertion
 from bamboo_sessions.domain.message import StoredMessage, to_stored
@@ -38,7 +41,9 @@ from bamboo_sessions.storage.commit import (
     State,
     admit,
     check_record_write,
+    kinds_of,
 )
+from bamboo_sessions.storage.memory.feed import Entry, Feed
 from bamboo_sessions.storage.memory.session import (
     StoredSession,
     apply_history,
@@ -47,10 +52,11 @@ from bamboo_sessions.storage.memory.session import (
     place_of,
     sift,
 )
-from bamboo_sessions.storage.port import Peek, Plan, SessionStorage
+from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, SessionStorage
 from bamboo_sessions.storage.query import (
     Cursor,
     DeleteQuery,
+    FeedPage,
     HeadPage,
     ListQuery,
     Record,
@@ -59,13 +65,15 @@ from bamboo_sessions.storage.query import (
     WindowQuery,
 )
 
+_NEVER_LEASED: Final = LeaseState()
 _KEPT: Final = timedelta(hours=COMMIT_ID_HOURS_MIN)
 
 
 class _Prepared(msgspec.Struct, frozen=True):
-    """A commit that was checked, the session after it, and what to tell the caller."""
+    """A commit that was checked, what it changes, the session after it, and what to tell the caller."""
 
     commit: Commit
+    kinds: tuple[ChangeKind, ...]
     target: StoredSession
     committed: Committed
 
@@ -81,6 +89,8 @@ class MemoryStorage(SessionStorage):
         self._commits: dict[tuple[SessionKey, str], Committed] = {}
         self._commit_order: deque[tuple[datetime, tuple[SessionKey, str]]] = deque()
         self._records: dict[_RecordsKey, dict[str, Record]] = {}
+        self._feed = Feed()
+        self._leases: dict[SessionKey, LeaseState] = {}
         self._freshness = 0
 
     async def open(self) -> None:
@@ -166,6 +176,13 @@ class MemoryStorage(SessionStorage):
         committed = self._commits.get((key, commit_id))
         return committed.revision if committed else None
 
+    async def read_lease(self, key: SessionKey) -> LeaseState | None:
+        """The run leases of a living session."""
+        return self._leases_of(key) if isinstance(self._sessions.get(key), StoredSession) else None
+
+    def _leases_of(self, key: SessionKey) -> LeaseState:
+        return self._leases.get(key, _NEVER_LEASED)
+
     async def usage_totals(
         self, namespace: str, session_id: str | None, *, include_children: bool
     ) -> TokenUsageTotals | Tombstone | None:
@@ -218,7 +235,7 @@ class MemoryStorage(SessionStorage):
         if known := self._commits.get((commit.key, commit.commit_id)):
             return msgspec.structs.replace(known, replayed=True)
         stored = self._sessions.get(commit.key)
-        admission = admit(commit, _current(stored))
+        admission = admit(commit, _current(stored, self._leases_of(commit.key).token))
         living = stored if isinstance(stored, StoredSession) else None
         if admission.created:
             self._check_ancestors(commit)
@@ -239,16 +256,20 @@ class MemoryStorage(SessionStorage):
         placed = apply_history(target, commit, admission.revision, source, insertions)
         target.usage.update(usage)
         target.head = _clocked(head or target.head, admission, len(target.live))
-        return _Prepared(commit, target, _outcome(target.head, placed=placed, duplicates=duplicates))
+        kinds = kinds_of(commit, created=admission.created, inserted=bool(insertions), used=bool(usage))
+        return _Prepared(commit, kinds, target, _outcome(target.head, placed=placed, duplicates=duplicates))
 
     def _install(self, prepared: _Prepared) -> Committed:
         commit = prepared.commit
         self._sessions[commit.key] = prepared.target
         self._put_records(commit.key.namespace, _scope(commit.key), commit.records)
-        return self._log(commit, prepared.committed)
+        return self._log(commit, prepared.kinds, prepared.committed)
 
-    def _log(self, commit: Commit, committed: Committed) -> Committed:
+    def _log(self, commit: Commit, kinds: tuple[ChangeKind, ...], committed: Committed) -> Committed:
         self._freshness += 1
+        ids = tuple(message.id for insertion in committed.placed for message in insertion.messages)
+        mark = mark_of(commit.commit_id)
+        self._feed.add(Entry(commit.key, committed.revision, committed.incarnation, mark, kinds, ids, commit.at))
         entry = (commit.key, commit.commit_id)
         self._commits[entry] = committed
         self._commit_order.append((commit.at, entry))
@@ -292,20 +313,33 @@ class MemoryStorage(SessionStorage):
         for each in tree:
             head = self._living(each).head
             self._sessions[each] = Tombstone(each.session_id, head.revision + 1, head.metadata_version)
+            self._feed.add(
+                Entry(each, head.revision + 1, head.incarnation, mark_of(new_id()), ("deleted",), (), query.at)
+            )
+            self._leases[each] = LeaseState(token=self._leases_of(each).token)
             for records_key in [k for k in self._records if k[:2] == (each.namespace, _scope(each))]:
                 del self._records[records_key]
         self._freshness += 1
         return tuple(each.session_id for each in tree)
 
     def _doomed(self, key: SessionKey, query: DeleteQuery) -> list[SessionKey]:
-        """What `delete_tree` would delete, parents first; nothing if the query's conditions spare the tree."""
+        """What `delete_tree` would delete, parents first; nothing if the query's conditions spare the tree.
+
+        Raises `SessionBusyError` if a run holds one of them.
+        """
         if not isinstance(self._sessions.get(key), StoredSession):
             return []
         tree = list(self._tree(key))
         root = self._living(key).head.root_session_id
         if query.keep_pinned and any(h.pinned and h.root_session_id == root for h in self._heads(key.namespace)):
             return []  # above and beside the given session, too (L39)
-        return [] if any(_spared(self._living(each), query) for each in tree) else tree
+        if any(_spared(self._living(each), query) for each in tree):
+            return []
+        for each in tree:
+            leases = self._leases_of(each)
+            if leases.is_held(query.at) and not query.force:
+                raise busy(each.session_id, leases, query.at)
+        return tree
 
     def _tree(self, key: SessionKey) -> Iterator[SessionKey]:
         """A session and all below it, parents first."""
@@ -320,6 +354,40 @@ class MemoryStorage(SessionStorage):
             for key, stored in self._sessions.items()
             if key.namespace == namespace and isinstance(stored, StoredSession)
         ]
+
+    # --- the feed
+
+    async def feed_bounds(self) -> FeedBounds:
+        """What is kept of the feed."""
+        return self._feed.bounds
+
+    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+        """The changes of a namespace behind `after`; those of lives that were deleted have lost their messages."""
+        return self._feed.page(namespace, after, limit, self._lives)
+
+    def _lives(self, key: SessionKey, incarnation: int) -> bool:
+        stored = self._sessions.get(key)
+        return isinstance(stored, StoredSession) and stored.head.incarnation == incarnation
+
+    async def prune_changes(self, before: datetime, limit: int) -> int:
+        """Forget the oldest commits of the feed."""
+        return self._feed.prune(before, limit)
+
+    async def start_epoch(self) -> FeedBounds:
+        """A new epoch."""
+        return self._feed.start_epoch()
+
+    # --- run leases
+
+    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
+        """Read the run leases, change them and keep the result, in one step."""
+        self._living(key)
+        before = self._leases_of(key)
+        after = change(before, now)
+        if after != before:
+            self._leases[key] = after
+            self._freshness += 1
+        return after
 
     # --- records
 
@@ -381,18 +449,25 @@ class MemoryStorage(SessionStorage):
             "messages": sum(len(stored.live) for stored in living),
             "message_versions": sum(len(stored.versions) for stored in living),
             "bytes": sum(stored.live_bytes for stored in living),
-            "changes": len(self._commits),
+            "changes": len(self._feed),
             "records": sum(len(records) for records in self._records.values()),
         }
 
 
-def _current(stored: StoredSession | Tombstone | None) -> Current | None:
+def _current(stored: StoredSession | Tombstone | None, lease_token: int) -> Current | None:
     if stored is None:
         return None
     if isinstance(stored, Tombstone):
-        return Current(stored.revision, 0, stored.metadata_version, EPOCH, deleted=True)
+        return Current(stored.revision, 0, stored.metadata_version, EPOCH, deleted=True, lease_token=lease_token)
     head = stored.head
-    return Current(head.revision, head.incarnation, head.metadata_version, head.updated_at, deleted=False)
+    return Current(
+        head.revision,
+        head.incarnation,
+        head.metadata_version,
+        head.updated_at,
+        deleted=False,
+        lease_token=lease_token,
+    )
 
 
 def _clocked(head: SessionHead, admission: Admission, message_count: int) -> SessionHead:

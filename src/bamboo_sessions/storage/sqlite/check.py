@@ -28,7 +28,7 @@ from bamboo_sessions.storage.sqlite.sessions import (
 )
 from bamboo_sessions.storage.sqlite.tuning import FULL_CHECK_BYTES_MAX, PROBLEMS_MAX
 
-OWNED: Final = ("heads", "messages", "tool_calls", "questions", "token_usage")
+OWNED: Final = ("heads", "messages", "tool_calls", "questions", "token_usage", "leases")
 """Tables whose rows belong to a session."""
 
 COUNTED: Final = f"""
@@ -96,6 +96,7 @@ def _orphans(connection: apsw.Connection) -> Iterator[Problem]:
         if count := value_of(connection, f"SELECT count(*) FROM {table} WHERE {_DELETED}"):  # noqa: S608 - constants
             detail = f"{count} rows of {table} belong to deleted sessions."
             yield Problem(kind="leftovers", detail=detail, repair="Removes the rows.")
+    for table in (*OWNED, "changes"):
         if count := value_of(connection, f"SELECT count(*) FROM {table} WHERE {_UNKNOWN}"):  # noqa: S608 - constants
             yield Problem(kind="orphans", detail=f"{count} rows of {table} belong to no session.")
 

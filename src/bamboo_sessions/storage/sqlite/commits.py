@@ -11,6 +11,7 @@ from typing import Final
 
 import apsw
 
+from bamboo_sessions.domain.change import ChangeKind
 from bamboo_sessions.domain.clock import from_micros, to_micros
 from bamboo_sessions.domain.errors import (
     MessageIdConflictError,
@@ -41,8 +42,8 @@ _REPLAY: Final = "SELECT revision, incarnation, updated_at, message_count FROM c
 _REVISION: Final = "SELECT revision FROM changes WHERE commit_id = ? AND session = ?"
 _HASHES: Final = "SELECT message_id, content_hash FROM messages WHERE session = ? AND message_id = ?"
 _LOG: Final = (
-    "INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count, "
+    "first_row, row_count) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _COUNT: Final = (
     "UPDATE sessions SET revision = ?, updated_at = ?, message_count = ?, message_bytes = ?, tail_position = ?, "
@@ -78,7 +79,8 @@ def apply(connection: apsw.Connection, commit: Commit) -> Committed:
     placed = place(history, insertions, joining=not commit.replace)
     usage.write(connection, session, new_usage)
     records.put(connection, commit.key.namespace, scope, commit.records)
-    _finish(connection, commit, admission, history, living)
+    kinds = kinds_of(commit, created=admission.created, inserted=bool(insertions), used=bool(new_usage))
+    _finish(connection, commit, admission, history, living, kinds=kinds)
     return Committed(
         revision=admission.revision,
         incarnation=admission.incarnation,
@@ -203,10 +205,11 @@ def _finish(
     admission: Admission,
     history: HistoryWriter,
     living: SessionRow | None,
+    *,
+    kinds: tuple[ChangeKind, ...],
 ) -> None:
-    """Log the commit and write the counters."""
+    """Log the commit and write the counters. The rows of the messages that it added follow one another."""
     updated_at = to_micros(admission.updated_at)
-    kinds = ",".join(kinds_of(commit, created=admission.created))
     connection.execute(
         _LOG,
         (
@@ -214,10 +217,12 @@ def _finish(
             admission.revision,
             admission.incarnation,
             commit.commit_id,
-            kinds,
+            ",".join(kinds),
             to_micros(commit.at),
             updated_at,
             history.message_count,
+            history.added[0][0] if history.added else 0,
+            len(history.added),
         ),
     )
     reshaped = admission.revision if history.reshaped else living.reshaped_revision if living else 0

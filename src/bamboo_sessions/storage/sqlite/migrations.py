@@ -19,7 +19,7 @@ from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.storage.sqlite.connection import connect, reading, value_of
 from bamboo_sessions.storage.sqlite.tuning import APPLICATION_ID
 
-STEPS: Final = ("schema.sql",)
+STEPS: Final = ("schema.sql", "feed.sql", "leases.sql")
 """The files of the steps, in order; the schema version is how many were applied."""
 
 _PAUSE_SECONDS: Final = 0.01

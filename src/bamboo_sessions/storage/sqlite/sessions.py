@@ -40,6 +40,7 @@ class SessionRow(NamedTuple):
     reshaped_revision: int
     head_revision: int
     question_count: int
+    lease_token: int
 
     @property
     def is_living(self) -> bool:
@@ -50,7 +51,12 @@ class SessionRow(NamedTuple):
     def current(self) -> Current:
         """Its counters, for admission."""
         return Current(
-            self.revision, self.incarnation, self.metadata_version, from_micros(self.updated_at), not self.is_living
+            self.revision,
+            self.incarnation,
+            self.metadata_version,
+            from_micros(self.updated_at),
+            not self.is_living,
+            self.lease_token,
         )
 
     @property

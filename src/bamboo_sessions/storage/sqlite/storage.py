@@ -10,22 +10,26 @@ import asyncio
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 import apsw
 
+from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.domain.limits import BUSY_TIMEOUT_MS
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
-from bamboo_sessions.storage.port import Peek, Plan, SessionStorage
+from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
+    FeedPage,
     HeadPage,
     ListQuery,
     Record,
@@ -33,7 +37,19 @@ from bamboo_sessions.storage.query import (
     Window,
     WindowQuery,
 )
-from bamboo_sessions.storage.sqlite import check, commits, listing, mending, reads, records, trees, usage, windows
+from bamboo_sessions.storage.sqlite import (
+    check,
+    commits,
+    feed,
+    leases,
+    listing,
+    mending,
+    reads,
+    records,
+    trees,
+    usage,
+    windows,
+)
 from bamboo_sessions.storage.sqlite.connection import Durability, check_place, reading, row_of, value_of
 from bamboo_sessions.storage.sqlite.engine import Engine
 from bamboo_sessions.storage.sqlite.sessions import find, read_head, require
@@ -174,6 +190,9 @@ class SqliteStorage(SessionStorage):
     async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
         return await self._read(lambda c: commits.find_commit(c, key, commit_id), small=True)
 
+    async def read_lease(self, key: SessionKey) -> LeaseState | None:
+        return await self._read(lambda c: leases.read(c, key), small=True)
+
     async def usage_totals(
         self, namespace: str, session_id: str | None, *, include_children: bool
     ) -> TokenUsageTotals | Tombstone | None:
@@ -189,6 +208,23 @@ class SqliteStorage(SessionStorage):
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
         return await self._engine.read(lambda c: records.scan(c, namespace, scope, query))
 
+    # --- the feed
+
+    async def feed_bounds(self) -> FeedBounds:
+        return await self._read(feed.bounds, small=True)
+
+    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+        try:
+            return self._engine.read_here(lambda c: feed.read_changes(c, namespace, after, limit, small=True))
+        except (StorageUnavailableError, reads.TooLong):
+            return await self._engine.read(lambda c: feed.read_changes(c, namespace, after, limit))
+
+    async def prune_changes(self, before: datetime, limit: int) -> int:
+        return await self._engine.write(lambda c: feed.prune(c, before, limit))
+
+    async def start_epoch(self) -> FeedBounds:
+        return await self._engine.write(feed.start_epoch)
+
     # --- writing
 
     async def commit(self, commit: Commit) -> Committed:
@@ -203,6 +239,9 @@ class SqliteStorage(SessionStorage):
 
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         return await self._engine.write(lambda c: trees.delete_tree(c, key, query))
+
+    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
+        return await self._engine.write(lambda c: leases.change(c, key, change, now))
 
     async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
         def work(connection: apsw.Connection) -> tuple[int, ...]:

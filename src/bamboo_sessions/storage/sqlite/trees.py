@@ -10,6 +10,7 @@ from bamboo_sessions.domain.clock import to_micros
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.query import DeleteQuery
+from bamboo_sessions.storage.sqlite import leases
 from bamboo_sessions.storage.sqlite.connection import row_of, rows_of
 from bamboo_sessions.storage.sqlite.sessions import find
 
@@ -37,7 +38,7 @@ _BURY: Final = """
 _LOG: Final = """
     INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count)
     VALUES (?, ?, ?, ?, 'deleted', ?, ?, 0)"""
-_OWNED: Final = ("heads", "tool_calls", "questions", "token_usage")
+_OWNED: Final = ("heads", "tool_calls", "questions", "token_usage", "leases")
 
 
 class _Member(NamedTuple):
@@ -50,7 +51,10 @@ class _Member(NamedTuple):
 
 
 def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
-    """Delete `key` and all below it, unless one of them spares all; returns the ids."""
+    """Delete `key` and all below it, unless one of them spares all; returns the ids.
+
+    Raises `SessionBusyError` if a run holds one of them.
+    """
     row = find(connection, key)
     if row is None or not row.is_living:
         return ()
@@ -59,6 +63,8 @@ def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery
         return ()
     if any(_spares(member, query) for member in members):
         return ()
+    if not query.force:
+        leases.check_free(connection, (SessionKey(key.namespace, member.session_id) for member in members), query.at)
     commit_id = new_id()
     for member in members:
         _bury(connection, key.namespace, member, query, commit_id)

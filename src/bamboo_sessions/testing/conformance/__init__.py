@@ -29,8 +29,10 @@ from bamboo_sessions.testing.conformance.base import Conformance, MakeStorage
 from bamboo_sessions.testing.conformance.commits import CommitsConformance
 from bamboo_sessions.testing.conformance.concurrency import ConcurrencyConformance
 from bamboo_sessions.testing.conformance.durability import DurabilityConformance
+from bamboo_sessions.testing.conformance.feed import FeedConformance
 from bamboo_sessions.testing.conformance.forks import ForksConformance
 from bamboo_sessions.testing.conformance.freshness import FreshnessConformance
+from bamboo_sessions.testing.conformance.leases import LeasesConformance
 from bamboo_sessions.testing.conformance.ledger import LedgerConformance
 from bamboo_sessions.testing.conformance.listing import ListingConformance
 from bamboo_sessions.testing.conformance.messages import MessagesConformance
@@ -47,8 +49,10 @@ __all__ = [
     "ConcurrencyConformance",
     "Conformance",
     "DurabilityConformance",
+    "FeedConformance",
     "ForksConformance",
     "FreshnessConformance",
+    "LeasesConformance",
     "LedgerConformance",
     "ListingConformance",
     "MakeStorage",
@@ -71,8 +75,10 @@ class StorageConformance(
     ListingConformance,
     TreesConformance,
     ForksConformance,
+    FeedConformance,
     QuestionsConformance,
     LedgerConformance,
+    LeasesConformance,
     RecordsConformance,
     NamespacesConformance,
     FreshnessConformance,

@@ -21,6 +21,7 @@ from bamboo_sessions.domain.errors import (
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.storage.sqlite import SqliteStorage, connection
 from bamboo_sessions.storage.sqlite.connection import value_of
+from bamboo_sessions.storage.sqlite.migrations import STEPS
 from tests.unit.storage.sqlite.commits import appending, key_of
 
 pytestmark = pytest.mark.anyio
@@ -64,7 +65,7 @@ async def test_L96_a_newer_schema_is_refused(storage: SqliteStorage, path: Path)
     other.execute("PRAGMA user_version = 99")
     refusal = await _refusal(path)
     assert isinstance(refusal, SchemaVersionError)
-    assert (refusal.found, refusal.supported) == (99, 1)
+    assert (refusal.found, refusal.supported) == (99, len(STEPS))
     other.close()
 
 

@@ -4,6 +4,8 @@ from bamboo_sessions.testing.conformance.repository.asking import AskingConforma
 from bamboo_sessions.testing.conformance.repository.authoring import AuthoringConformance
 from bamboo_sessions.testing.conformance.repository.base import RepositoryCase
 from bamboo_sessions.testing.conformance.repository.changing import ChangingConformance
+from bamboo_sessions.testing.conformance.repository.following import FollowingConformance
+from bamboo_sessions.testing.conformance.repository.leasing import LeasingConformance
 from bamboo_sessions.testing.conformance.repository.lifecycle import LifecycleConformance
 from bamboo_sessions.testing.conformance.repository.loading import LoadingConformance
 from bamboo_sessions.testing.conformance.repository.reading import PagesConformance
@@ -14,6 +16,8 @@ __all__ = [
     "AskingConformance",
     "AuthoringConformance",
     "ChangingConformance",
+    "FollowingConformance",
+    "LeasingConformance",
     "LifecycleConformance",
     "LoadingConformance",
     "PagesConformance",
@@ -33,5 +37,7 @@ class RepositoryConformance(
     RewritingConformance,
     PagesConformance,
     LifecycleConformance,
+    FollowingConformance,
+    LeasingConformance,
 ):
     """All operations of the repository together."""

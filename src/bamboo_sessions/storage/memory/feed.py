@@ -1,0 +1,104 @@
+"""The feed of the memory engine: one entry for each commit, oldest first."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from itertools import islice
+from typing import NamedTuple
+
+from bamboo_sessions.domain.change import ChangeKind, FeedBounds, FeedPosition, SessionChange
+from bamboo_sessions.domain.ids import new_id
+from bamboo_sessions.domain.limits import FEED_PAGE_IDS_MAX
+from bamboo_sessions.storage.commit import SessionKey
+from bamboo_sessions.storage.query import FeedPage
+
+
+class Entry(NamedTuple):
+    """What the log has of a commit."""
+
+    key: SessionKey
+    revision: int
+    incarnation: int
+    mark: str
+    kinds: tuple[ChangeKind, ...]
+    message_ids: tuple[str, ...]
+    at: datetime
+
+
+class Feed:
+    """All commits that weren't pruned. Numbers begin with 1 and are never given again (L109)."""
+
+    def __init__(self) -> None:
+        self._entries: deque[Entry] = deque()
+        self._epoch = new_id()
+        self._end = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def bounds(self) -> FeedBounds:
+        """What is kept."""
+        return FeedBounds(self._at(self._end - len(self._entries)), self._at(self._end))
+
+    def _at(self, number: int) -> FeedPosition:
+        """A position with its mark, if its commit is kept."""
+        index = number - (self._end - len(self._entries)) - 1
+        mark = self._entries[index].mark if 0 <= index < len(self._entries) else ""
+        return FeedPosition(self._epoch, number, mark)
+
+    def add(self, entry: Entry) -> None:
+        """Log a commit."""
+        self._end += 1
+        self._entries.append(entry)
+
+    def page(self, namespace: str, after: int | None, limit: int, lives: Callable[[SessionKey, int], bool]) -> FeedPage:
+        """The changes of a namespace behind `after`; those of a life that is over have no messages."""
+        floor = self._end - len(self._entries)
+        start = floor if after is None else after
+        skipped = max(0, start - floor)
+        looked_at = _within(islice(self._entries, skipped, skipped + limit))
+        changes = tuple(
+            self._told(number, entry, has_messages=lives(entry.key, entry.incarnation))
+            for number, entry in enumerate(looked_at, floor + skipped + 1)
+            if entry.key.namespace == namespace
+        )
+        through = floor + skipped + len(looked_at) if looked_at else start
+        return FeedPage(self.bounds, self._at(start), self._at(through), changes)
+
+    def _told(self, number: int, entry: Entry, *, has_messages: bool) -> SessionChange:
+        return SessionChange(
+            position=str(FeedPosition(self._epoch, number, entry.mark)),
+            session_id=entry.key.session_id,
+            revision=entry.revision,
+            kinds=entry.kinds,
+            message_ids=entry.message_ids if has_messages else (),
+            at=entry.at,
+        )
+
+    def prune(self, before: datetime, limit: int) -> int:
+        """Forget the oldest, `limit` at most, up to the first that isn't older than `before`; how many."""
+        count = 0
+        while count < limit and self._entries and self._entries[0].at < before:
+            self._entries.popleft()
+            count += 1
+        return count
+
+    def start_epoch(self) -> FeedBounds:
+        """A new epoch."""
+        self._epoch = new_id()
+        return self.bounds
+
+
+def _within(entries: Iterable[Entry]) -> list[Entry]:
+    """The first entries, up to the bound on message ids; one at least."""
+    taken: list[Entry] = []
+    count = 0
+    for entry in entries:
+        count += len(entry.message_ids)
+        if taken and count > FEED_PAGE_IDS_MAX:
+            break
+        taken.append(entry)
+    return taken

@@ -1,0 +1,113 @@
+"""Giving leases back, and waiting for them, when storage doesn't do its part."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from anyio.lowlevel import checkpoint
+
+from bamboo_sessions import MemoryStorage, StorageUnavailableError
+from bamboo_sessions.coordination import leasing
+from bamboo_sessions.coordination.cache import SessionCache
+from bamboo_sessions.coordination.leasing import Leasing
+from bamboo_sessions.coordination.locked_store import LockedSessionStore
+from bamboo_sessions.domain.lease import Claim
+from bamboo_sessions.domain.limits import LEASE_TICKET_SECONDS
+from bamboo_sessions.testing import FaultyStorage, ManualClock
+from bamboo_sessions.testing.conformance.kit import KEY, creation
+
+pytestmark = pytest.mark.anyio
+
+TTL = timedelta(seconds=30)
+
+
+class Desk:
+    """Leases of one session on a storage that can fail."""
+
+    def __init__(self) -> None:
+        self.storage = FaultyStorage(MemoryStorage())
+        self.clock = ManualClock()
+        self.store = LockedSessionStore(self.storage, SessionCache(), clock=self.clock)
+        self.leasing = Leasing(self.store)
+
+    async def holder(self) -> str | None:
+        """Who holds the session."""
+        state = await self.storage.read_lease(KEY)
+        assert state is not None
+        return state.holder
+
+    async def queue(self) -> list[str]:
+        """Who waits."""
+        state = await self.storage.read_lease(KEY)
+        assert state is not None
+        return [ticket.claim_id for ticket in state.waiting]
+
+
+@pytest.fixture
+async def desk() -> Desk:
+    """With a session."""
+    desk = Desk()
+    await desk.storage.commit(creation())
+    return desk
+
+
+def claim(name: str) -> Claim:
+    """A claim whose id and holder are its name."""
+    return Claim(name, name, TTL)
+
+
+async def test_giving_back_never_hangs(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run ends although storage doesn't answer; when it does, the lease is given back, and closing waits for that."""
+    monkeypatch.setattr(leasing, "_GIVING_BACK_SECONDS_MAX", 0.01)
+    await desk.leasing.take(KEY, claim("a"))
+    stall = desk.storage.stall("change_lease")
+    await desk.leasing.give_back(KEY, claim("a"))
+    assert stall.hits == 1
+    assert await desk.holder() == "a"
+    stall.release()
+    await desk.store.aclose()
+    assert await desk.holder() is None
+
+
+async def test_giving_back_goes_on_without_the_caller(desk: Desk) -> None:
+    """Whoever is cancelled while a lease is given back leaves it given back."""
+    await desk.leasing.take(KEY, claim("a"))
+    stall = desk.storage.stall("change_lease")
+    task = asyncio.create_task(desk.leasing.give_back(KEY, claim("a")))
+    await stall.reached.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    stall.release()
+    await desk.store.aclose()
+    assert await desk.holder() is None
+
+
+async def test_giving_back_never_fails(desk: Desk) -> None:
+    """What can't be given back is left to run out."""
+    await desk.leasing.take(KEY, claim("a"))
+    desk.storage.fail("change_lease", StorageUnavailableError)
+    await desk.leasing.give_back(KEY, claim("a"))
+    assert await desk.holder() == "a"
+
+
+async def test_a_waiter_behind_one_that_died(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A waiter refreshes its ticket and so outlives the one in front, which doesn't; then it is its turn."""
+    monkeypatch.setattr(leasing, "_REFRESH_SECONDS", 0.001)
+    await desk.leasing.take(KEY, claim("a"))
+    dead = asyncio.create_task(desk.leasing.wait(KEY, claim("dead"), None))
+    while await desk.queue() != ["dead"]:
+        await checkpoint()
+    dead.cancel()  # nobody withdraws its ticket
+    waiter = asyncio.create_task(desk.leasing.wait(KEY, claim("b"), None))
+    while await desk.queue() != ["dead", "b"]:
+        await checkpoint()
+    await desk.leasing.give_back(KEY, claim("a"))
+    while not waiter.done():
+        assert await desk.holder() in {None, "b"}
+        desk.clock.move(timedelta(seconds=LEASE_TICKET_SECONDS / 4))
+        calls = desk.storage.calls["change_lease"]
+        while desk.storage.calls["change_lease"] == calls and not waiter.done():
+            await checkpoint()
+    assert (await waiter).claim_id == "b"

@@ -1,0 +1,238 @@
+"""What is the SQLite engine's own about the feed: its migration step, its plans, and where it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from importlib.resources import files
+from pathlib import Path
+
+import apsw
+import pytest
+
+from bamboo_sessions import (
+    Message,
+    PositionExpiredError,
+    Session,
+    SessionRepository,
+    SqliteStorage,
+    StorageCorruptError,
+    ToolCall,
+)
+from bamboo_sessions.domain.change import parse_position
+from bamboo_sessions.storage.sqlite import feed, migrations
+from bamboo_sessions.storage.sqlite.commits import apply
+from bamboo_sessions.storage.sqlite.connection import rows_of, value_of
+from bamboo_sessions.storage.sqlite.tuning import LOOP_HEADS_MAX, LOOP_MESSAGES_MAX
+from bamboo_sessions.testing import FaultyStorage, ManualClock
+from tests.unit.storage.sqlite.commits import START, appending
+
+pytestmark = pytest.mark.anyio
+
+
+async def _history(sessions: SessionRepository) -> None:
+    """Commits of every shape that writes rows of messages."""
+    session = await sessions.create(Session("s"))
+    session.add_message(Message.user("x", id="a"))
+    session.add_message(Message.assistant("", [ToolCall("1", "f")], id="b"))
+    await sessions.save(session)
+    session.messages[0] = Message.user("edited", id="a")
+    session.messages.insert(1, Message.user("inside", id="c"))
+    session.add_message(Message.user("x", id="d"))
+    await sessions.save(session)
+    await sessions.append("s", Message.user("x", id="e"), Message.tool("r", tool_call_id="1", id="f"))
+    await sessions.remove_last("s")
+    await sessions.fork("s", new_id="fork")
+    await sessions.append("fork", Message.user("\ud800", id="g"))
+    await sessions.update("fork", lambda session: session.metadata.update(odd="\ud800"))
+    await sessions.replace_history("s", [Message.user("x", id="a"), Message.user("x", id="h")])
+    await sessions.rename("s", "T")
+    await sessions.append("gone", Message.user("x", id="i"), create=True)
+    await sessions.delete("gone")
+
+
+async def _told(path: Path) -> list[tuple[str, int, tuple[str, ...]]]:
+    async with SessionRepository.open(path) as sessions:
+        return [
+            (change.session_id, change.revision, change.message_ids)
+            async for change in sessions.changes(live=False)
+            if change.session_id != "gone"
+        ]
+
+
+async def test_L96_a_file_of_the_first_schema_is_given_the_ids_of_its_messages(path: Path) -> None:
+    """What the step works out from the rows is what commits write; rows of edits and forks aren't additions."""
+    async with SessionRepository.open(path) as sessions:
+        await _history(sessions)
+    new = await _told(path)
+    assert [ids for _, _, ids in new if ids] == [("a", "b"), ("c", "d"), ("f", "e"), ("g",), ("a", "h")]
+    _back_to_step_one(path)
+    assert await _told(path) == new
+    async with SessionRepository.open(path) as sessions:
+        assert (await sessions.check()).ok
+
+
+def _back_to_step_one(path: Path) -> None:
+    """Take away what the step added."""
+    connection = apsw.Connection(str(path))
+    connection.execute("ALTER TABLE changes DROP COLUMN first_row; ALTER TABLE changes DROP COLUMN row_count")
+    connection.execute("PRAGMA user_version = 1").fetchall()
+    fresh = apsw.Connection(":memory:")
+    fresh.execute(files(migrations.__package__ or "").joinpath("schema.sql").read_text(encoding="utf-8"))
+    columns = "SELECT name, type FROM pragma_table_info('changes')"
+    assert rows_of(connection, columns) == rows_of(fresh, columns)
+    fresh.close()
+    connection.close()
+
+
+async def test_a_damaged_head_does_not_stop_the_step(path: Path) -> None:
+    """A document that isn't JSON is for `check` to tell; the step goes on."""
+    async with SessionRepository.open(path) as sessions:
+        await sessions.append("s", Message.user("x", id="a"), create=True)
+    _back_to_step_one(path)
+    connection = apsw.Connection(str(path))
+    connection.execute("UPDATE heads SET document = x'00'")
+    connection.close()
+    assert await _told(path) == [("s", 1, ("a",))]
+
+
+async def test_reading_and_pruning_seek(storage: SqliteStorage) -> None:
+    """A page of the feed, its bounds and a batch of pruning touch what they give or take, and nothing else."""
+    for number in range(3):
+        await storage.commit(appending("s", Message.user("x", id=f"m{number}")))
+    steps: list[str] = []
+
+    def trace(cursor: apsw.Cursor, sql: str, bindings: object) -> bool:
+        connection = cursor.connection
+        connection.exec_trace = None
+        if sql.lstrip().startswith(("SELECT", "DELETE")):
+            found = connection.execute(f"EXPLAIN QUERY PLAN {sql}", bindings).fetchall()  # type: ignore[arg-type]
+            steps.extend(str(step[3]) for step in found)
+        connection.exec_trace = trace
+        return True
+
+    def work(connection: apsw.Connection) -> None:
+        connection.exec_trace = trace
+        feed.read_changes(connection, "default", 1, 10)
+        feed.prune(connection, START + timedelta(days=1), 1)
+        connection.exec_trace = None
+
+    await storage._engine.write(work)
+    assert any("INTEGER PRIMARY KEY (rowid>?" in step for step in steps)
+    scans = [step for step in steps if step.startswith("SCAN") and step not in {"SCAN changes", "SCAN CONSTANT ROW"}]
+    assert not scans, steps
+    assert steps.count("SCAN changes") == 2  # one row from the back of the table, and the oldest from its front
+
+
+async def test_a_commit_runs_as_many_statements_as_before_the_feed_could_be_read(storage: SqliteStorage) -> None:
+    """Logging what the feed tells costs a blind append no statement of its own."""
+    await storage.commit(appending("s", Message.user("x")))
+    statements: list[str] = []
+
+    def trace(_cursor: apsw.Cursor, sql: str, _bindings: object) -> bool:
+        statements.append(sql)
+        return True
+
+    def work(connection: apsw.Connection) -> None:
+        connection.exec_trace = trace
+        apply(connection, appending("s", Message.user("y")))
+        connection.exec_trace = None
+
+    await storage._engine.write(work)
+    words = [" ".join(sql.split()[:3]) for sql in statements]
+    assert words == [
+        "SELECT (SELECT position",
+        "SELECT message_id, content_hash",
+        "INSERT INTO messages",
+        "INSERT INTO changes",
+        "UPDATE sessions SET",
+    ]
+
+
+@pytest.mark.parametrize("long", ["commits", "messages"])
+async def test_long_reads_leave_the_event_loop(
+    storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch, long: str
+) -> None:
+    """A page of many commits, or of many messages, is read on the reader thread; the newest few here."""
+    messages = LOOP_MESSAGES_MAX + 1 if long == "messages" else 1
+    for number in range(LOOP_HEADS_MAX + 1 if long == "commits" else 1):
+        await storage.commit(appending("s", *(Message.user("x", id=f"m{number}-{n}") for n in range(messages))))
+    threaded: list[Callable[[apsw.Connection], object]] = []
+    read = storage._engine.read
+
+    async def noted(work: Callable[[apsw.Connection], object]) -> object:
+        threaded.append(work)
+        return await read(work)
+
+    monkeypatch.setattr(storage._engine, "read", noted)
+    page = await storage.read_changes("default", None, 500)
+    assert (len(threaded), page.through) == (1, page.bounds.newest)
+    await storage.commit(appending("s", Message.user("y")))
+    assert len((await storage.read_changes("default", page.through.number, 500)).changes) == 1
+    assert len(threaded) == 1
+
+
+async def test_a_change_of_no_session_is_no_gap_but_damage(storage: SqliteStorage) -> None:
+    """G8: a logged commit whose session's row is lost is told as damage, never left out; a check finds it."""
+    await storage.commit(appending("s", Message.user("x")))
+
+    def point_at(session: int) -> Callable[[apsw.Connection], None]:
+        def work(connection: apsw.Connection) -> None:
+            connection.execute("UPDATE changes SET session = ?", (session,))
+
+        return work
+
+    await storage._engine.write(point_at(99))
+    with pytest.raises(StorageCorruptError):
+        await storage.read_changes("default", None, 10)
+    assert [problem.kind for problem in (await storage.check()).problems] == ["orphans"]
+    await storage._engine.write(point_at(1))
+
+
+async def test_L109_positions_survive_an_emptied_log_and_a_new_start(path: Path) -> None:
+    """After pruning to empty and opening anew the feed ends where it ended."""
+    async with SessionRepository.open(path) as sessions:
+        await sessions.create(Session("s"))
+        before = await sessions.feed_position()
+        assert await sessions.storage.prune_changes(START + timedelta(days=365 * 1000), 10) == 1
+    async with SessionRepository.open(path) as sessions:
+        assert parse_position(await sessions.feed_position())[:2] == parse_position(before)[:2]
+        await sessions.rename("s", "T")
+        assert [change.revision async for change in sessions.changes(after=before, live=False)] == [2]
+    connection = apsw.Connection(str(path))
+    assert value_of(connection, "SELECT value FROM meta WHERE name = 'pruned_up_to'") == 1
+    connection.close()
+
+
+async def test_L56_a_restored_store_is_not_taken_for_the_lost_one(path: Path) -> None:
+    """Where a backup took a store's place and went on, who saw lost commits is refused; others miss nothing."""
+    backup = path.with_name("backup.db")
+    async with SessionRepository.open(path) as sessions:
+        await sessions.create(Session("s"))
+        before = await sessions.feed_position()
+        connection = apsw.Connection(str(path))
+        connection.execute("VACUUM INTO ?", (str(backup),))
+        connection.close()
+        await sessions.append("s", Message.user("lost"))
+        lost = await sessions.feed_position()
+    async with SessionRepository.open(backup) as restored:
+        for length in range(3):
+            with pytest.raises(PositionExpiredError) as refused:
+                await anext(restored.changes(after=lost))
+            assert refused.value.reason == "restored"
+            assert len([change async for change in restored.changes(after=before, live=False)]) == length
+            await restored.append("s", Message.user("x"))
+
+
+async def test_pruning_goes_in_short_transactions(storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is old, one transaction takes a bounded part, so that writers get in between."""
+    monkeypatch.setattr("bamboo_sessions.repository.feed.FEED_PRUNE_ROWS_MAX", 2)
+    watched = FaultyStorage(storage)
+    clock = ManualClock()
+    sessions = await SessionRepository.open(watched, clock=clock)
+    for number in range(7):
+        await sessions.append("s", Message.user(str(number)), create=True)
+    clock.move(timedelta(days=2))
+    assert await sessions.prune_changes(older_than=timedelta(days=1)) == 7
+    assert watched.calls["prune_changes"] == 4
+    await sessions.persistence.aclose()
