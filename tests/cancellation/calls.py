@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
@@ -53,6 +54,12 @@ async def _block(entered: AbstractAsyncContextManager[Session]) -> None:
     async with entered as session:
         session.model = "mine"
         session.metadata["mine"] = 1
+
+
+async def _run(world: World) -> None:
+    async with world.repo.lease("chat") as run:
+        run.session.model = "mine"
+        await run.save()
 
 
 async def _all(iterator: Any) -> list[object]:  # noqa: ANN401 - any async iterator
@@ -152,6 +159,9 @@ READS: Final = (
     Call("list_sessions", lambda w: w.repo.list_sessions(total=True)),
     Call("iter_sessions", lambda w: _all(w.repo.iter_sessions(page_size=1))),
     Call("token_usage", lambda w: w.repo.token_usage("chat", include_children=True)),
+    Call("changes", lambda w: _all(w.repo.changes(live=False))),
+    Call("feed_position", lambda w: w.repo.feed_position()),
+    Call("lease_of", lambda w: w.repo.lease_of("chat")),
     Call("stats", lambda w: w.repo.stats()),
     Call("records.get", lambda w: w.repo.records.get("kind", "key", session="chat")),
     Call("records.scan", lambda w: _all(w.repo.records.scan("kind", session="chat"))),
@@ -190,6 +200,10 @@ CHANGES: Final = (
     Call("update", lambda w: w.repo.update("chat", _set_model), _lock, "while it is being written"),
     Call("edit", lambda w: _block(w.repo.edit("chat"))),
     Call("edit", lambda w: _block(w.repo.edit("chat")), _lock, "while it is being written"),
+    Call("lease", _run),
+    Call("lease", _run, _lock, "while it is being written"),
+    Call("prune_changes", lambda w: w.repo.prune_changes(older_than=timedelta(days=1))),
+    Call("start_epoch", lambda w: w.repo.start_epoch()),
     Call("rename", lambda w: w.repo.rename("chat", "New")),
     Call("rename", lambda w: w.repo.rename("chat", "New"), _cached_and_old, "what others changed"),
     Call("rename", lambda w: w.repo.rename("chat", "New"), _lock, "while it is being written"),
@@ -207,6 +221,12 @@ CHANGES: Final = (
     Call("replace_history", lambda w: w.repo.replace_history("chat", [user("only")])),
     Call("append_token_usage_record", lambda w: w.repo.append_token_usage_record("chat", RECORD)),
     Call("fork", lambda w: w.repo.fork("chat", new_id="fork"), refused_again=SessionExistsError),
+    Call(
+        "save_as_fork",
+        lambda w: w.repo.save_as_fork(w.copy, new_id="fork"),
+        _copy,
+        refused_again=SessionExistsError,
+    ),
     Call("delete", lambda w: w.repo.delete("chat")),
     Call("delete", lambda w: w.repo.delete("chat"), _waiting, "of which work waits"),
     Call("delete", lambda w: w.repo.delete("chat"), _lock, "while it is being written"),

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -183,12 +182,14 @@ class LockedSessionStore:
             written = await self._bring_in(
                 _Write(plan.key, planner, heads_only=False), None if plan.creating else plan.base
             )
+            after = living(plan.key, written.after)
             session.unsettled = None
             if written.committed is None:
                 await check_fence(self.storage, plan.key, plan.fence)
-            return plan.finish(session, living(plan.key, written.after), written.committed)
+            return plan.finish(session, after, written.committed)
         except BambooSessionsError as exc:
-            if session.unsettled is plan and not exc.outcome_unknown:
+            may_have_happened = exc.outcome_unknown or isinstance(exc, SessionDeletedError)  # deleted before or after?
+            if session.unsettled is plan and not may_have_happened:
                 session.unsettled = None
             raise
         finally:
@@ -199,6 +200,9 @@ class LockedSessionStore:
 
         Then the copy becomes one of what is committed now, and what was saved then isn't saved again over what others
         have committed since. Only under the session's lock: no save of this copy is under way then.
+
+        Raises:
+            SessionDeletedError: It was made, and the session was deleted since.
         """
         if isinstance(session.unsettled, Retried):
             session.unsettled.adopt(session)
@@ -206,12 +210,13 @@ class LockedSessionStore:
         if not isinstance(plan, SavePlan):
             return False
         revision = await self.storage.find_commit(plan.key, plan.commit_id)
-        state = None if revision is None else await self.reads.refresh(plan.key)
+        if revision is not None:
+            state = await self.reads.refresh(plan.key)
+            if not isinstance(state, Snapshot) or state.head.incarnation > revision:
+                raise SessionDeletedError(plan.key.session_id)  # the copy is of a life that is over (G9)
+            plan.finish(session, state, None)
         session.unsettled = None
-        if revision is None or not isinstance(state, Snapshot) or state.head.incarnation > revision:
-            return False
-        plan.finish(session, state, None)
-        return True
+        return revision is not None
 
     def _is_current(self, key: SessionKey, session: Session) -> bool:
         snapshot = self.reads.current(key)
@@ -306,17 +311,19 @@ class LockedSessionStore:
             raise await told_by_whom(self.storage, key, exc) from None
         except StorageError as exc:
             self.cache.evict(key)  # L20, L21: never publish what may or may not be there
-            if exc.outcome_unknown and await self._happened(commit):
-                with after_commit():
-                    return await self.storage.commit(commit)  # the same commit id: answers with the outcome of then
-            raise
+            committed = await self._settled(commit) if exc.outcome_unknown else None
+            if committed is None:
+                raise
+            return committed
 
-    async def _happened(self, commit: Commit) -> bool:
+    async def _settled(self, commit: Commit) -> Committed | None:
         """Settle an unknown outcome by the commit id (G4); if storage can't tell now, the first error stands."""
         try:
-            return await self.storage.find_commit(commit.key, commit.commit_id) is not None
+            if await self.storage.find_commit(commit.key, commit.commit_id) is None:
+                return None
+            return await self.storage.commit(commit)  # the same commit id: answers with the outcome of then
         except StorageError:
-            return False
+            return None
 
     async def _publish(self, write: _Write, state: State, planned: Planned, committed: Committed) -> Written:
         self.writes.commits += committed.changed
@@ -327,10 +334,20 @@ class LockedSessionStore:
         snapshot = _result(state, planned, committed)
         if snapshot is None:
             known = state if isinstance(state, Snapshot) else None
-            with after_commit():
-                return Written(state, await self.reads.refresh(write.key, known), committed)
+            return Written(state, await self._after(write.key, known, committed), committed)
         self.cache.publish(write.key, snapshot, None)
         return Written(state, snapshot, committed)
+
+    async def _after(self, key: SessionKey, known: Snapshot | None, committed: Committed) -> State:
+        """What the session is after a commit, and perhaps after later ones, if only reading can tell."""
+        try:
+            state = await self.reads.refresh(key, known)
+        except StorageError as exc:
+            exc.outcome_unknown = True  # for whoever asked: it was committed, and no answer says so
+            raise
+        if isinstance(state, Snapshot) and state.head.incarnation != committed.incarnation:
+            raise SessionDeletedError(key.session_id)  # since then; what lives now is another session (G9)
+        return state
 
     def _advance_cache(self, commit: Commit, committed: Committed) -> None:
         """Publish by what the commit adds; an entry that isn't of the revision before is left to be revalidated."""
@@ -421,16 +438,6 @@ def _result(state: State, planned: Planned, committed: Committed) -> Snapshot | 
         return None  # storage knew some of the messages already
     head = committed_head(planned.result.head, committed)
     return Snapshot(head, planned.result.messages, planned.result.messages_bytes)
-
-
-@contextmanager
-def after_commit() -> Iterator[None]:
-    """An error of storage in this block comes after a commit, so it must not read as "nothing was written" (G8)."""
-    try:
-        yield
-    except StorageError as exc:
-        exc.outcome_unknown = True
-        raise
 
 
 def _log_unseen(task: asyncio.Task[Any]) -> None:

@@ -136,22 +136,32 @@ class Retried(msgspec.Struct, frozen=True):
     """An earlier state of a copy is saved on its own, as waiting work is.
 
     Args:
+        base: What that state was based on.
         draft: That state.
         twin: The copy that is saved in its place: saved or not, it is what has become of that state.
     """
 
+    base: Snapshot | None
     draft: Draft
     twin: Session
 
     def adopt(self, session: Session) -> None:
         """Make `session` its twin with what was done to it since. Only under the session's lock."""
-        twin = self.twin.freeze()
-        earlier = Snapshot(self.draft.head, self.draft.messages)
-        head, messages = rebase(earlier, session.freeze(), Snapshot(twin.head, twin.messages))
         base = self.twin.base
-        if base is not None:
+        if base is not None and session.base is self.base:
+            twin = self.twin.freeze()
+            earlier = Snapshot(self.draft.head, self.draft.messages)
+            head, messages = rebase(earlier, session.freeze(), Snapshot(twin.head, twin.messages))
             session.rebase(base, head, messages)
         session.unsettled = self.twin.unsettled
+
+
+def retried(session: Session, states: tuple[Session, ...], twin: Session) -> Retried | None:
+    """What `session` has to know: `twin` is saved in the place of one of `states`, which is an earlier one of its."""
+    for state in states:
+        if state.base is session.base:
+            return Retried(state.base, state.freeze(), twin)
+    return None
 
 
 def to_commit(

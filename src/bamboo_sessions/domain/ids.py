@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Final
 
 import uuid_utils
@@ -13,9 +15,17 @@ from bamboo_sessions.domain.limits import ID_CHARS_MAX
 _SHOWN_CHARS_MAX: Final = 80  # of a bad value in an error's sentence
 
 
+def _uuid7() -> str:
+    return str(uuid_utils.uuid7())
+
+
+id_source: Final[ContextVar[Callable[[], str]]] = ContextVar("id_source", default=_uuid7)
+"""Where the running task's new ids come from; a simulation sets its own, so that it can be repeated."""
+
+
 def new_id() -> str:
     """A new UUIDv7 as text: unique, and later ids sort behind earlier ones of this process."""
-    return str(uuid_utils.uuid7())
+    return id_source.get()()
 
 
 def _flaw(value: object) -> str | None:

@@ -8,7 +8,6 @@ from typing import Literal
 
 import msgspec
 
-from bamboo_sessions.coordination.locked_store import after_commit
 from bamboo_sessions.domain.clock import utc
 from bamboo_sessions.domain.errors import (
     BambooSessionsError,
@@ -85,8 +84,11 @@ class Lifecycle(Bound):
             await self._store.append(commit)
         except RevisionConflict:
             raise SessionExistsError(key.session_id) from None
-        with after_commit():
+        try:
             state = await self._store.load(key)
+        except StorageError as exc:
+            exc.outcome_unknown = True  # for the caller: the fork was made, and no answer says so
+            raise
         if not isinstance(state, Snapshot):  # deleted at once by somebody else
             raise SessionDeletedError(key.session_id)
         return Session.from_snapshot(state, self._clock)

@@ -16,7 +16,7 @@ import msgspec
 
 from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.coordination.locked_store import LockedSessionStore
-from bamboo_sessions.coordination.saving import Retried
+from bamboo_sessions.coordination.saving import Retried, retried
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.errors import BambooSessionsError, LeaseLostError, StorageError
 from bamboo_sessions.domain.limits import UNSAVED_WORK_MAX
@@ -29,6 +29,13 @@ from bamboo_sessions.storage.commit import RecordWrite, SessionKey
 _log: Final = logging.getLogger("bamboo_sessions")
 
 
+class _Maker(msgspec.Struct, frozen=True):
+    """A working copy that waiting work is of, and the state of it that waits."""
+
+    session: Session
+    kept: Session
+
+
 class TolerantSaves:
     """Work that waits for storage to come back, and work that it refused."""
 
@@ -37,7 +44,7 @@ class TolerantSaves:
         self._backoff = backoff or Backoff(first_seconds=0.05, longest_seconds=5.0)
         self._retries: asyncio.Task[None] | None = None
         self._refused: deque[UnsavedWork] = deque()
-        self._makers: dict[SessionKey, Session | None] = {}  # the one copy that waiting work is of; `None`: several
+        self._makers: dict[SessionKey, tuple[_Maker, ...]] = {}
         self._trying = asyncio.Lock()  # one try at a time: the same work must not be merged twice
 
     async def save(self, session: Session) -> bool:
@@ -81,27 +88,38 @@ class TolerantSaves:
         records: tuple[RecordWrite, ...],
     ) -> MergeReport:
         async with self._trying:
-            if self._makers.get(key) is not session:
+            if not self._is_only_maker(key, session):
                 await self._attempt(key)
-            report = await self._store.merge_save(
-                session, if_revision=if_revision, additions_only=additions_only, records=records
-            )
-            if not additions_only and self._makers.get(key) is session:
+            try:
+                report = await self._store.merge_save(
+                    session, if_revision=if_revision, additions_only=additions_only, records=records
+                )
+            except StorageError as exc:
+                if exc.outcome_unknown and self._is_only_maker(key, session):
+                    self._keep(key, session)  # if it happened, the earlier state must not be merged on top of it
+                raise
+            if self._is_only_maker(key, session):
                 self._drop(key)  # what waited was an earlier state of this very copy
+                if additions_only and not session.is_clean:  # what a checkpoint held back goes on waiting
+                    self._keep(key, session)
             return report
 
     def _keep(self, key: SessionKey, session: Session) -> bool:
         work = session.copy()
+        others = tuple(maker for maker in self._makers.get(key, ()) if maker.session is not session)
         earlier = self._store.cache.dirty().get(key)
-        is_other = earlier is not None and self._makers.get(key) is not session
-        if earlier is not None and is_other and not self._of_one_run(key, earlier, work):
-            earlier, is_other = None, False
-        if earlier is not None and is_other:
+        if earlier is not None and others and not self._of_one_run(key, earlier, work):
+            earlier, others = None, ()
+        if earlier is not None and others:
             work = self._united(earlier, work)
         if not self._store.cache.set_dirty(key, work, _size(work)):
             return False
-        self._makers[key] = None if is_other else session
+        self._makers[key] = (*others, _Maker(session, session.copy()))
         return True
+
+    def _is_only_maker(self, key: SessionKey, session: Session) -> bool:
+        makers = self._makers.get(key, ())
+        return len(makers) == 1 and makers[0].session is session
 
     def _of_one_run(self, key: SessionKey, earlier: Session, work: Session) -> bool:
         """Whether both may become durable together; the work of an older run lease is refused, never mixed in (G12)."""
@@ -124,7 +142,8 @@ class TolerantSaves:
         """Both copies' work in one; they may have been loaded at different revisions."""
         base = earlier.base
         draft = earlier.freeze()
-        as_if_committed = msgspec.structs.replace(draft.head, revision=draft.head.revision + 1)
+        later = max(draft.head.revision, work.revision) + 1  # than both were loaded at, or the merge sees no difference
+        as_if_committed = msgspec.structs.replace(draft.head, revision=later)
         durable = Snapshot(as_if_committed, draft.messages)
         merged = merge(work.base, work.freeze(), durable, now=self._store.clock.now())
         if base is None:
@@ -161,31 +180,38 @@ class TolerantSaves:
 
     async def _try_once(self, key: SessionKey) -> bool:
         async with self._trying:
-            return await self._attempt(key)
+            try:
+                await self._attempt(key)
+            except StorageError:
+                return False
+            except Exception:  # noqa: BLE001 - a storage of somebody else's may raise anything; the work stays
+                _log.exception("session %r: a retry failed", key.session_id)
+                return False
+            return True
 
-    async def _attempt(self, key: SessionKey) -> bool:
-        """Storage's errors may pass; all others refuse the work for good."""
+    async def _attempt(self, key: SessionKey) -> None:
+        """Storage's errors may pass; all others of ours refuse the work for good."""
         work = self._store.cache.dirty().get(key)
         if work is None:
-            return True
+            return
         attempt = work.copy()
-        # The next try of this work, and the next save of the copy that it is of, go on from this attempt (G4).
-        retried = Retried(work.freeze(), attempt)
-        work.unsettled = retried
-        if maker := self._makers.get(key):
-            maker.unsettled = retried
+        self._tell(key, work, attempt)
         try:
             await self._store.merge_save(attempt)
         except StorageError:
-            return False
+            raise
         except BambooSessionsError as exc:
             self._refuse(key, work, exc)
-        except Exception:  # noqa: BLE001 - a storage of somebody else's may raise anything; the work stays
-            _log.exception("session %r: a retry failed", key.session_id)
-            return False
         if self._store.cache.dirty().get(key) is work:
             self._drop(key)
-        return True
+
+    def _tell(self, key: SessionKey, work: Session, attempt: Session) -> None:
+        """The next try of this work, and the next saves of the copies that it is of, go on from `attempt` (G4)."""
+        earlier = (work.unsettled.twin,) if isinstance(work.unsettled, Retried) else ()
+        work.unsettled = retried(work, (work,), attempt)
+        for maker in self._makers.get(key, ()):
+            if note := retried(maker.session, (maker.kept, *earlier), attempt):
+                maker.session.unsettled = note
 
     async def settle(self, key: SessionKey) -> None:
         """Try the waiting work of one session now, if there is any: before somebody else's lease begins."""

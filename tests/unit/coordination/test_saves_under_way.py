@@ -94,11 +94,60 @@ async def test_an_unknown_outcome_in_a_former_life_is_not_taken_for_this_one() -
         with pytest.raises(StorageUnavailableError):
             await sessions.create(session)
         await others.delete("chat")
-        await others.create(Session("chat", model="new"))
-        with pytest.raises(SessionExistsError):
+        with pytest.raises(SessionDeletedError):
             await sessions.create(session)
+        await others.create(Session("chat", model="new"))
+        for again in (sessions.create, sessions.save):
+            with pytest.raises(SessionDeletedError):
+                await again(session)
         assert (await _stored(storage)).model == "new"
         assert session.revision == 0
+
+
+async def test_an_error_after_the_commit_leaves_the_outcome_unknown() -> None:
+    """G4: reading what a commit led to fails, or its answer is lost twice: the error says that it may have happened."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
+        copy = await sessions.create(Session("chat", model="first"))
+        copy.model = "second"
+        storage.fail("commit", after=True)
+        storage.fail("commit", nth=2)
+        with pytest.raises(StorageUnavailableError) as caught:
+            await sessions.save(copy)
+        assert caught.value.outcome_unknown
+        await others.update("chat", lambda session: setattr(session, "model", "third"))
+        await sessions.save(copy)
+        assert copy.model == "third"
+        copy.model = "fourth"
+        storage.fail("commit", after=True)
+        storage.fail("read_newer")
+        with pytest.raises(StorageUnavailableError) as caught:
+            await sessions.save(copy)
+        assert caught.value.outcome_unknown
+        storage.fail("read")
+        with pytest.raises(StorageUnavailableError) as caught:
+            await sessions.fork("chat", new_id="fork")
+        assert caught.value.outcome_unknown
+
+
+async def test_a_commit_of_a_former_life_does_not_make_its_copy_one_of_the_new_life() -> None:
+    """G9: the save was committed, then the session was deleted and created again before the saver could look."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
+        copy = await sessions.create(Session("chat", model="old"))
+        copy.add_message(Message.user("of the old life"))
+        storage.fail("commit", after=True)
+        stall = storage.stall("find_commit")
+        saving = asyncio.create_task(sessions.save(copy))
+        await stall.reached.wait()
+        await others.delete("chat")
+        await others.create(Session("chat", model="new"))
+        stall.release()
+        with pytest.raises(SessionDeletedError):
+            await saving
+        assert copy.incarnation == 1
+        with pytest.raises(SessionDeletedError):
+            await sessions.save(copy)
 
 
 async def test_waiting_work_is_dropped_though_the_caller_whose_save_succeeded_was_cancelled() -> None:
@@ -177,6 +226,102 @@ async def test_an_unknown_retry_is_settled_by_the_next_save_of_the_copy() -> Non
         assert await sessions.save_best_effort(copy)
         assert (await _stored(storage)).model == "third"
         assert [message.text for message in (await _stored(storage)).messages] == ["one", "two"]
+
+
+async def test_after_a_checkpoint_only_what_it_held_back_goes_on_waiting() -> None:
+    """G10: waiting work whose copy was checkpointed puts nothing back over newer changes; its removal still happens."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
+        copy = Session("chat", model="first")
+        copy.add_message(Message.user("one"))
+        await sessions.create(copy)
+        copy.model = "second"
+        del copy.messages[0]
+        storage.fail("commit")
+        assert not await sessions.save_best_effort(copy)
+        await sessions.checkpoint(copy)
+        await others.update("chat", lambda session: setattr(session, "model", "third"))
+        assert await sessions.flush() == ()
+        assert (await _stored(storage)).model == "third"
+        assert not (await _stored(storage)).messages
+        await sessions.save(copy)
+        assert (await _stored(storage)).model == "third"
+
+
+async def test_creating_again_what_was_deleted_meanwhile_is_refused() -> None:
+    """G9: `create` was committed and the session deleted before the caller knew; the same object stays refused."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
+        session = Session("chat")
+        storage.fail("commit", after=True)
+        stall = storage.stall("find_commit")
+        creating = asyncio.create_task(sessions.create(session))
+        await stall.reached.wait()
+        await others.delete("chat")
+        stall.release()
+        with pytest.raises(SessionDeletedError):
+            await creating
+        with pytest.raises(SessionDeletedError):
+            await sessions.create(session)
+
+
+async def test_waiting_work_is_not_merged_on_top_of_a_later_save_whose_outcome_is_unknown() -> None:
+    """G4: a copy of which work waits is saved, and nobody can tell whether that happened; the retry finds out."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
+        copy = await sessions.create(Session("chat", model="first"))
+        copy.add_message(Message.user("one"))
+        storage.fail("commit")
+        assert not await sessions.save_best_effort(copy)
+        copy.model = "second"
+        storage.fail("commit", after=True)
+        storage.fail("find_commit")
+        with pytest.raises(StorageUnavailableError):
+            await sessions.save(copy)
+        await others.update("chat", lambda session: setattr(session, "model", "third"))
+        assert await sessions.flush() == ()
+        await sessions.save(copy)
+        assert (await _stored(storage)).model == "third"
+        assert [message.text for message in (await _stored(storage)).messages] == ["one"]
+
+
+async def test_several_copies_that_wait_as_one_know_what_became_of_them() -> None:
+    """G4: the work of two copies waits and is saved as one; neither puts its part back when it is saved again."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
+        await sessions.create(Session("chat", model="first"))
+        one, two = await sessions.get("chat"), await sessions.get("chat")
+        one.model = "second"
+        two.provider = "second"
+        with storage.fail("commit", times=None):
+            assert not await sessions.save_best_effort(one)
+            assert not await sessions.save_best_effort(two)
+        assert await sessions.flush() == ()
+        stored = await _stored(storage)
+        assert (stored.model, stored.provider) == ("second", "second")
+        await others.update("chat", lambda session: setattr(session, "model", "3"))
+        await others.update("chat", lambda session: setattr(session, "provider", "3"))
+        await sessions.save(one)
+        await sessions.save(two)
+        stored = await _stored(storage)
+        assert (stored.model, stored.provider) == ("3", "3")
+
+
+async def test_waiting_work_of_copies_one_revision_apart_is_united() -> None:
+    """G2: the work of a copy that was loaded one revision after another waiting one's doesn't take its place."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions:
+        await sessions.create(Session("chat"))
+        one = await sessions.get("chat")
+        await sessions.append("chat", Message.user("between"))
+        two = await sessions.get("chat")
+        one.add_message(Message.user("one"))
+        two.add_message(Message.user("two"))
+        with storage.fail("commit", times=None):
+            assert not await sessions.save_best_effort(one)
+            assert not await sessions.save_best_effort(two)
+        assert await sessions.flush() == ()
+        assert sorted(message.text for message in (await _stored(storage)).messages) == ["between", "one", "two"]
 
 
 async def test_an_edit_block_is_entered_once() -> None:

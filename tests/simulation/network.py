@@ -1,0 +1,115 @@
+"""The simulated storage: one memory engine, reached by each process over a link that is slow and loses messages.
+
+A request that was sent is served, whatever becomes of who sent it: a cancelled or crashed caller's commit may still
+arrive. The store keeps a log of all states that it went through, which is what reads are judged by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar, copy_context
+from typing import Any, Final, NamedTuple, TypeVar
+
+from bamboo_sessions import MemoryStorage
+from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.storage.commit import SessionKey
+from bamboo_sessions.testing import FaultyStorage
+from bamboo_sessions.testing.faults import READS, SYNCHRONOUS, WRITES
+from tests.simulation.loop import SimulatedLoop, process
+
+T = TypeVar("T")
+
+operation: Final[ContextVar[int]] = ContextVar("operation", default=0)
+"""The number of the client's operation that the running task works for."""
+
+
+class Version(NamedTuple):
+    """A state of one session: from which step on, by which operation, and what it was."""
+
+    step: int
+    operation: int
+    state: Snapshot | Tombstone | None
+
+
+class Store:
+    """The shared storage, and the states of each session that it went through."""
+
+    def __init__(self, loop: SimulatedLoop) -> None:
+        self.loop = loop
+        self.engine = MemoryStorage()
+        self.log: defaultdict[str, list[Version]] = defaultdict(lambda: [Version(0, 0, None)])
+
+    def note(self, number: int) -> None:
+        """Log what has changed."""
+        for key, stored in self.engine._sessions.items():
+            state = stored if isinstance(stored, Tombstone) else stored.snapshot
+            versions = self.log[key.session_id]
+            last = versions[-1].state
+            if last is None or last_revision(last) != last_revision(state):
+                versions.append(Version(self.loop.steps, number, state))
+
+    def state(self, session_id: str) -> Snapshot | Tombstone | None:
+        """What is stored now."""
+        return self.log[session_id][-1].state
+
+
+class Link(FaultyStorage):
+    """One process's way to the store.
+
+    Args:
+        store: The store.
+        chance: Decides latencies and faults.
+        slowest: The longest way in one direction, in seconds.
+        faults: How probable a fault is, for each call.
+    """
+
+    def __init__(self, store: Store, chance: random.Random, *, slowest: float, faults: float) -> None:
+        super().__init__(store.engine)
+        self._store = store
+        self._chance = chance
+        self._slowest = slowest
+        self._process = process.get()
+        if faults:
+            self.at_random(chance.getrandbits(32), chance=faults, calls=READS | WRITES | SYNCHRONOUS)
+
+    async def _do(self, call: str, work: Callable[[], Awaitable[T]]) -> T:
+        if self._store.loop.is_crashed(self._process):
+            raise asyncio.CancelledError
+        context = copy_context()
+        context.run(process.set, "storage")
+        request = asyncio.get_running_loop().create_task(self._serve(call, work), context=context)
+        request.add_done_callback(_look)
+        return await asyncio.shield(request)
+
+    async def _serve(self, call: str, work: Callable[[], Awaitable[T]]) -> T:
+        await asyncio.sleep(self._chance.random() * self._slowest)  # noqa: TID251 - simulated time
+        if self._store.loop.is_crashed(self._process) and self._chance.random() < 0.5:
+            raise ConnectionResetError  # it was still in the dead process
+        try:
+            return await super()._do(call, lambda: self._logged(work))
+        finally:
+            await asyncio.sleep(self._chance.random() * self._slowest)  # noqa: TID251 - simulated time
+
+    async def _logged(self, work: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await work()
+        finally:
+            self._store.note(operation.get())
+
+
+def _look(request: asyncio.Task[Any]) -> None:
+    if not request.cancelled():
+        request.exception()
+
+
+def last_revision(state: Snapshot | Tombstone | None) -> int:
+    """The revision of a state; 0 if there is none."""
+    return state.revision if state is not None else 0
+
+
+def key_of(session_id: str) -> SessionKey:
+    """A key in the one namespace."""
+    return SessionKey("default", session_id)

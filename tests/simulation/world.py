@@ -1,0 +1,192 @@
+"""A simulated world: processes with a repository each, their clients, and the history of what these did."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+
+from bamboo_sessions import BambooSessionsError, LockedSessionStore, Session, SessionCache, SessionRepository
+from bamboo_sessions.coordination.backoff import Backoff
+from bamboo_sessions.domain.ids import id_source
+from bamboo_sessions.testing.clock import START
+from tests.simulation.loop import SimulatedLoop, process
+from tests.simulation.network import Link, Store, operation
+
+T = TypeVar("T")
+
+LOG: Final = "log"
+"""A session to which messages are added at the end, and nothing else happens."""
+
+CHAT: Final = "chat"
+"""A session that lives for ever, and to which everything else happens."""
+
+LIFE: Final = "life"
+"""A session that is deleted and created again."""
+
+Outcome = Literal["ok", "refused", "failed", "unknown"]
+
+
+class Operation(msgspec.Struct):
+    """What a client did, when, and what came of it. `unknown`: it may have happened, and may yet happen."""
+
+    number: int
+    client: str
+    process: str
+    session: str
+    what: str
+    argument: Any
+    start: int
+    end: int | None = None
+    outcome: Outcome = "unknown"
+    result: Any = None
+    error: str | None = None
+
+
+class SkewedClock:
+    """The simulated time, as a machine sees it whose clock is wrong."""
+
+    def __init__(self, loop: SimulatedLoop, ahead_seconds: float) -> None:
+        self._loop = loop
+        self._ahead_seconds = ahead_seconds
+
+    def now(self) -> datetime:
+        """The present time of this machine."""
+        return START + timedelta(seconds=self._loop.time() + self._ahead_seconds)
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How bad a world is. All are drawn from the seed."""
+
+    processes: int
+    clients: int
+    rounds: int
+    crashes: int
+    faults: float
+    slowest: float
+    impatience: float
+
+    @classmethod
+    def drawn(cls, chance: random.Random) -> Plan:
+        """One of the worlds."""
+        return cls(
+            processes=chance.randint(1, 3),
+            clients=chance.randint(3, 7),
+            rounds=chance.randint(3, 9),
+            crashes=chance.choice((0, 0, 1, 2)),
+            faults=chance.choice((0.0, 0.0, 0.05, 0.2)),
+            slowest=chance.choice((0.0, 0.01, 0.1)),
+            impatience=chance.choice((0.0, 0.1, 0.4)),
+        )
+
+
+class World:
+    """Everything in a simulation, and its history."""
+
+    def __init__(self, loop: SimulatedLoop, seed: int) -> None:
+        self.loop = loop
+        self.chance = random.Random(f"world {seed}")
+        self.plan = Plan.drawn(self.chance)
+        self.store = Store(loop)
+        self.history: list[Operation] = []
+        self.processes: dict[str, Process] = {}
+        self._made = 0
+
+    def id(self, what: str) -> str:
+        """A word that never was before."""
+        self._made += 1
+        return f"{what}-{self._made}"
+
+    async def run_as(self, name: str, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` in a task of the process `name`."""
+        before = process.set(name)
+        try:
+            task = self.loop.create_task(work)
+        finally:
+            process.reset(before)
+        return await task
+
+
+class Work(msgspec.Struct):
+    """What an agent has done to its copy and nobody has acknowledged yet."""
+
+    turns: list[tuple[str, ...]] = msgspec.field(default_factory=list)
+    removed: list[str] = msgspec.field(default_factory=list)
+    asked: list[str] = msgspec.field(default_factory=list)
+
+
+class Process:
+    """A process: a repository of its own, over a link of its own. Made inside the process."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.name = name
+        self.world = world
+        chance = random.Random(world.chance.getrandbits(64))
+        plan = world.plan
+        self.link = Link(world.store, chance, slowest=plan.slowest, faults=plan.faults)
+        cache = SessionCache(chance.choice((0, 4_000, 1_000_000)))
+        clock = SkewedClock(world.loop, chance.choice((0.0, 0.0, -3_600.0, 2.0, 3_600.0)))
+        backoff = Backoff(0.001, 0.02, chance.random)
+        store = LockedSessionStore(self.link, cache, clock=clock, backoff=backoff)
+        self.repo = SessionRepository(cache, self.link, store)
+        self.repo._tiers.tolerant._backoff = Backoff(0.05, 5.0, chance.random)
+        self.clock = clock
+        world.processes[name] = self
+
+    def client(self, name: str) -> Client:
+        """Somebody who works in this process."""
+        return Client(self, name, random.Random(self.world.chance.getrandbits(64)))
+
+
+class Client:
+    """Somebody who does things, and notes what came of them."""
+
+    def __init__(self, of: Process, name: str, chance: random.Random) -> None:
+        self.name = name
+        self.process = of
+        self.world = of.world
+        self.repo = of.repo
+        self.chance = chance
+        self.copy: Session | None = None
+        self.work = Work()
+
+    async def pause(self) -> None:
+        """Do nothing for a while."""
+        await asyncio.sleep(self.chance.choice((0.0, 0.001, 0.02, 0.2)))  # noqa: TID251 - simulated time
+
+    async def do(
+        self, what: str, session: str, call: Coroutine[Any, Any, T], argument: object = None
+    ) -> tuple[Operation, T | None]:
+        """Do something and note it; now and then, lose patience."""
+        loop = self.world.loop
+        number = len(self.world.history) + 1
+        done = Operation(number, self.name, self.process.name, session, what, argument, loop.steps)
+        self.world.history.append(done)
+        operation.set(number)
+        impatient = self.chance.random() < self.world.plan.impatience
+        patience = self.chance.random() * 4 * self.world.plan.slowest if impatient else None
+        limit = asyncio.timeout(patience)
+        result: T | None = None
+        try:
+            async with limit:
+                result = await call
+            done.outcome = "ok"
+        except TimeoutError as exc:
+            done.outcome = "unknown" if limit.expired() or getattr(exc, "outcome_unknown", True) else "failed"
+        except BambooSessionsError as exc:
+            done.error = type(exc).__name__
+            done.outcome = "unknown" if exc.outcome_unknown else "failed" if exc.retryable else "refused"
+        if done.outcome != "unknown":
+            done.end = loop.steps
+        loop.note(f"{self.name} {what} {session} {argument} {done.outcome} {done.error}")
+        return done, result
+
+
+def seeded_ids(seed: int) -> None:
+    """Draw the ids of this context from the seed."""
+    chance = random.Random(f"ids {seed}")
+    id_source.set(lambda: f"{chance.getrandbits(128):032x}")
