@@ -67,7 +67,7 @@ class Engine:
         self._writing = Worker(
             "bamboo-sessions writer",
             self._writer.run,
-            self._writer.close,
+            self._writer.finish,
             batch=Batch(GROUP_COMMITS_MAX, GROUP_BYTES_MAX),
             after=self._writer.tend_log,
         )

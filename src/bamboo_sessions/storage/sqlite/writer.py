@@ -19,6 +19,7 @@ from bamboo_sessions.domain.limits import WAL_PAGES_CHECKPOINT, WAL_PAGES_MAX
 from bamboo_sessions.storage.sqlite import tuning
 from bamboo_sessions.storage.sqlite.connection import close, wait_for_locks
 from bamboo_sessions.storage.sqlite.errors import translated
+from bamboo_sessions.storage.sqlite.turns import Turn
 from bamboo_sessions.storage.sqlite.worker import Request
 
 
@@ -44,6 +45,7 @@ class Writer:
         self._on_long_log = on_long_log
         self._busy_timeout_ms = busy_timeout_ms
         self._open: apsw.Connection | None = None
+        self._turn = Turn(location, tuning.TURN_WAIT_SECONDS)
         self._log_pages = 0
         self._log_due = WAL_PAGES_CHECKPOINT
         self.finish_checkpoint = False
@@ -63,6 +65,11 @@ class Writer:
         if connection is not None:
             close(connection)
 
+    def finish(self) -> None:
+        """Close everything for good."""
+        self.close()
+        self._turn.close()
+
     def _committed(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self._log_pages = pages
         return apsw.SQLITE_OK
@@ -71,9 +78,13 @@ class Writer:
 
     def run(self, requests: Sequence[Request]) -> None:
         """Run `requests`, together if it can be, and fill in results and errors."""
-        if len(requests) == 1 or not self._run_together(requests):
-            for request in requests:
-                self._run_alone(request)
+        self._turn.take()
+        try:
+            if len(requests) == 1 or not self._run_together(requests):
+                for request in requests:
+                    self._run_alone(request)
+        finally:
+            self._turn.give()
 
     def _run_together(self, requests: Sequence[Request]) -> bool:
         """Whether that could be done; if not, nothing has happened."""
