@@ -35,7 +35,7 @@ LOCK_POLL_SECONDS: Final = 0.0005
 """How often a writer that waits for another process asks again."""
 
 TURN_WAIT_SECONDS: Final = 1.0
-"""How long a writer queues behind other processes before it asks SQLite all the same: whoever is first may be stopped."""
+"""How long a writer queues behind other processes before it asks SQLite all the same: the first may be stopped."""
 
 POSITION_STEP: Final = 1 << 20
 """Distance of two messages added at the end: twenty insertions fit between any two."""
