@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import apsw
 
+from bamboo_sessions.domain.change import ChangeKind
 from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.head import head_from_document
 from bamboo_sessions.domain.message import from_body
@@ -41,6 +42,8 @@ _CHANGES: Final = """
 _REMOVED: Final = "SELECT row FROM messages WHERE session = ? AND removed_revision >= ?"
 _LIVING: Final = "SELECT row FROM messages WHERE session = ? AND removed_revision IS NULL"
 _ROWS_OF: Final = "SELECT rowid FROM words WHERE words MATCH ?"
+_OF_HEADS: Final[frozenset[ChangeKind]] = frozenset({"created", "authoritative", "head", "deleted"})
+"""What may change a title or a summary."""
 MESSAGE_TABLES: Final = ("words", "parts")
 HEAD_TABLES: Final = ("head_words", "head_parts")
 
@@ -233,7 +236,7 @@ def _follow_one(index: apsw.Connection, main: Main, session: int, revision: int,
     elif "messages" in kinds:
         removed = [row for (row,) in main.rows(_REMOVED, (session, revision))]
         _remove(index, MESSAGE_TABLES, [2 * row + call for row in removed for call in (0, 1)])
-    if kinds & {"head", "created", "deleted"}:
+    if kinds & _OF_HEADS:
         _remove(index, HEAD_TABLES, [session])
         _write_heads(index, main.rows(_HEAD, (session,)))
 
