@@ -162,6 +162,7 @@ READS: Final = (
     Call("changes", lambda w: _all(w.repo.changes(live=False))),
     Call("feed_position", lambda w: w.repo.feed_position()),
     Call("lease_of", lambda w: w.repo.lease_of("chat")),
+    Call("search", lambda w: w.repo.search("one")),
     Call("stats", lambda w: w.repo.stats()),
     Call("records.get", lambda w: w.repo.records.get("kind", "key", session="chat")),
     Call("records.scan", lambda w: _all(w.repo.records.scan("kind", session="chat"))),

@@ -230,7 +230,8 @@ async def test_L64_an_id_is_never_a_path(sessions: SessionRepository, path: Path
         await sessions.append(name, Message.user(name), create=True)
     for name in names:
         assert texts(await sessions.get(name)) == [name]
-    assert {each.name for each in path.parent.iterdir()} <= {path.name, f"{path.name}-wal", f"{path.name}-shm"}
+    there = {each.name for each in path.parent.iterdir()}
+    assert there <= {path.name + suffix for suffix in ("", "-wal", "-shm", "-turn")}
     for name in ("", "a\0b", "a\nb", "\ud800", "x" * 513):
         with pytest.raises(InvalidSessionIdError):
             await sessions.append(name, Message.user("x"), create=True)

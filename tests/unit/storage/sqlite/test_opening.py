@@ -22,6 +22,7 @@ from bamboo_sessions.domain.message import Message
 from bamboo_sessions.storage.sqlite import SqliteStorage, connection
 from bamboo_sessions.storage.sqlite.connection import value_of
 from bamboo_sessions.storage.sqlite.migrations import STEPS
+from bamboo_sessions.storage.sqlite.turns import SUFFIX
 from tests.unit.storage.sqlite.commits import appending, key_of
 
 pytestmark = pytest.mark.anyio
@@ -139,7 +140,7 @@ async def test_closing_leaves_no_thread_no_descriptor_and_no_log(path: Path) -> 
         await storage.aclose()
         assert threading.active_count() == threads
         assert _descriptors() == descriptors
-        assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+        assert {entry.name for entry in path.parent.iterdir()} <= {path.name, f"{path.name}{SUFFIX}"}
 
 
 async def test_closing_first_does_what_is_queued(path: Path) -> None:

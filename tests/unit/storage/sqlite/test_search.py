@@ -19,6 +19,7 @@ from bamboo_sessions import InputError, MemoryStorage, Message, Session, Session
 from bamboo_sessions.storage.sqlite import indexing, tuning
 from bamboo_sessions.storage.sqlite.indexing import Progress
 from bamboo_sessions.storage.sqlite.search_file import Main, index_path, open_index
+from bamboo_sessions.storage.sqlite.turns import SUFFIX
 
 pytestmark = pytest.mark.anyio
 
@@ -164,7 +165,7 @@ async def test_opening_and_closing_leaves_nothing(path: Path) -> None:
             await sessions.search("word")
         counts.append(len(os.listdir("/proc/self/fd")))  # noqa: PTH208 - the descriptors themselves
     assert counts[0] == counts[-1]
-    assert {file.name for file in path.parent.iterdir()} == {path.name, path.name + "-search"}
+    assert {file.name for file in path.parent.iterdir()} == {path.name, path.name + "-search", path.name + SUFFIX}
 
 
 async def test_indexing_behind_the_writers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
