@@ -127,9 +127,10 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
             raise InvalidMessageError(message, hint="Use one of: " + ", ".join(sorted(ROLES)) + ".")
         if getattr(self.created_at, "tzinfo", None) is not UTC:
             msgspec.structs.force_setattr(self, "created_at", _in_utc(self.id, self.created_at))
-        for name in ("content", "tool_calls"):
-            if type(value := getattr(self, name)) is list:
-                msgspec.structs.force_setattr(self, name, tuple(value))
+        if isinstance(self.content, list):
+            msgspec.structs.force_setattr(self, "content", tuple(self.content))
+        if isinstance(self.tool_calls, list):
+            msgspec.structs.force_setattr(self, "tool_calls", tuple(self.tool_calls))
         if self.metadata and type(self.metadata) is not json.FrozenDict:
             metadata = json.frozen(self.metadata, what="Message.metadata")
             msgspec.structs.force_setattr(self, "metadata", metadata)
