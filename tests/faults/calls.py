@@ -16,7 +16,7 @@ from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.sqlite import SqliteStorage
 from bamboo_sessions.testing import ManualClock
 from bamboo_sessions.testing.clock import START
-from tests.crash.mirror import CHILD, FORK, KIND, SESSIONS, state_of
+from tests.power_cut.mirror import CHILD, FORK, KIND, SESSIONS, state_of
 
 S = SESSIONS[0]
 _FRESH: Final = SessionKey("default", "fresh")

@@ -14,8 +14,8 @@ from bamboo_sessions.domain.errors import InputError, StorageError
 from bamboo_sessions.storage.sqlite import SqliteStorage
 from bamboo_sessions.testing import ManualClock
 from bamboo_sessions.testing.clock import START
-from tests.crash.mirror import CHILD, FORK, KIND, SESSIONS, state_of
-from tests.crash.recovery import NAME, folder
+from tests.power_cut.mirror import CHILD, FORK, KIND, SESSIONS, state_of
+from tests.power_cut.recovery import NAME, folder
 
 S = SESSIONS[0]
 PAGE: Final = 4096

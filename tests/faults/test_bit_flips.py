@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from tests.crash.recovery import NAME, folder
 from tests.faults.damaged import Flip, Store, prepare, verdicts
+from tests.power_cut.recovery import NAME, folder
 
 LOG = f"{NAME}-wal"
 

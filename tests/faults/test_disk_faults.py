@@ -21,8 +21,8 @@ from bamboo_sessions.storage.sqlite import SqliteStorage, writer
 from bamboo_sessions.storage.sqlite.connection import rows_of
 from bamboo_sessions.testing import ManualClock
 from bamboo_sessions.testing.disk import DiskFault, Kind, SimulatedDisk, What
-from tests.crash.recovery import NAME, folder
 from tests.faults.calls import READS, WRITES, Call, plain, prepare, state
+from tests.power_cut.recovery import NAME, folder
 
 CALLS: Final = {**READS, **WRITES}
 _OPERATIONS_MAX: Final = 400

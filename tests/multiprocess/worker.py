@@ -85,18 +85,6 @@ async def append_on_request(path: str, session_id: str) -> None:
             say(line)
 
 
-async def save_for_ever(path: str, session_id: str, name: str) -> None:
-    """Save one turn after the other, telling each when it is acknowledged, until somebody kills this process."""
-    async with SessionRepository.open(f"sqlite:///{path}") as sessions:
-        session = await sessions.load_or_create(session_id)
-        number = 0
-        while True:
-            add_turn(session, f"{name}-{number}")
-            await sessions.save(session)
-            say(f"{name}-{number}")
-            number += 1
-
-
 async def write_for_ever(path: str, name: str) -> None:
     """Write to four sessions in turn, by appends and by stale saves, telling each change, until somebody kills this."""
     async with SessionRepository.open(f"sqlite:///{path}") as sessions:
@@ -200,7 +188,6 @@ ROLES: dict[str, Callable[..., Awaitable[None]]] = {
         hold_read,
         open_and_save,
         run_leased,
-        save_for_ever,
         save_turns,
         write_for_ever,
         search_for_ever,

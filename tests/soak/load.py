@@ -18,7 +18,7 @@ from bamboo_sessions.testing.history_checker import (
     QuestionAcknowledged,
     TurnAcknowledged,
 )
-from tests.crash.notes import Acknowledged, Ready, Sample, say
+from tests.kills.notes import Acknowledged, Ready, Sample, say
 
 HOT = 5
 STEPS_PER_HOT_SPOT = 400

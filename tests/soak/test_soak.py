@@ -11,8 +11,8 @@ import pytest
 from bamboo_sessions import Session, SessionRepository
 from bamboo_sessions.storage.sqlite.tuning import LOOP_CACHE_KIB, PAGE_CACHE_KIB
 from bamboo_sessions.testing.history_checker import StoredSession, Verdict, check_history
-from tests.crash.lives import Lives
-from tests.crash.notes import Acknowledged, Sample
+from tests.kills.lives import Lives
+from tests.kills.notes import Acknowledged, Sample
 from tests.soak.load import CACHE_BYTES, name_of
 
 pytestmark = [

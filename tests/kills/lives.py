@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.crash.notes import Dead, Note, from_line
+from tests.kills.notes import Dead, Note, from_line
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +26,7 @@ class Lives:
     """
 
     def __init__(self, module: str, path: Path, seed: int) -> None:
-        self._command = [sys.executable, "-m", "tests.crash.nursery", module, str(path)]
+        self._command = [sys.executable, "-m", "tests.kills.nursery", module, str(path)]
         self.rng = random.Random(seed)
         self.begun = 0
         self.kills = 0

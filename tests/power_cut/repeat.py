@@ -1,4 +1,4 @@
-"""Judges one cut of a kept recording again: `python -m tests.crash.repeat RECORDING CUT SURVIVAL [FOLDER]`.
+"""Judges one cut of a kept recording again: `python -m tests.power_cut.repeat RECORDING CUT SURVIVAL [FOLDER]`.
 
 `SURVIVAL` is a name as a failure prints it; what was left on the disk is written to `FOLDER`, if one is named.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from bamboo_sessions.testing.power_cut import WORST, Replay, at_random
-from tests.crash.recovery import Judge, Recording
+from tests.power_cut.recovery import Judge, Recording
 
 
 def main(recording_path: str, cut: str, survival_name: str, folder: str | None = None) -> None:

@@ -14,7 +14,7 @@ from bamboo_sessions.storage.sqlite import SqliteStorage
 from bamboo_sessions.storage.sqlite.connection import connect_reader, row_of
 from bamboo_sessions.testing import ManualClock
 from bamboo_sessions.testing.conformance.kit import SECOND
-from tests.crash.mirror import CHILD, FORK, KIND, SESSIONS, Mirror
+from tests.power_cut.mirror import CHILD, FORK, KIND, SESSIONS, Mirror
 
 
 class Workload:

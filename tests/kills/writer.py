@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 
 from bamboo_sessions import Message, PendingQuestion, Session, SessionRepository, ToolCall
-from tests.crash.notes import (
+from tests.kills.notes import (
     Answer,
     Append,
     Ask,

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from bamboo_sessions import Session, SessionDeletedError, SessionRepository
-from tests.crash.lives import Lives
-from tests.crash.notes import Append, Begun, Done, Note, Ready
-from tests.crash.oracle import DELETED, State, Stored, judge
-from tests.crash.writer import SHARED
+from tests.kills.lives import Lives
+from tests.kills.notes import Append, Begun, Done, Note, Ready
+from tests.kills.oracle import DELETED, State, Stored, judge
+from tests.kills.writer import SHARED
 
 WRITERS = 3
 SEED = 2026
@@ -65,7 +65,7 @@ def _stored(session: Session) -> Stored:
 
 def _run(path: Path, kills: int, seed: int) -> None:
     asyncio.run(_prepare(path))
-    with Lives("tests.crash.writer", path, seed) as lives:
+    with Lives("tests.kills.writer", path, seed) as lives:
         while lives.kills < kills:
             _round(lives)
     stored = asyncio.run(_read_back(path, lives.notes))

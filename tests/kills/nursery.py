@@ -1,4 +1,4 @@
-"""Brings lives to being and kills them: `python -m tests.crash.nursery MODULE FILE`, told by lines on its input.
+"""Brings lives to being and kills them: `python -m tests.kills.nursery MODULE FILE`, told by lines on its input.
 
 `spawn LIFE SEED` starts a process that runs `MODULE.live(file, life, seed)`, `kill LIFE…` kills processes (SIGKILL) and
 waits until they are gone. Each is a fork of this process, which has imported everything, has no threads, and never
@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from tests.crash.notes import Dead, say
+from tests.kills.notes import Dead, say
 
 Live = Callable[[Path, int, int], Coroutine[Any, Any, None]]
 

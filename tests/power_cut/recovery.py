@@ -21,8 +21,8 @@ from bamboo_sessions.storage.sqlite.connection import Durability
 from bamboo_sessions.testing import ManualClock
 from bamboo_sessions.testing.disk import SimulatedDisk
 from bamboo_sessions.testing.power_cut import Operation, Replay, Survival
-from tests.crash.mirror import AFTER, Mirror, Moment, state_of
-from tests.crash.workload import Workload, again
+from tests.power_cut.mirror import AFTER, Mirror, Moment, state_of
+from tests.power_cut.workload import Workload, again
 
 NAME = "sessions.db"
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there
@@ -176,7 +176,7 @@ def cut_everywhere(judge: Judge, survivals: Callable[[int], Iterable[Survival]])
 
 
 def keep(recording: Recording, place: Path) -> Path:
-    """Write a recording down, for `tests.crash.repeat`."""
+    """Write a recording down, for `tests.power_cut.repeat`."""
     path = place / "recording.msgpack"
     path.write_bytes(msgspec.msgpack.encode(recording))
     return path

@@ -1,7 +1,7 @@
 """The power fails at every moment of a mixed workload; what is left is opened by the ordinary engine (G1, G3).
 
 The workload runs once on a simulated disk. Then the recording is cut after each operation, and `power_cut` builds what
-a disk may hold then. A failure names the cut and what survived, and keeps its recording for `tests.crash.repeat`.
+a disk may hold then. A failure names the cut and what survived, and keeps its recording for `tests.power_cut.repeat`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bamboo_sessions.storage.sqlite import SqliteStorage
 from bamboo_sessions.storage.sqlite.connection import Durability
 from bamboo_sessions.testing.disk import SimulatedDisk
 from bamboo_sessions.testing.power_cut import WORST, Replay, Survival, at_random
-from tests.crash.recovery import NAME, Judge, Recording, cut_everywhere, folder, keep, look, record
+from tests.power_cut.recovery import NAME, Judge, Recording, cut_everywhere, folder, keep, look, record
 
 EVERYTHING = WORST[1]
 MODES: tuple[Durability, ...] = ("full", "relaxed")
@@ -29,7 +29,7 @@ Survivals = Callable[[int], Iterable[Survival]]
 def _judged(recording: Recording, survivals: Survivals, place: Path) -> Judge:
     judge = Judge(recording)
     wrong = cut_everywhere(judge, survivals)
-    assert not wrong, "\n".join([*wrong, f"again: .venv/bin/python -m tests.crash.repeat {keep(recording, place)}"])
+    assert not wrong, "\n".join([*wrong, f"again: .venv/bin/python -m tests.power_cut.repeat {keep(recording, place)}"])
     return judge
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from tests.crash.notes import (
+from tests.kills.notes import (
     Answer,
     Append,
     Ask,
@@ -28,7 +28,7 @@ from tests.crash.notes import (
     Rename,
     Save,
 )
-from tests.crash.writer import SHARED
+from tests.kills.writer import SHARED
 
 
 class Stored(msgspec.Struct, frozen=True):
