@@ -13,6 +13,7 @@ Nothing survives a fork, for SQLite's locks belong to the process: afterwards ea
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -37,6 +38,7 @@ from bamboo_sessions.storage.sqlite.worker import Batch, Request, Worker
 from bamboo_sessions.storage.sqlite.writer import Writer
 
 T = TypeVar("T")
+_log: Final = logging.getLogger("bamboo_sessions")
 Work = Callable[[apsw.Connection], T]
 
 _left_behind: Final[list[object]] = []
@@ -209,7 +211,11 @@ class Engine:
         self._checkpoint_queued = False
         if self._checkpointer is None:
             self._checkpointer = self._connect()
-        self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        try:
+            self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.Error as exc:
+            _log.error("%s: the log could not be copied into the file: %s", self.path, exc)
+            return
         self._writer.finish_checkpoint = True
 
     def _close_rest(self) -> None:

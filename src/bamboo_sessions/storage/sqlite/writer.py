@@ -10,7 +10,9 @@ away (L90).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import apsw
 
@@ -21,6 +23,8 @@ from bamboo_sessions.storage.sqlite.connection import close, wait_for_locks
 from bamboo_sessions.storage.sqlite.errors import translated
 from bamboo_sessions.storage.sqlite.turns import Turn
 from bamboo_sessions.storage.sqlite.worker import Request
+
+_log: Final = logging.getLogger("bamboo_sessions")
 
 
 class Writer:
@@ -184,7 +188,8 @@ class Writer:
             connection.wal_checkpoint(mode=mode)
         except apsw.BusyError:
             pass  # somebody is still reading from the log
-        except apsw.Error:
+        except apsw.Error as exc:
+            _log.error("%s: the log could not be copied into the file: %s", self._location, exc)
             self.close()  # the next request opens another one, and is told if that fails
             return
         wait_for_locks(connection, self._busy_timeout_ms)
