@@ -131,6 +131,6 @@ def test_what_a_snippet_leaves_out(text: str) -> None:
 
 
 def test_a_snippet_of_a_text_that_is_searched_in_part() -> None:
-    """Of a text too long to be searched as a whole the end was left out, also if the end of what was searched is shown."""
+    """Of a text too long to be searched as a whole something was left out, even if all that was searched is shown."""
     text = "word".rjust(SEARCHED_CHARS_MAX) + "more"
     assert snippet(parse("word"), text).cut_after
