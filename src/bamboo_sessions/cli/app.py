@@ -73,9 +73,11 @@ class Program(click.Group):
         except click.UsageError as exc:
             from difflib import get_close_matches
 
-            if close := get_close_matches(args[0], self.list_commands(ctx)):
-                exc.message += f" Did you mean {' or '.join(map(repr, close))}?"
-            raise
+            close = get_close_matches(args[0], self.list_commands(ctx))
+            if not close:
+                raise
+            message = f"{exc.message} Did you mean {' or '.join(map(repr, close))}?"
+            raise click.UsageError(message, exc.ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The overview, without importing the commands."""
