@@ -59,6 +59,22 @@ def test_url_and_namespace_come_from_the_environment(cli: Cli, monkeypatch: pyte
     assert CliRunner().invoke(app.program, ["list"]).stdout.startswith("a\t")
 
 
+def test_a_misspelt_command_names_what_is_close(cli: Cli) -> None:
+    """An unknown command is answered with those that are spelt alike, if there are any."""
+    assert "No such command 'serch'. Did you mean 'search'?" in cli("serch").err
+    assert "mean" not in cli("zzz").err
+
+
+def test_limits_are_called_alike(cli: Cli) -> None:
+    """Every command that has `--limit` takes `-n`, too."""
+    context = click.Context(app.program)
+    commands = [app.program.get_command(context, name) for name in app.program.list_commands(context)]
+    options = [option.opts for command in commands if command for option in command.params]
+    limits = [names for names in options if "--limit" in names]
+    assert len(limits) >= 5
+    assert all("-n" in names for names in limits)
+
+
 def test_a_namespace_sees_only_its_own_sessions(cli: Cli) -> None:
     """L99: what one tenant has, another neither sees nor exports nor finds."""
     cli.ok("--namespace", "one", "append", "--create", "a", "Hello")

@@ -64,6 +64,21 @@ class Program(click.Group):
         command: click.Command = getattr(importlib.import_module(_PACKAGE + entry.module), entry.attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant; for a misspelt one an error that names what is close."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as exc:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], self.list_commands(ctx))
+            if not close:
+                raise
+            message = f"{exc.message} Did you mean {' or '.join(map(repr, close))}?"
+            raise click.UsageError(message, exc.ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The overview, without importing the commands."""
         with formatter.section("Commands"):

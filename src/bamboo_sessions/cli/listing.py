@@ -26,7 +26,9 @@ _GAP: Final = "  "
 
 
 @click.command("list")
-@click.option("--limit", type=int, metavar="N", help=f"Sessions at most, 1 to {PAGE_MAX}. Default: {PAGE_DEFAULT}.")
+@click.option(
+    "-n", "--limit", type=int, metavar="N", help=f"Sessions at most, 1 to {PAGE_MAX}. Default: {PAGE_DEFAULT}."
+)
 @click.option("--cursor", metavar="C", help="Go on where the page before ended (its next_cursor).")
 @click.option("--all", "everything", is_flag=True, help="All that match, not only the first page.")
 @click.option("--owner", metavar="OWNER", help="Only sessions of this owner.")

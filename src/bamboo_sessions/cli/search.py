@@ -47,7 +47,12 @@ class Moment(click.ParamType[datetime]):
 @click.command()
 @click.argument("text", nargs=-1, required=True, metavar="TEXT…")
 @click.option(
-    "--limit", type=int, metavar="N", default=SEARCH_DEFAULT, show_default=True, help=f"Hits at most, 1 to {PAGE_MAX}."
+    "-n",
+    "--limit",
+    type=int,
+    metavar="N",
+    default=SEARCH_DEFAULT,
+    help=f"Hits at most, 1 to {PAGE_MAX}. Default: {SEARCH_DEFAULT}.",
 )
 @click.option("--role", type=click.Choice(get_args(Role)), help="Only messages of this role.")
 @click.option("--session", metavar="ID", help="Only in this session.")

@@ -26,7 +26,7 @@ class Wish(msgspec.Struct, frozen=True):
 @click.command()
 @click.argument("session_id", metavar="ID")
 @click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help=f"The newest N messages. Default: {PAGE_DEFAULT}."
+    "-n", "--limit", type=click.IntRange(min=1), metavar="N", help=f"The newest N messages. Default: {PAGE_DEFAULT}."
 )
 @click.option("--all", "everything", is_flag=True, help="All messages, and long system prompts in full.")
 @click.option("--tools", is_flag=True, help="Tool calls, results and system prompts in full.")

@@ -19,7 +19,7 @@ from bamboo_sessions.repository import SessionRepository
 @click.option("--after", metavar="POSITION", help="Go on behind this position, without a gap.")
 @click.option("--from-start", is_flag=True, help="Begin with the oldest change that is kept.")
 @click.option("-f", "--follow/--no-follow", default=True, help="Wait for new changes. Default: yes.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N changes.")
+@click.option("-n", "--limit", type=click.IntRange(min=1), metavar="N", help="End after N changes.")
 @click.option("--kind", "kinds", type=click.Choice(KINDS), multiple=True, help="Only such changes; may be repeated.")
 @click.option("--session", "ids", metavar="ID", multiple=True, help="Only changes of this session; may be repeated.")
 @json_option

@@ -12,7 +12,7 @@ import msgspec
 
 from bamboo_sessions.domain.clock import to_micros
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.limits import SNIPPET_CHARS_MAX
+from bamboo_sessions.domain.limits import SEARCHED_CHARS_MAX, SNIPPET_CHARS_MAX
 from bamboo_sessions.domain.message import Message, Role
 from bamboo_sessions.domain.search_query import Term, TextQuery
 from bamboo_sessions.domain.search_text import composed, fold, folded_lengths, place_in
@@ -181,7 +181,8 @@ def snippet(query: TextQuery, text: str) -> Snippet:
     start = _at_word(whole, max(0, first - _LEAD_CHARS), first)
     shown = whole[start : start + SNIPPET_CHARS_MAX]
     places = _places(query.wanted, folded, len(fold(whole[:start])), shown)
-    return Snippet(_pieces(shown, places), cut_before=start > 0, cut_after=start + len(shown) < len(text))
+    cut_after = start + len(shown) < len(whole) or len(text) > SEARCHED_CHARS_MAX
+    return Snippet(_pieces(shown, places), cut_before=start > 0, cut_after=cut_after)
 
 
 def _spans(terms: Sequence[Term], folded: str) -> list[tuple[int, int, int]]:

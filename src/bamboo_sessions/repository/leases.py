@@ -78,7 +78,7 @@ class Leases(Writing, Lifecycle):
             holder: A name for people who ask who runs it; by default the host's and the process id.
             on_busy: If somebody runs it: `"reject"`; `"wait"` for one's turn, in the order of arrival over all
                 processes; or `"fork"`: go on in a fork of what is committed, with a lease on that.
-            timeout: With `"wait"`: for how many seconds at most; `None`: for ever.
+            timeout: With `"wait"`: for how many seconds at most, 0 or more; `None`: for ever.
             create: Make the session if there never was one.
             model: The model of a session made so.
 
@@ -96,7 +96,7 @@ class Leases(Writing, Lifecycle):
             holder=check_name(holder, what="holder of a lease") if holder is not None else _this_process(),
             ttl=_checked_ttl(ttl),
             on_busy=on_busy,
-            timeout_seconds=timeout,
+            timeout_seconds=_checked_timeout(timeout),
             create=create,
             model=model,
         )
@@ -171,9 +171,13 @@ class LeaseBlock:
         self._begin = begin
         self._end = end
         self._clock = clock
+        self._is_entered = False
 
     async def __aenter__(self) -> RunLease:
         """The lease, held and renewed from now on."""
+        if self._is_entered:
+            raise InputError("This `lease` block was entered already.", hint="Call `lease` again for another block.")
+        self._is_entered = True
         self._lease, self._claim = await self._begin()
         self._renewing = asyncio.get_running_loop().create_task(self._keep_renewing())
         return self._lease
@@ -225,3 +229,11 @@ def _checked_ttl(ttl: float | timedelta) -> timedelta:
         message = f"A run lease lasts {LEASE_MS_MIN / 1000} to {LEASE_SECONDS_MAX:,} seconds, not {ttl!r}."
         raise InputError(message, hint="It is renewed in the background: 30 seconds fit runs of any length.")
     return timedelta(seconds=seconds)
+
+
+def _checked_timeout(seconds: float | None) -> float | None:
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if seconds is not None and not (is_number and seconds >= 0):
+        message = f"The timeout of a lease is 0 seconds or more, or None, not {seconds!r}."
+        raise InputError(message, hint="None waits for ever.")
+    return seconds

@@ -170,7 +170,7 @@ def check_page_limit(limit: int) -> int:
     """`limit` if a page may have that many rows, else `InputError`."""
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= PAGE_MAX:
         message = f"A page has 1 to {PAGE_MAX} rows, not {limit!r}."
-        raise InputError(message, hint="Page on with the cursor to get more.")
+        raise InputError(message, hint=f"Pass a limit of 1 to {PAGE_MAX}.")
     return limit
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bamboo_sessions import InputError, LimitExceededError
-from bamboo_sessions.domain.limits import SNIPPET_CHARS_MAX
+from bamboo_sessions.domain.limits import SEARCHED_CHARS_MAX, SNIPPET_CHARS_MAX
 from bamboo_sessions.domain.search import Text, match, snippet
 from bamboo_sessions.domain.search_query import TextQuery, parse
 from bamboo_sessions.domain.search_text import composed, fold, place_in
@@ -121,3 +121,16 @@ def test_a_snippet_of_a_hostile_text() -> None:
     shown = snippet(parsed, text)
     assert len(shown.text) <= SNIPPET_CHARS_MAX
     assert shown.cut_before
+
+
+@pytest.mark.parametrize("text", ["word e\u0301", "word \u0958", "word " + "e\u0301" * SNIPPET_CHARS_MAX])
+def test_what_a_snippet_leaves_out(text: str) -> None:
+    """A snippet says that text was left out if it was, not if letters were only put together or taken apart."""
+    shown = snippet(parse("word"), text)
+    assert shown.cut_after == (shown.text != unicodedata.normalize("NFC", text))
+
+
+def test_a_snippet_of_a_text_that_is_searched_in_part() -> None:
+    """Of a text too long to be searched as a whole something was left out, even if all that was searched is shown."""
+    text = "word".rjust(SEARCHED_CHARS_MAX) + "more"
+    assert snippet(parse("word"), text).cut_after

@@ -306,9 +306,22 @@ class LeasingConformance(RepositoryCase):
             {"ttl": "1"},
             {"on_busy": "merge"},
             {"holder": ""},
+            {"timeout": -1},
+            {"timeout": float("nan")},
+            {"timeout": "1"},
         ):
             with pytest.raises(InputError):
                 sessions.lease("s", **arguments)
+
+    async def test_a_block_is_entered_once(self, sessions: SessionRepository) -> None:
+        """A block can't be entered again: two leases in one block, and only the later one would be given back."""
+        await saved(sessions, user("a"))
+        block = sessions.lease("s", on_busy="fork")
+        async with block:
+            with pytest.raises(InputError, match="entered already"):
+                await block.__aenter__()
+        assert await sessions.lease_of("s") is None
+        assert [head.id for head in (await sessions.list_sessions()).sessions] == ["s"]
 
     async def test_a_leased_session_is_not_deleted(
         self, sessions: SessionRepository, others: SessionRepository
