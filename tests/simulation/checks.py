@@ -204,8 +204,13 @@ def _order(world: World) -> Iterator[str]:
 
 
 def _spans(history: list[Operation]) -> Iterator[Span]:
+    given_up: set[str] = set()
     for done in history:
         reads = done.what == "read"
+        if done.what == "save" and done.outcome == "failed" and done.client in given_up:
+            yield Span(done, done.start, None)  # an earlier save that goes on may have taken this one's turns along
+        elif done.what == "save" and done.outcome == "unknown":
+            given_up.add(done.client)
         waits = done.what == "save" and done.result is None  # a tolerant save that wasn't durable yet
         told = done.outcome == "ok" or (done.what == "author" and done.error == "PreconditionFailedError")
         if not reads and (done.outcome == "unknown" or (done.outcome == "ok" and waits)):

@@ -87,6 +87,8 @@ class WaitingWork:
     def keep(self, session: Session) -> bool:
         """Let the present state of `session` wait, behind all other; `False` if the bound would be passed.
 
+        That may be later than the save that failed, whose caller perhaps gave up waiting and went on.
+
         Raises:
             LeaseLostError: It is of an older run lease than other work that waits.
         """
@@ -150,11 +152,7 @@ class WaitingWork:
     def on_top(self, key: SessionKey, state: Snapshot | None) -> Session | None:
         """What is committed with what waits on top, so that the next save still writes the latter (L107)."""
         items = self._items.get(key, ())
-        if state is not None:  # work of a former life will be refused (G9)
-            items = tuple(item for item in items if _life(item.work) in {None, state.head.incarnation})
-        if not items:
-            return Session.from_snapshot(state, self._clock) if state is not None else None
-        return on_top(state, items, self._clock)
+        return None if state is None and not items else on_top(state, items, self._clock)
 
     def unsaved(self, namespace: str | None) -> tuple[UnsavedWork, ...]:
         """What was refused, told once, and what waits, of a namespace or of all."""
@@ -175,13 +173,17 @@ class WaitingWork:
 
 
 def on_top(state: Snapshot | None, items: Sequence[Waiting], clock: Clock) -> Session:
-    """A copy of `state` with the work of `items` in it, one after another."""
+    """A copy of `state` with the work of `items` in it, one after another; but no work of a former life (G9)."""
+    if state is not None:
+        items = tuple(item for item in items if _life(item.work) in {None, state.head.incarnation})
+        if not items:
+            return Session.from_snapshot(state, clock)
     shown = state
     for item in items:
         merged = merge(item.work.base, item.work.freeze(), shown, now=clock.now())
         head = msgspec.structs.replace(merged.head, revision=_NEVER_A_BASE)
         shown = Snapshot(head, merged.messages)
-    assert shown is not None  # noqa: S101 - there are items
+    assert shown is not None  # noqa: S101 - there is a state, or an item
     if state is None:
         head = msgspec.structs.replace(shown.head, revision=0)
         session = Session.without_base(head, shown.messages, clock)
