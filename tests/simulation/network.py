@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from bamboo_sessions import MemoryStorage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
-from bamboo_sessions.storage.commit import SessionKey
+from bamboo_sessions.storage.commit import Commit, Committed, SessionKey, State
+from bamboo_sessions.storage.port import Plan
 from bamboo_sessions.testing import FaultyStorage
 from bamboo_sessions.testing.faults import READS, SYNCHRONOUS, WRITES
 from tests.simulation.loop import SimulatedLoop, process
@@ -26,12 +27,17 @@ operation: Final[ContextVar[int]] = ContextVar("operation", default=0)
 """The number of the client's operation that the running task works for."""
 
 
+fence: Final[ContextVar[int | None]] = ContextVar("fence", default=None)
+"""The token of the run lease that the running request writes through."""
+
+
 class Version(NamedTuple):
-    """A state of one session: from which step on, by which operation, and what it was."""
+    """A state of one session: from which step on, by which operation, what it was, and through which run lease."""
 
     step: int
     operation: int
     state: Snapshot | Tombstone | None
+    fence: int | None = None
 
 
 class Store:
@@ -49,7 +55,7 @@ class Store:
             versions = self.log[key.session_id]
             last = versions[-1].state
             if last is None or last_revision(last) != last_revision(state):
-                versions.append(Version(self.loop.steps, number, state))
+                versions.append(Version(self.loop.steps, number, state, fence.get()))
 
     def state(self, session_id: str) -> Snapshot | Tombstone | None:
         """What is stored now."""
@@ -74,6 +80,24 @@ class Link(FaultyStorage):
         self._process = process.get()
         if faults:
             self.at_random(chance.getrandbits(32), chance=faults, calls=READS | WRITES | SYNCHRONOUS)
+
+    async def commit(self, commit: Commit) -> Committed:
+        """Pass on."""
+        before = fence.set(commit.fence)
+        try:
+            return await super().commit(commit)
+        finally:
+            fence.reset(before)
+
+    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+        """Pass on."""
+
+        def noted(state: State) -> Commit | None:
+            commit = plan(state)
+            fence.set(commit.fence if commit is not None else None)
+            return commit
+
+        return await super().transact(key, noted)
 
     async def _do(self, call: str, work: Callable[[], Awaitable[T]]) -> T:
         if self._store.loop.is_crashed(self._process):
