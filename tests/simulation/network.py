@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar, copy_context
 from typing import Any, Final, NamedTuple, TypeVar
 
-from bamboo_sessions import MemoryStorage
+from bamboo_sessions import MemoryStorage, StorageUnavailableError
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.storage.commit import Commit, Committed, SessionKey, State
 from bamboo_sessions.storage.port import Plan
@@ -78,6 +78,8 @@ class Link(FaultyStorage):
         self._chance = chance
         self._slowest = slowest
         self._process = process.get()
+        self.back_at = 0.0
+        """When the store can be reached again, if it can't now."""
         if faults:
             self.at_random(chance.getrandbits(32), chance=faults, calls=READS | WRITES | SYNCHRONOUS)
 
@@ -112,6 +114,9 @@ class Link(FaultyStorage):
         await asyncio.sleep(self._chance.random() * self._slowest)  # noqa: TID251 - simulated time
         if self._store.loop.is_crashed(self._process) and self._chance.random() < 0.5:
             raise ConnectionResetError  # it was still in the dead process
+        if self._store.loop.time() < self.back_at:
+            message = f"{call}: the store can't be reached."
+            raise StorageUnavailableError(message)
         try:
             return await super()._do(call, lambda: self._logged(work))
         finally:

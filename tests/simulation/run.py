@@ -38,7 +38,8 @@ def simulate(seed: int) -> Outcome:
     loop = SimulatedLoop(seed)
     world = World(loop, seed)
     if seed >= FROM_SEED:
-        world.plan = msgspec.structs.replace(world.plan, pauses=world.chance.choice((0, 1, 3)))
+        troubles = {"pauses": world.chance.choice((0, 1, 3)), "outages": world.chance.choice((0, 0, 1, 4))}
+        world.plan = msgspec.structs.replace(world.plan, **troubles)
     errors: list[str] = []
     loop.set_exception_handler(lambda _, context: errors.append(f"unhandled: {context}"))
     try:
@@ -58,11 +59,14 @@ async def _live(world: World, seed: int) -> list[str]:
     for session_id in (LOG, CHAT, LIFE):
         await _first(world, session_id)
     running = {name: world.loop.create_task(_process(world, name, plan.clients)) for name in _names(plan.processes)}
-    for _ in range(plan.pauses):
-        await asyncio.sleep(world.chance.random() * 0.3)  # noqa: TID251 - simulated time
-        victim = world.chance.choice(sorted(running))
-        world.loop.note(f"pause {victim}")
-        world.loop.pause(victim, world.chance.random() * 3)
+    for trouble in ["pause"] * plan.pauses + ["outage"] * plan.outages:
+        await asyncio.sleep(world.chance.random() * 0.2)  # noqa: TID251 - simulated time
+        victim, seconds = world.chance.choice(sorted(running)), world.chance.random() * 3
+        world.loop.note(f"{trouble} of {victim}")
+        if trouble == "pause":
+            world.loop.pause(victim, seconds)
+        elif victim in world.processes:
+            world.processes[victim].link.back_at = world.loop.time() + seconds / 4
     for number in range(plan.crashes):
         await asyncio.sleep(world.chance.random() * 0.5)  # noqa: TID251 - simulated time
         victim = world.chance.choice(sorted(running))
@@ -111,6 +115,7 @@ async def _end(world: World, clients: list[Client]) -> list[str]:
     world.plan = msgspec.structs.replace(world.plan, faults=0.0, impatience=0.0)
     for each in living.values():
         each.link.heal()
+        each.link.back_at = 0.0
     for each in living.values():
         findings += [
             f"{each.name} couldn't save: {work.code} {work.session_id}"

@@ -77,6 +77,7 @@ class Plan(msgspec.Struct, frozen=True):
     slowest: float
     impatience: float
     pauses: int = 0
+    outages: int = 0
 
     @classmethod
     def drawn(cls, chance: random.Random) -> Plan:
