@@ -21,8 +21,8 @@ from bamboo_sessions.testing.history_checker import (
 )
 from tests.simulation.clients import view
 from tests.simulation.linearizability import Span, is_linearizable
-from tests.simulation.network import Version
-from tests.simulation.world import CHAT, LOG, Operation, World
+from tests.simulation.network import Version, last_revision
+from tests.simulation.world import CHAT, LIFE, LOG, Operation, World
 
 NEVER_REFUSED = {"MessageIdConflictError", "InputError", "InvalidMessageError", "StorageCorruptError"}
 
@@ -37,6 +37,9 @@ def check(world: World) -> list[str]:
         *_forks(world),
         *_removals(world),
         *_order(world),
+        *_leases(world),
+        *_feed(world),
+        *world.findings,
         *(f"{done.what} was refused: {done.error}" for done in world.history if done.error in NEVER_REFUSED),
         *(
             f"the last save failed: {d}"
@@ -188,6 +191,44 @@ def _forks(world: World) -> Iterator[str]:
                 yield f"{done} has messages that the original never had (G3)"
 
 
+# --- G12: a zombie can't write; who was in time is never refused
+
+
+def _leases(world: World) -> Iterator[str]:
+    for session_id, versions in world.store.log.items():
+        newest = 0
+        for version in versions:
+            if version.fence is not None and version.fence < newest:
+                yield f"{session_id}: lease {version.fence} wrote after {newest} by {version.operation} (G12)"
+            newest = max(newest, version.fence or 0)
+    over = {"SessionDeletedError", "SessionNotFoundError"}
+    for done in world.history:
+        allowed = {"lease": {"SessionBusyError"}, "save": {"LeaseLostError"}}.get(done.what)
+        if (
+            allowed
+            and done.outcome == "refused"
+            and done.error not in allowed | (over if done.session == LIFE else set())
+        ):
+            yield f"{done} was refused (G12)"
+
+
+# --- G11: each commit is told once, in its order
+
+
+def _feed(world: World) -> Iterator[str]:
+    feed = [(change.session_id, change.revision) for change in world.feed]
+    made = defaultdict(list)
+    for session_id, revision in feed:
+        made[session_id].append(revision)
+    for session_id, versions in world.store.log.items():
+        revisions = [last_revision(version.state) for version in versions if version.state is not None]
+        if made[session_id] != revisions:
+            yield f"the feed tells {made[session_id]} of {session_id}; there was {revisions} (G11)"
+    for told in world.told:
+        if [(change.session_id, change.revision) for change in told.changes] != feed:
+            yield f"a subscriber was told {told.changes}; the feed is {feed} (G11)"
+
+
 # --- linearizability, told from what clients saw alone
 
 
@@ -204,8 +245,13 @@ def _order(world: World) -> Iterator[str]:
 
 
 def _spans(history: list[Operation]) -> Iterator[Span]:
+    given_up: set[str] = set()
     for done in history:
         reads = done.what == "read"
+        if done.what == "save" and done.outcome == "failed" and done.client in given_up:
+            yield Span(done, done.start, None)  # an earlier save that goes on may have taken this one's turns along
+        elif done.what == "save" and done.outcome == "unknown":
+            given_up.add(done.client)
         waits = done.what == "save" and done.result is None  # a tolerant save that wasn't durable yet
         told = done.outcome == "ok" or (done.what == "author" and done.error == "PreconditionFailedError")
         if not reads and (done.outcome == "unknown" or (done.outcome == "ok" and waits)):

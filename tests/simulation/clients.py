@@ -35,7 +35,8 @@ def view(session: Session | None) -> Any:  # noqa: ANN401 - plain values
     return session.revision, session.title, session.metadata_version, session.model, ids
 
 
-async def _load(client: Client, session_id: str) -> Session | None:
+async def load(client: Client, session_id: str) -> Session | None:
+    """Look at a session in one of the ways there are."""
     how = client.chance.choice(("load", "load", "load", "fresh", "load_merged"))
     waited = client.repo.cache.is_dirty(key_of(session_id))
     call = (
@@ -64,9 +65,9 @@ async def agent(client: Client, session_id: str) -> None:
             client.copy = await _begin(client, session_id)
             if client.copy is None:
                 continue
-        _change(client, client.copy, work)
+        change(client, client.copy, work)
         how = client.chance.choice(("save", "save", "save", "checkpoint", "save_best_effort"))
-        await _save(client, client.copy, work, how)
+        await save(client, client.copy, work, how)
         if client.copy is not None and client.chance.random() < 0.1:
             await _save_twice(client, client.copy, work)
 
@@ -75,10 +76,11 @@ async def _begin(client: Client, session_id: str) -> Session | None:
     if client.chance.random() < 0.3:
         done, session = await client.do("load_or_create", session_id, client.repo.load_or_create(session_id))
         return session if done.outcome == "ok" else None
-    return await _load(client, session_id)
+    return await load(client, session_id)
 
 
-def _change(client: Client, copy: Session, work: Work) -> None:
+def change(client: Client, copy: Session, work: Work) -> None:
+    """A turn: messages, and now and then a register, a value, a question, a removal."""
     chance = client.chance
     tools = copy.id != LOG and chance.random() < 0.4
     turn = _tool_turn(client) if tools else tuple(_user(client) for _ in range(chance.randint(1, 3)))
@@ -108,7 +110,8 @@ def _remove(client: Client, copy: Session, work: Work) -> None:
         del copy.messages[place]
 
 
-async def _save(client: Client, copy: Session, work: Work, how: str) -> None:
+async def save(client: Client, copy: Session, work: Work, how: str) -> None:
+    """Save a copy, and note what is acknowledged by that."""
     turns, removed, asked = tuple(work.turns), tuple(work.removed), tuple(work.asked)
     life = copy.incarnation
     call: Any = getattr(client.repo, how)(copy)
@@ -128,14 +131,14 @@ async def _save(client: Client, copy: Session, work: Work, how: str) -> None:
 
 async def _save_twice(client: Client, copy: Session, work: Work) -> None:
     """The caller's patience ends at once, and it saves again while the first save is under way."""
-    _change(client, copy, work)
-    first = client.world.loop.create_task(_save(client, copy, _copied(work), "save"))
+    change(client, copy, work)
+    first = client.world.loop.create_task(save(client, copy, _copied(work), "save"))
     await client.pause()
-    await _save(client, copy, work, "save")
+    await save(client, copy, work, "save")
     await first
     if client.copy is None:
         return
-    await _save(client, copy, work, "save")
+    await save(client, copy, work, "save")
 
 
 def _copied(work: Work) -> Work:
@@ -185,7 +188,7 @@ async def _author(client: Client, session_id: str, what: str) -> None:
     if_version = None
     if what == "conditional":
         what = "title"
-        session = await _load(client, session_id)
+        session = await load(client, session_id)
         if session is None:
             return
         if_version = session.metadata_version
@@ -200,7 +203,7 @@ async def _author(client: Client, session_id: str, what: str) -> None:
 
 
 async def _answer(client: Client, session_id: str) -> None:
-    session = await _load(client, session_id)
+    session = await load(client, session_id)
     if session is None or session.pending_question is None:
         return
     question = session.pending_question
@@ -265,7 +268,7 @@ async def reader(client: Client, session_id: str) -> None:
     """Looks."""
     for _ in range(2 * client.world.plan.rounds):
         await client.pause()
-        await _load(client, session_id)
+        await load(client, session_id)
 
 
 async def forker(client: Client, session_id: str) -> None:
@@ -290,4 +293,4 @@ WHO: Final[tuple[tuple[Behaviour, tuple[str, ...], int], ...]] = (
 )
 """Who there is, on which sessions, and how many of a hundred or so. Further kinds of clients are added here."""
 
-__all__ = ["WHO", "Behaviour", "Operation", "finish", "view"]
+__all__ = ["WHO", "Behaviour", "Operation", "change", "finish", "load", "save", "view"]

@@ -45,6 +45,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._trace = hashlib.blake2b(digest_size=8)
         self._crashed: set[str] = set()
         self._stopped: list[asyncio.Handle] = []
+        self._paused: dict[str, list[asyncio.Handle]] = {}
         self.set_task_factory(self._numbered_task)
 
     def _numbered_task(
@@ -81,6 +82,16 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Whether `crash` was called."""
         return name in self._crashed
 
+    def pause(self, name: str, seconds: float) -> None:
+        """Stop all tasks of a process where they are, and let them go on later as if nothing had happened."""
+        if name not in self._paused:
+            self._paused[name] = []
+            self.call_later(seconds, self._resume, name)
+
+    def _resume(self, name: str) -> None:
+        self.note(f"{name} goes on")
+        self._ready.extend(self._paused.pop(name))
+
     async def bury(self) -> None:
         """At the end, let go what the crashed processes left."""
         self._crashed.clear()
@@ -102,6 +113,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         context = handle._context
         if context.get(process, "") in self._crashed:
             self._stopped.append(handle)
+        elif context.get(process, "") in self._paused:
+            self._paused[context.get(process, "")].append(handle)
         elif not handle.cancelled():
             self.steps += 1
             handle._run()

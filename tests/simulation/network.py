@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar, copy_context
 from typing import Any, Final, NamedTuple, TypeVar
 
-from bamboo_sessions import MemoryStorage
+from bamboo_sessions import MemoryStorage, StorageUnavailableError
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
-from bamboo_sessions.storage.commit import SessionKey
+from bamboo_sessions.storage.commit import Commit, Committed, SessionKey, State
+from bamboo_sessions.storage.port import Plan
 from bamboo_sessions.testing import FaultyStorage
 from bamboo_sessions.testing.faults import READS, SYNCHRONOUS, WRITES
 from tests.simulation.loop import SimulatedLoop, process
@@ -26,12 +27,17 @@ operation: Final[ContextVar[int]] = ContextVar("operation", default=0)
 """The number of the client's operation that the running task works for."""
 
 
+fence: Final[ContextVar[int | None]] = ContextVar("fence", default=None)
+"""The token of the run lease that the running request writes through."""
+
+
 class Version(NamedTuple):
-    """A state of one session: from which step on, by which operation, and what it was."""
+    """A state of one session: from which step on, by which operation, what it was, and through which run lease."""
 
     step: int
     operation: int
     state: Snapshot | Tombstone | None
+    fence: int | None = None
 
 
 class Store:
@@ -49,7 +55,7 @@ class Store:
             versions = self.log[key.session_id]
             last = versions[-1].state
             if last is None or last_revision(last) != last_revision(state):
-                versions.append(Version(self.loop.steps, number, state))
+                versions.append(Version(self.loop.steps, number, state, fence.get()))
 
     def state(self, session_id: str) -> Snapshot | Tombstone | None:
         """What is stored now."""
@@ -72,8 +78,28 @@ class Link(FaultyStorage):
         self._chance = chance
         self._slowest = slowest
         self._process = process.get()
+        self.back_at = 0.0
+        """When the store can be reached again, if it can't now."""
         if faults:
             self.at_random(chance.getrandbits(32), chance=faults, calls=READS | WRITES | SYNCHRONOUS)
+
+    async def commit(self, commit: Commit) -> Committed:
+        """Pass on."""
+        before = fence.set(commit.fence)
+        try:
+            return await super().commit(commit)
+        finally:
+            fence.reset(before)
+
+    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+        """Pass on."""
+
+        def noted(state: State) -> Commit | None:
+            commit = plan(state)
+            fence.set(commit.fence if commit is not None else None)
+            return commit
+
+        return await super().transact(key, noted)
 
     async def _do(self, call: str, work: Callable[[], Awaitable[T]]) -> T:
         if self._store.loop.is_crashed(self._process):
@@ -88,6 +114,9 @@ class Link(FaultyStorage):
         await asyncio.sleep(self._chance.random() * self._slowest)  # noqa: TID251 - simulated time
         if self._store.loop.is_crashed(self._process) and self._chance.random() < 0.5:
             raise ConnectionResetError  # it was still in the dead process
+        if self._store.loop.time() < self.back_at:
+            message = f"{call}: the store can't be reached."
+            raise StorageUnavailableError(message)
         try:
             return await super()._do(call, lambda: self._logged(work))
         finally:

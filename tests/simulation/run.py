@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 import traceback
 from typing import NamedTuple
 
 import msgspec
 
-from bamboo_sessions import Session
+from bamboo_sessions import Session, SessionRepository
 from tests.simulation.checks import check
 from tests.simulation.clients import WHO, Behaviour, finish
 from tests.simulation.loop import SimulatedLoop, process
+from tests.simulation.runners import FROM_SEED, MORE
 from tests.simulation.world import CHAT, LIFE, LOG, Client, Operation, Process, SkewedClock, World, seeded_ids
 
 
@@ -35,6 +37,9 @@ def simulate(seed: int) -> Outcome:
     """Run the world of `seed` to its end and judge it."""
     loop = SimulatedLoop(seed)
     world = World(loop, seed)
+    if seed >= FROM_SEED:
+        troubles = {"pauses": world.chance.choice((0, 1, 3)), "outages": world.chance.choice((0, 0, 1, 4))}
+        world.plan = msgspec.structs.replace(world.plan, **troubles)
     errors: list[str] = []
     loop.set_exception_handler(lambda _, context: errors.append(f"unhandled: {context}"))
     try:
@@ -49,10 +54,19 @@ def simulate(seed: int) -> Outcome:
 
 async def _live(world: World, seed: int) -> list[str]:
     seeded_ids(seed)
+    random.seed(seed)  # the product's own jitter
     plan = world.plan
     for session_id in (LOG, CHAT, LIFE):
         await _first(world, session_id)
     running = {name: world.loop.create_task(_process(world, name, plan.clients)) for name in _names(plan.processes)}
+    for trouble in ["pause"] * plan.pauses + ["outage"] * plan.outages:
+        await asyncio.sleep(world.chance.random() * 0.2)  # noqa: TID251 - simulated time
+        victim, seconds = world.chance.choice(sorted(running)), world.chance.random() * 3
+        world.loop.note(f"{trouble} of {victim}")
+        if trouble == "pause":
+            world.loop.pause(victim, seconds)
+        elif victim in world.processes:
+            world.processes[victim].link.back_at = world.loop.time() + seconds / 4
     for number in range(plan.crashes):
         await asyncio.sleep(world.chance.random() * 0.5)  # noqa: TID251 - simulated time
         victim = world.chance.choice(sorted(running))
@@ -64,6 +78,7 @@ async def _live(world: World, seed: int) -> list[str]:
     clients = [client for task in running.values() for client in await task]
     findings = await _end(world, clients)
     await world.loop.bury()
+    await _catch_up(world)
     return [*findings, *check(world)]
 
 
@@ -81,7 +96,8 @@ async def _process(world: World, name: str, clients: int) -> list[Client]:
     process.set(name)
     made = Process(world, name)
     chosen: list[tuple[Behaviour, str]] = []
-    kinds = [entry for entry in WHO for _ in range(entry[2])]
+    who = (*WHO, *MORE) if world.seed >= FROM_SEED else WHO
+    kinds = [entry for entry in who for _ in range(entry[2])]
     for _ in range(clients):
         behaviour, sessions, _ = world.chance.choice(kinds)
         chosen.append((behaviour, world.chance.choice(sessions)))
@@ -99,16 +115,19 @@ async def _end(world: World, clients: list[Client]) -> list[str]:
     world.plan = msgspec.structs.replace(world.plan, faults=0.0, impatience=0.0)
     for each in living.values():
         each.link.heal()
+        each.link.back_at = 0.0
     for each in living.values():
         findings += [
             f"{each.name} couldn't save: {work.code} {work.session_id}"
             for work in await each.repo.flush()
-            if work.code != "session_deleted"
+            if work.code not in {"session_deleted", "lease_lost"}
         ]
     for client in clients:
         await finish(client)
     for each in living.values():
         await each.repo.persistence.aclose()
+    await asyncio.sleep(1)  # noqa: TID251 - simulated time: what the crashed ones had sent has arrived
+    for each in living.values():
         for session_id in list(world.store.log):
             cached, fresh = await each.repo.load(session_id), await each.repo.load(session_id, fresh=True)
             if (cached and cached.base) != (fresh and fresh.base):
@@ -118,6 +137,14 @@ async def _end(world: World, clients: list[Client]) -> list[str]:
         if stats["locks"] or stats["dirty_bytes"] or stats["cache_bytes"] > each.repo.cache.bytes_max:
             findings.append(f"{each.name}: left over: {stats} (G13)")
     return findings
+
+
+async def _catch_up(world: World) -> None:
+    """Each subscriber reads what is left of the feed."""
+    async with SessionRepository.open(world.store.engine) as sessions:
+        world.feed = [change async for change in sessions.changes(live=False)]
+        for told in world.told:
+            told.changes.extend([change async for change in sessions.changes(after=told.position, live=False)])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,14 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
-from bamboo_sessions import BambooSessionsError, LockedSessionStore, Session, SessionCache, SessionRepository
+from bamboo_sessions import (
+    BambooSessionsError,
+    LockedSessionStore,
+    Session,
+    SessionCache,
+    SessionChange,
+    SessionRepository,
+)
 from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.domain.ids import id_source
 from bamboo_sessions.testing.clock import START
@@ -69,6 +76,8 @@ class Plan(msgspec.Struct, frozen=True):
     faults: float
     slowest: float
     impatience: float
+    pauses: int = 0
+    outages: int = 0
 
     @classmethod
     def drawn(cls, chance: random.Random) -> Plan:
@@ -84,22 +93,47 @@ class Plan(msgspec.Struct, frozen=True):
         )
 
 
+class Told(msgspec.Struct):
+    """What a subscriber has recorded, which outlives its process."""
+
+    process: str
+    changes: list[SessionChange] = msgspec.field(default_factory=list)
+
+    @property
+    def position(self) -> str | None:
+        """Where to resume."""
+        return self.changes[-1].position if self.changes else None
+
+
 class World:
     """Everything in a simulation, and its history."""
 
     def __init__(self, loop: SimulatedLoop, seed: int) -> None:
         self.loop = loop
+        self.seed = seed
         self.chance = random.Random(f"world {seed}")
         self.plan = Plan.drawn(self.chance)
         self.store = Store(loop)
         self.history: list[Operation] = []
         self.processes: dict[str, Process] = {}
+        self.told: list[Told] = []
+        self.feed: list[SessionChange] = []
+        self.findings: list[str] = []
         self._made = 0
 
     def id(self, what: str) -> str:
         """A word that never was before."""
         self._made += 1
         return f"{what}-{self._made}"
+
+    def subscribe(self, name: str) -> Told:
+        """A record for a subscriber in the process `name`: one that a crashed subscriber left, or a new one."""
+        for told in self.told:
+            if self.loop.is_crashed(told.process):
+                told.process = name
+                return told
+        self.told.append(Told(name))
+        return self.told[-1]
 
     async def run_as(self, name: str, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` in a task of the process `name`."""

@@ -96,12 +96,10 @@ class SessionCache:
     def publish(self, key: SessionKey, snapshot: Snapshot, token: int | None) -> None:
         """Let readers see a committed snapshot; an older one than the entry's changes nothing."""
         entry = self._entries.get(key)
-        if entry is not None and not entry.by_hand:
-            if snapshot.revision < entry.snapshot.revision:
-                return
-            self._put(key, Entry(snapshot, token, dirty=entry.dirty, dirty_bytes=entry.dirty_bytes))
-        else:
+        if entry is None:
             self._put(key, Entry(snapshot, token))
+        elif entry.by_hand or snapshot.revision >= entry.snapshot.revision:
+            self._put(key, Entry(snapshot, token, dirty=entry.dirty, dirty_bytes=entry.dirty_bytes))
 
     def evict(self, key: SessionKey) -> None:
         """Forget what storage will tell again; dirty work stays."""

@@ -78,7 +78,7 @@ class Leasing:
         return await self._change(key, lambda leases, now: renew(leases, claim, now))
 
     async def give_back(
-        self, key: SessionKey, claim: Claim, *, first: Callable[[], Awaitable[None]] | None = None
+        self, key: SessionKey, claim: Claim, *, first: Callable[[], Awaitable[object]] | None = None
     ) -> None:
         """Let go of whatever the claim has; never fails, never hangs, and is done also if the caller is cancelled.
 
@@ -90,7 +90,7 @@ class Leasing:
         except TimeoutError:
             _log.warning("session %r: its run lease is still being given back", key.session_id)
 
-    async def _withdraw(self, key: SessionKey, claim: Claim, first: Callable[[], Awaitable[None]] | None) -> None:
+    async def _withdraw(self, key: SessionKey, claim: Claim, first: Callable[[], Awaitable[object]] | None) -> None:
         try:
             if first is not None:
                 await first()

@@ -23,12 +23,14 @@ from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.cached_reads import CachedReads
 from bamboo_sessions.coordination.fencing import check_fence, told_by_whom
 from bamboo_sessions.coordination.locks import SessionLocks
-from bamboo_sessions.coordination.saving import Retried, SavePlan
+from bamboo_sessions.coordination.saving import SavePlan
 from bamboo_sessions.coordination.signal import CommitSignal
+from bamboo_sessions.coordination.waiting import Included, WaitingWork
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import (
     BambooSessionsError,
     LeaseLostError,
+    PreconditionFailedError,
     SessionDeletedError,
     SessionNotFoundError,
     StorageError,
@@ -114,6 +116,7 @@ class LockedSessionStore:
         self._backoff = backoff or Backoff(first_seconds=0.001, longest_seconds=0.02)
         self._locks = SessionLocks()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.waiting = WaitingWork(cache, clock)
         self.signal = CommitSignal(storage)
         self.reads = CachedReads(storage, cache, self._locks)
         self.writes = WriteCounters()
@@ -138,7 +141,8 @@ class LockedSessionStore:
         """Merge a working copy into what is committed, commit, and bring the copy up to date in place.
 
         Atomic, durable on return, idempotent, cancellation-safe. Costs as much as the change; without one nothing is
-        written. What is added to the copy while this runs stays in it, unsaved.
+        written. What is added to the copy while this runs stays in it, unsaved. Work of the session that waits for
+        storage to come back goes first: older work must never be merged on top of newer work.
 
         Args:
             session: The copy; its state at the moment of the call is what is saved.
@@ -154,7 +158,7 @@ class LockedSessionStore:
             PreconditionFailedError, InputError, StorageError.
         """
         key = SessionKey(session.namespace, session.id)
-        if session.is_clean and not (records or creating) and if_revision is None and self._is_current(key, session):
+        if self._is_saved(session) and not (records or creating) and if_revision is None:
             await check_fence(self.storage, key, session.fence)
             return MergeReport(revision=session.revision)
         plan = SavePlan(
@@ -168,7 +172,22 @@ class LockedSessionStore:
         release = await self._locks.acquire(key)
         return await self.own(self._locked_save(session, plan, release))
 
+    def _is_saved(self, session: Session) -> bool:
+        if not session.is_clean or session.unsettled is not None:
+            return False
+        snapshot = self.reads.current(SessionKey(session.namespace, session.id))
+        return snapshot is not None and snapshot.revision == session.revision
+
     async def _locked_save(self, session: Session, plan: SavePlan, release: Callable[[], None]) -> MergeReport:
+        try:
+            plan.if_revision = await self._save_waiting(plan.key, plan.if_revision)
+            return await self._save_now(session, plan)
+        finally:
+            release()
+
+    async def _save_now(self, session: Session, plan: SavePlan) -> MergeReport:
+        """Save under the session's lock, after what waited."""
+
         def planner(state: State) -> Planned | None:
             commit = plan(state)
             return None if commit is None else Planned(commit, plan.result)
@@ -192,20 +211,19 @@ class LockedSessionStore:
             if session.unsettled is plan and not may_have_happened:
                 session.unsettled = None
             raise
-        finally:
-            release()
 
     async def _settle(self, session: Session) -> bool:
-        """If the outcome of the copy's last save is unknown, look its commit id up first (G4); whether it was made.
+        """Find out what became of earlier saves of what the copy has in it; whether one of its own was made.
 
-        Then the copy becomes one of what is committed now, and what was saved then isn't saved again over what others
-        have committed since. Only under the session's lock: no save of this copy is under way then.
+        If the outcome of its last save is unknown, its commit id is looked up first (G4). Then the copy becomes one
+        of what is committed now, and what was saved then isn't saved again over what others have committed since.
+        Only under the session's lock: no save of this copy is under way then.
 
         Raises:
             SessionDeletedError: It was made, and the session was deleted since.
         """
-        if isinstance(session.unsettled, Retried):
-            session.unsettled.adopt(session)
+        if isinstance(session.unsettled, Included):
+            return session.unsettled.adopt(session)
         plan = session.unsettled
         if not isinstance(plan, SavePlan):
             return False
@@ -218,9 +236,63 @@ class LockedSessionStore:
         session.unsettled = None
         return revision is not None
 
-    def _is_current(self, key: SessionKey, session: Session) -> bool:
-        snapshot = self.reads.current(key)
-        return snapshot is not None and snapshot.revision == session.revision
+    # --- tolerant saves
+
+    async def save_or_keep(self, session: Session) -> bool:
+        """As `merge_save`, but what storage can't take now is kept (see `waiting`); whether it is durable.
+
+        Raises:
+            StorageError: One that isn't retryable, or the bound on waiting work would be passed.
+        """
+        if session.fence is None and self._is_saved(session):
+            return True
+        plan = SavePlan(session, now=self.clock.now())
+        release = await self._locks.acquire(plan.key)
+        return await self.own(self._locked_save_or_keep(session, plan, release))
+
+    async def _locked_save_or_keep(self, session: Session, plan: SavePlan, release: Callable[[], None]) -> bool:
+        try:
+            await self._save_waiting(plan.key)
+            await self._save_now(session, plan)
+        except StorageError as exc:
+            if not exc.retryable or not self.waiting.keep(session):
+                raise
+            _log.warning("session %r waits in memory: %s", session.id, exc)
+            return False
+        finally:
+            release()
+        return True
+
+    async def save_waiting(self, key: SessionKey) -> None:
+        """Save what waits. What is refused is told by `waiting`; raises what may pass."""
+        if self.waiting.first(key) is not None:
+            release = await self._locks.acquire(key)
+            await self.own(self._locked_save_waiting(key, release))
+
+    async def _locked_save_waiting(self, key: SessionKey, release: Callable[[], None]) -> None:
+        try:
+            await self._save_waiting(key)
+        finally:
+            release()
+
+    async def _save_waiting(self, key: SessionKey, if_revision: int | None = None) -> int | None:
+        """Save what waits, the oldest first: all errors of ours but storage's refuse the work for good.
+
+        Whoever expects `if_revision` expects it of the waiting work, too; gives back what to expect after that.
+        """
+        while item := self.waiting.first(key):
+            try:
+                report = await self._save_now(
+                    item.work, SavePlan(item.work, now=self.clock.now(), if_revision=if_revision)
+                )
+            except (StorageError, PreconditionFailedError):
+                raise
+            except BambooSessionsError as exc:
+                self.waiting.refuse(key, item, exc)
+            else:
+                self.waiting.durable(key, item)
+                if_revision = None if if_revision is None else report.revision
+        return if_revision
 
     # --- any change
 

@@ -21,7 +21,7 @@ from bamboo_sessions.domain.merge_history import HistoryDelta
 from bamboo_sessions.domain.message import Message, StoredMessage, to_stored
 from bamboo_sessions.domain.report import MergeReport
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.snapshot import Draft, Snapshot, Tombstone
+from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.storage.commit import Commit, Committed, RecordWrite, SessionKey, State, StoredInsertion
 
 
@@ -130,38 +130,6 @@ class SavePlan:
             return Snapshot(self.draft.head, self.draft.messages)
         sent = merge(self.base, self.draft, self.base, now=self.now, additions_only=True)
         return Snapshot(self.draft.head, sent.messages)
-
-
-class Retried(msgspec.Struct, frozen=True):
-    """An earlier state of a copy is saved on its own, as waiting work is.
-
-    Args:
-        base: What that state was based on.
-        draft: That state.
-        twin: The copy that is saved in its place: saved or not, it is what has become of that state.
-    """
-
-    base: Snapshot | None
-    draft: Draft
-    twin: Session
-
-    def adopt(self, session: Session) -> None:
-        """Make `session` its twin with what was done to it since. Only under the session's lock."""
-        base = self.twin.base
-        if base is not None and session.base is self.base:
-            twin = self.twin.freeze()
-            earlier = Snapshot(self.draft.head, self.draft.messages)
-            head, messages = rebase(earlier, session.freeze(), Snapshot(twin.head, twin.messages))
-            session.rebase(base, head, messages)
-        session.unsettled = self.twin.unsettled
-
-
-def retried(session: Session, states: tuple[Session, ...], twin: Session) -> Retried | None:
-    """What `session` has to know: `twin` is saved in the place of one of `states`, which is an earlier one of its."""
-    for state in states:
-        if state.base is session.base:
-            return Retried(state.base, state.freeze(), twin)
-    return None
 
 
 def to_commit(

@@ -8,7 +8,6 @@ from typing import Final
 from bamboo_sessions.domain.errors import SessionDeletedError, SessionNotFoundError, StorageError
 from bamboo_sessions.domain.ids import check_message_id
 from bamboo_sessions.domain.limits import PAGE_DEFAULT
-from bamboo_sessions.domain.merge import merge
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.reconcile import prefers_storage
 from bamboo_sessions.domain.report import HistoryPage
@@ -17,7 +16,7 @@ from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.window import model_view
 from bamboo_sessions.repository.bound import Bound
 from bamboo_sessions.repository.history_pages import read_page
-from bamboo_sessions.storage.commit import SessionKey, State
+from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.query import (
     check_page_limit,
 )
@@ -104,10 +103,10 @@ class Reading(Bound):
             entry = self._tiers.cache.entry(key)
             if entry is None or entry.dirty is None or not exc.retryable:
                 raise
-            return self._with_dirty_work(entry.dirty, None if entry.by_hand else entry.snapshot)
+            return self._store.waiting.on_top(key, None if entry.by_hand else entry.snapshot)
         entry = self._tiers.cache.entry(key)  # as it is now: waiting work may have become durable meanwhile
         if entry is not None and entry.dirty is not None:
-            return self._with_dirty_work(entry.dirty, state)
+            return None if isinstance(state, Tombstone) else self._store.waiting.on_top(key, state)
         if isinstance(state, Tombstone):
             self._tiers.cache.discard(key)
             return None
@@ -116,20 +115,6 @@ class Reading(Bound):
                 self._tiers.cache.publish(key, state, token)
             return Session.from_snapshot(state, self._clock) if state else None
         return entry.working_copy(self._clock)
-
-    def _with_dirty_work(self, work: Session, state: State) -> Session | None:
-        """What is committed with the waiting work on top, so that the next save still writes the latter (L107)."""
-        if isinstance(state, Tombstone):
-            return None
-        if state is None:
-            return work.copy()
-        if work.base is not None and work.base.head.incarnation != state.head.incarnation:
-            return Session.from_snapshot(state, self._clock)  # the work is of a former life and will be refused (G9)
-        merged = merge(work.base, work.freeze(), state, now=self._clock.now())
-        session = Session.from_snapshot(state, self._clock)
-        session.rebase(state, merged.head, merged.messages)
-        session.fence = work.fence  # what waits was written through that lease, and stays so (G12)
-        return session
 
     async def history(
         self,

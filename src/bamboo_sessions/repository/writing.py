@@ -70,14 +70,12 @@ class Writing(Bound):
             InputError, StorageError: The copy can't be stored, or storage failed; nothing is half-written.
         """
         self._writable(self._own(session).id)
-        return await self._tiers.tolerant.save_strictly(
-            session, if_revision=if_revision, records=tuple(map(check_write, records))
-        )
+        return await self._store.merge_save(session, if_revision=if_revision, records=tuple(map(check_write, records)))
 
     async def checkpoint(self, session: Session) -> MergeReport:
         """A save that adds only: removals and edits done to the copy are held back, and stay pending in it."""
         self._writable(self._own(session).id)
-        return await self._tiers.tolerant.save_strictly(session, additions_only=True)
+        return await self._store.merge_save(session, additions_only=True)
 
     async def save_best_effort(self, session: Session) -> bool:
         """As `save`, and carry on if storage is down: whether the work is durable now.

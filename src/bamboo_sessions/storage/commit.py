@@ -72,7 +72,10 @@ class RecordWrite(NamedTuple):
 
 
 class HistorySource(NamedTuple):
-    """A history to start from: that of another session at a revision, up to and including a message."""
+    """A history to start from: that of another session at a revision, up to and including a message.
+
+    A revision of a former life of that session is refused as deleted (G9).
+    """
 
     session_id: str
     at_revision: int

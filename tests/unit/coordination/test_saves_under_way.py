@@ -10,6 +10,7 @@ from bamboo_sessions import (
     InputError,
     MemoryStorage,
     Message,
+    PreconditionFailedError,
     Session,
     SessionDeletedError,
     SessionExistsError,
@@ -266,7 +267,7 @@ async def test_creating_again_what_was_deleted_meanwhile_is_refused() -> None:
 
 
 async def test_waiting_work_is_not_merged_on_top_of_a_later_save_whose_outcome_is_unknown() -> None:
-    """G4: a copy of which work waits is saved, and nobody can tell whether that happened; the retry finds out."""
+    """G4: a copy of which work waits is saved, and nobody can tell whether that happened; the next save finds out."""
     storage = FaultyStorage(MemoryStorage())
     async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
         copy = await sessions.create(Session("chat", model="first"))
@@ -274,7 +275,7 @@ async def test_waiting_work_is_not_merged_on_top_of_a_later_save_whose_outcome_i
         storage.fail("commit")
         assert not await sessions.save_best_effort(copy)
         copy.model = "second"
-        storage.fail("commit", after=True)
+        storage.fail("commit", after=True, nth=2)  # the first one is of what waits
         storage.fail("find_commit")
         with pytest.raises(StorageUnavailableError):
             await sessions.save(copy)
@@ -322,6 +323,109 @@ async def test_waiting_work_of_copies_one_revision_apart_is_united() -> None:
             assert not await sessions.save_best_effort(two)
         assert await sessions.flush() == ()
         assert sorted(message.text for message in (await _stored(storage)).messages) == ["between", "one", "two"]
+
+
+async def test_a_removal_that_waits_behind_the_work_of_an_older_copy_is_not_lost() -> None:
+    """G2: what one waiting copy removes, another, loaded before it was added, never had; it is removed all the same."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions:
+        await sessions.create(Session("chat"))
+        older = await sessions.get("chat")
+        await sessions.append("chat", Message.user("removed"), Message.user("kept"))
+        newer = await sessions.get("chat")
+        older.add_message(Message.user("older"))
+        del newer.messages[0]
+        with storage.fail("commit", times=None):
+            assert not await sessions.save_best_effort(older)
+            assert not await sessions.save_best_effort(newer)
+            shown = [message.text for message in (await sessions.get("chat")).messages]
+        await sessions.save(newer)
+        assert shown == ["kept", "older"]
+        assert [message.text for message in (await _stored(storage)).messages] == shown
+        assert [message.text for message in newer.messages] == shown
+
+
+async def test_a_copy_that_was_loaded_with_waiting_work_does_not_put_it_back() -> None:
+    """G4: the work became durable and somebody changed it further; the copy that showed it goes on from there."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
+        copy = await sessions.create(Session("chat"))
+        copy.metadata["key"] = "waiting"
+        storage.fail("commit")
+        assert not await sessions.save_best_effort(copy)
+        loaded = await sessions.get("chat")
+        loaded.add_message(Message.user("more"))
+        assert await sessions.flush() == ()
+        await others.update("chat", lambda session: session.metadata.update(key="newer"))
+        await sessions.save(loaded)
+        stored = await _stored(storage)
+        assert (stored.metadata["key"], loaded.metadata["key"]) == ("newer", "newer")
+        assert [message.text for message in stored.messages] == ["more"]
+
+
+async def test_a_state_that_was_taken_back_while_it_waits_is_not_taken_for_saved() -> None:
+    """G1: the copy is again as it was loaded, so the waiting change is undone by the next save, not left to come."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions:
+        copy = await sessions.create(Session("chat", model="first"))
+        copy.model = "second"
+        storage.fail("commit")
+        assert not await sessions.save_best_effort(copy)
+        copy.model = "first"
+        await sessions.save(copy)
+        assert await sessions.flush() == ()
+        assert (await _stored(storage)).model == "first"
+
+
+async def test_who_expects_a_revision_expects_it_of_the_waiting_work_too() -> None:
+    """`if_revision` means what others have committed: what waits in this process goes first, and isn't in the way."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
+        copy = await sessions.create(Session("chat", model="first"))
+        for model, is_alone in (("second", True), ("third", False)):
+            copy.model = model
+            with storage.fail("commit", times=None):
+                assert not await sessions.save_best_effort(copy)
+            copy.add_message(Message.user(model))
+            if is_alone:
+                await sessions.save(copy, if_revision=copy.revision)
+            else:
+                await others.append("chat", Message.user("theirs"))
+                with pytest.raises(PreconditionFailedError):
+                    await sessions.save(copy, if_revision=copy.revision)
+                assert (await _stored(storage)).model == "second"
+        assert await sessions.flush() == ()
+        assert (await _stored(storage)).model == "third"
+
+
+async def test_work_on_a_new_session_waits_on_although_others_made_the_session() -> None:
+    """G2: publishing what others committed doesn't drop the waiting work of a copy that was never saved."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions:
+        session = Session("chat")
+        session.add_message(Message.user("waiting"))
+        storage.fail("commit")
+        assert not await sessions.save_best_effort(session)
+        await storage.inner.save_session(Session("chat"))
+        await sessions.update("chat", lambda session: setattr(session, "model", "theirs"))
+        assert await sessions.flush() == ()
+        stored = await _stored(storage)
+        assert (stored.model, [message.text for message in stored.messages]) == ("theirs", ["waiting"])
+
+
+async def test_work_of_a_former_life_can_wait_until_it_is_refused() -> None:
+    """G9: storage is down when a copy of a deleted session is saved; the session of now is shown, the work is told."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
+        copy = await sessions.create(Session("chat"))
+        await sessions.delete("chat")
+        await sessions.create(Session("chat", model="new"))
+        copy.model = "old"
+        await others.append("chat", Message.user("so that storage has to be asked"))
+        storage.fail("read_newer", StorageUnavailableError("down"))
+        assert not await sessions.save_best_effort(copy)
+        assert (await sessions.get("chat")).model == "new"
+        assert [work.code for work in await sessions.flush()] == [SessionDeletedError.code]
 
 
 async def test_an_edit_block_is_entered_once() -> None:

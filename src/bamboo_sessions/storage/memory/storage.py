@@ -309,6 +309,8 @@ class MemoryStorage(SessionStorage):
         if source is None:
             return []
         stored = self._living(SessionKey(commit.key.namespace, source.session_id))
+        if source.at_revision < stored.head.incarnation:
+            raise SessionDeletedError(source.session_id)
         versions = [version for version in stored.versions if version.lives_at(source.at_revision)]
         if source.through_message_id is None:
             return [version.stored for version in versions]

@@ -6,7 +6,7 @@ from typing import Final
 
 import apsw
 
-from bamboo_sessions.domain.errors import MessageNotFoundError
+from bamboo_sessions.domain.errors import MessageNotFoundError, SessionDeletedError
 from bamboo_sessions.storage.commit import Commit, SessionKey
 from bamboo_sessions.storage.sqlite.connection import row_of, rows_of
 from bamboo_sessions.storage.sqlite.history import HistoryWriter
@@ -48,6 +48,8 @@ def find_origin(connection: apsw.Connection, commit: Commit) -> Origin | None:
     if source is None:
         return None
     session = require(connection, SessionKey(commit.key.namespace, source.session_id))
+    if source.at_revision < session.incarnation:
+        raise SessionDeletedError(source.session_id)
     if source.through_message_id is None:
         return session.key, source.at_revision, session.tail_position
     found = row_of(connection, _PLACE, (session.key, source.at_revision, source.through_message_id))

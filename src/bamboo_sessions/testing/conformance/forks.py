@@ -96,6 +96,15 @@ class ForksConformance(Conformance):
         await storage.commit(forking(1))
         assert await storage.usage_totals("default", "fork", include_children=False) == TokenUsageTotals()
 
+    async def test_a_source_of_a_former_life_is_refused(self, storage: SessionStorage) -> None:
+        """G9: the session was deleted and made anew since its revision was read; no empty fork is made of it."""
+        await storage.commit(creation("s", *users("a")))
+        await storage.delete_tree(key_of("s"), DeleteQuery(at=START))
+        await storage.commit(creation("s", *users("b"), reuse_deleted=True))
+        with pytest.raises(SessionDeletedError):
+            await storage.commit(forking(1))
+        assert await storage.read(key_of("fork")) is None
+
     async def test_a_source_must_live(self, storage: SessionStorage) -> None:
         """A fork of what never was or was deleted, or at a message that wasn't there, isn't made."""
         await storage.commit(creation("s", *users("a", "b")))
