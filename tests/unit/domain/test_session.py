@@ -8,7 +8,7 @@ from hypothesis import given
 from bamboo_sessions.domain.errors import InputError, InvalidSessionIdError, LimitExceededError
 from bamboo_sessions.domain.head import SessionHead, Summary, head_document, head_from_document, run_status_of
 from bamboo_sessions.domain.history import FrozenMessages
-from bamboo_sessions.domain.limits import METADATA_KEYS_MAX, QUESTIONS_PER_SESSION_MAX, SPAWN_DEPTH_MAX
+from bamboo_sessions.domain.limits import HEAD_BYTES_MAX, METADATA_KEYS_MAX, QUESTIONS_PER_SESSION_MAX, SPAWN_DEPTH_MAX
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.question import PendingQuestion
 from bamboo_sessions.domain.session import Session
@@ -676,3 +676,37 @@ def test_equal_metadata_stays_the_same_object() -> None:
     session.rebase(base, base.head)
     nested["k"] = 1
     assert session.metadata == {"nested": {"k": 1}}
+
+
+def test_a_head_freezes_what_it_is_given() -> None:
+    """The metadata and the run state of a head can't be changed by whoever made it; frozen ones are shared."""
+    metadata: dict[str, Any] = {"k": [1]}
+    state: dict[str, Any] = {"status": "busy"}
+    head = _head(metadata=metadata, run_state=state)
+    metadata["k"].append(2)
+    state["status"] = "idle"
+    assert (head.metadata, head.run_state) == ({"k": [1]}, {"status": "busy"})
+    again = _head(metadata=head.metadata, run_state=head.run_state)
+    assert again.metadata is head.metadata
+    assert again.run_state is head.run_state
+
+
+def test_a_heads_document_leaves_out_what_is_stored_elsewhere() -> None:
+    """Counters, times and questions have places of their own: heads that differ there alone have one document."""
+    other = _head(
+        revision=9,
+        incarnation=2,
+        message_count=5,
+        questions=(_question("q"),),
+        created_at=START - timedelta(days=1),
+        updated_at=START + timedelta(days=1),
+    )
+    assert head_document(other) == head_document(_head())
+    plain = head_from_document(head_document(other), "s")
+    assert (plain.revision, plain.incarnation, plain.message_count) == (0, 0, 0)
+
+
+def test_a_head_has_a_limit() -> None:
+    """What a session holds beside its messages is bounded."""
+    with pytest.raises(LimitExceededError, match="without its messages"):
+        head_document(_head(metadata={"k": "x" * HEAD_BYTES_MAX}))
