@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from bamboo_sessions.domain.errors import InputError
-from bamboo_sessions.domain.head import SessionHead, Summary
+from bamboo_sessions.domain.head import ForkOrigin, SessionHead, Summary
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.limits import CLOCK_AHEAD_SECONDS_MAX
 from bamboo_sessions.domain.merge import (
@@ -702,9 +702,10 @@ def test_a_first_save_counts_its_messages() -> None:
 def test_by_hand_the_root_and_the_origin_may_be_left_out() -> None:
     """A hand-built copy of a child or a fork needn't know its root or origin, but it has the right namespace."""
     durable = snapshot()
-    head = msgspec.structs.replace(durable.head, root_session_id="root", forked_from=("origin", 3))
+    origin = ForkOrigin("origin", 3)
+    head = msgspec.structs.replace(durable.head, root_session_id="root", forked_from=origin)
     merged = save(_by_hand(model="m"), Snapshot(head, durable.messages))
-    assert (merged.head.root_session_id, merged.head.forked_from) == ("root", ("origin", 3))
+    assert (merged.head.root_session_id, merged.head.forked_from) == ("root", origin)
     with pytest.raises(InputError, match="namespace is fixed"):
         save(_by_hand(namespace="another"), durable)
 

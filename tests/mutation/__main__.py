@@ -102,7 +102,9 @@ def _paths(arguments: argparse.Namespace) -> list[str]:
 
 
 def _report(outcomes: dict[Mutant, str], explained: Counter[str]) -> None:
-    rows = [{"outcome": outcome, "name": one.name, "line": one.line, "diff": one.diff} for one, outcome in outcomes.items()]
+    rows = [
+        {"outcome": outcome, "name": one.name, "line": one.line, "diff": one.diff} for one, outcome in outcomes.items()
+    ]
     REPORT.write_text(json.dumps(rows, indent=1))
     lines = [
         f"{mutant.path}:{mutant.line} in {mutant.scope}\n{mutant.diff}\n"

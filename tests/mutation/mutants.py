@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import CodeType
 
@@ -145,16 +145,21 @@ class _Module:
                 yield *self.span(node), _NAMES[name]
             case ast.IfExp(body=body, orelse=other, test=test):
                 yield *self.span(node), f"({self.text(other)} if {self.text(test)} else {self.text(body)})"
-            case ast.If(test=test):
-                yield from ((*self.span(test), constant) for constant in ("True", "False"))
-            case ast.While(test=test):
-                yield *self.span(test), "False"
             case ast.GeneratorExp() | ast.ListComp() | ast.SetComp() | ast.DictComp():
                 yield from ((*self.span(test), "True") for loop in node.generators for test in loop.ifs)
             case ast.Slice(lower=lower, upper=upper):
                 yield from ((*self.span(bound), "") for bound in (lower, upper) if bound is not None)
             case ast.Call(func=called, args=args, keywords=keywords):
                 yield from self._calls(args if self.text(called) not in _SYMMETRIC else [], keywords)
+            case _:
+                yield from self._statements(node)
+
+    def _statements(self, node: ast.stmt | ast.expr) -> Iterator[tuple[int, int, str]]:
+        match node:
+            case ast.If(test=test):
+                yield from ((*self.span(test), constant) for constant in ("True", "False"))
+            case ast.While(test=test):
+                yield *self.span(test), "False"
             case ast.AugAssign(target=target, op=op, value=value):
                 start, end = self.span(target)[1], self.span(value)[0]
                 yield start, end, f" {_OPERATORS[type(op)][1]}= "
@@ -170,7 +175,7 @@ class _Module:
             case _:
                 pass
 
-    def _operators(self, operands: list[ast.expr], operators: list[ast.AST]) -> Iterator[tuple[int, int, str]]:
+    def _operators(self, operands: list[ast.expr], operators: Sequence[ast.AST]) -> Iterator[tuple[int, int, str]]:
         for left, operator, right in zip(operands, operators, operands[1:], strict=False):
             old, new = _OPERATORS[type(operator)]
             start, end = self.span(left)[1], self.span(right)[0]
@@ -212,7 +217,9 @@ def _is_text(node: ast.AST) -> bool:
     constant = node.value if isinstance(node, ast.Expr) else node
     if not isinstance(constant, ast.Constant):
         return False
-    return constant.value is ... or (isinstance(constant.value, str) and (" " in constant.value or constant is not node))
+    return constant.value is ... or (
+        isinstance(constant.value, str) and (" " in constant.value or constant is not node)
+    )
 
 
 def _is_kept(node: ast.AST) -> bool:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import anyio.pytest_plugin  # noqa: F401 - all that the tests need is imported once, before the forks
 import hypothesis.strategies
@@ -29,7 +29,17 @@ from tests.mutation.mutants import Mutant, compiled
 
 TESTS: Final = ("tests/unit/domain", "tests/merge", "tests/conformance/test_memory.py")
 _WARNINGS: Final = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
-_OPTIONS: Final = ("-q", "--tb=no", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=60", *_WARNINGS)
+_OPTIONS: Final = (
+    "-q",
+    "--tb=no",
+    "--no-header",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:xdist",
+    "--timeout=60",
+    *_WARNINGS,
+)
 _CPU_SECONDS: Final = 5  # what any mutant may take, beside a multiple of what its tests take unchanged
 _MEMORY_BYTES: Final = 2 * 2**30  # a loop without an end must not fill the machine
 
@@ -188,7 +198,7 @@ class _Calls:
         self.files = {str(Path(file).resolve()): file for file in files}
         self.found: set[Function] = set()
 
-    def __call__(self, frame: FrameType, event: str, _argument: Any) -> None:
+    def __call__(self, frame: FrameType, event: str, _argument: object) -> None:
         if event == "call" and (file := self.files.get(frame.f_code.co_filename)):
             self.found.add((file, frame.f_code.co_firstlineno))
 
@@ -239,7 +249,7 @@ def from_scratch(mutant: Mutant, tests: Sequence[str]) -> int:
     def get_code(self: importlib.machinery.SourceFileLoader, name: str) -> CodeType | None:
         return changed if self.path == target else original(self, name)
 
-    importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+    importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[assignment,method-assign]
     return int(pytest.main([*_OPTIONS, *dict.fromkeys(test.split("::")[0] for test in tests)], plugins=[Chosen(tests)]))
 
 
@@ -259,11 +269,12 @@ def run_cold(mutants: Sequence[Mutant], survived: set[Mutant], folder: Path, wor
     """Try the mutants that importing runs, and again those that survived but are in functions that importing calls."""
     reach = msgspec.json.decode((folder / "reach.json").read_bytes(), type=Reach)
     imported = set(reach.imported)
+    cold = [mutant for mutant in mutants if mutant.function is None]
+    cold += [mutant for mutant in mutants if mutant in survived and (mutant.path, mutant.function) in imported]
     jobs = []
-    for mutant in mutants:
-        if mutant.function is None or (mutant in survived and (mutant.path, mutant.function) in imported):
-            tests = reach.tests_for(mutant)
-            seconds = _CPU_SECONDS + 3 * sum(reach.seconds[test] for test in tests)
-            jobs.append((mutant, seconds, functools.partial(from_scratch, mutant, tests)))
+    for mutant in cold:
+        tests = reach.tests_for(mutant)
+        seconds = _CPU_SECONDS + 3 * sum(reach.seconds[test] for test in tests)
+        jobs.append((mutant, seconds, functools.partial(from_scratch, mutant, tests)))
     for mutant, outcome in forked(jobs, workers):
         tell(mutant, outcome)

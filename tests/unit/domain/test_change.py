@@ -144,7 +144,7 @@ def test_a_position_without_a_mark_is_trusted() -> None:
 
 
 def test_equal_questions_are_no_change() -> None:
-    """Questions that were read again and are the same aren't a change; a value that no person set is one of the head."""
+    """Questions that were read again aren't a change; a value that no person set is one of the head."""
     before = msgspec.structs.replace(head_of("s"), questions=(QUESTION,), metadata={"k": 1})
     again = msgspec.structs.replace(before, questions=(msgspec.structs.replace(QUESTION),))
     assert head_kinds(before, again) == ()
