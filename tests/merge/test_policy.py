@@ -741,3 +741,12 @@ def test_lost_values_of_persons_are_reported(
     merged = save(copy, durable)
     assert merged.authoritative_ignored == ignored
     assert merged.head.metadata == theirs
+
+
+def test_a_key_that_a_person_takes_over_keeps_its_value() -> None:
+    """A value that a person confirmed stands, although the copy didn't change it and others have (G5)."""
+    base = snapshot(metadata={"k": 1}, metadata_version=1)
+    head = msgspec.structs.replace(base.head, authoritative_keys=frozenset({"k"}), metadata_version=2)
+    durable = changed(base, {"metadata": {"k": 5}})
+    merged = merge(base, Draft(head, base.messages), durable, now=NOW)
+    assert merged.head.metadata == {"k": 1}

@@ -313,8 +313,6 @@ def _ignored(base: SessionHead | None, mine: SessionHead, durable: SessionHead) 
     before = base.metadata if base else json.EMPTY
     for key in sorted(mine.authoritative_keys | durable.authoritative_keys):
         value = mine.metadata.get(key, _ABSENT)
-        if base is None and value is _ABSENT:
-            continue
         if not json.same(value, before.get(key, _ABSENT)) and not json.same(value, durable.metadata.get(key, _ABSENT)):
             lost.append(f"metadata.{key}")
     return tuple(lost)

@@ -130,7 +130,7 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
         for name in ("content", "tool_calls"):
             if type(value := getattr(self, name)) is list:
                 msgspec.structs.force_setattr(self, name, tuple(value))
-        if self.metadata and type(self.metadata) is not json.FrozenDict:
+        if type(self.metadata) is not json.FrozenDict:
             metadata = json.frozen(self.metadata, what="Message.metadata")
             msgspec.structs.force_setattr(self, "metadata", metadata)
 

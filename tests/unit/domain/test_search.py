@@ -249,3 +249,10 @@ def test_places_in_long_texts() -> None:
     assert place_in(text, 9_001) == 4_500
     assert place_in(text, 2 * 4_096) == 4_096
     assert place_in(text, len(folded)) == len(text)
+
+
+def test_wide_characters_need_nothing_between() -> None:
+    """A phrase of a script without spaces is found beside letters, and as one with them."""
+    assert _match('"日本"', _text("日本x"))
+    assert _match('"日本x"', _text("日本x"))
+    assert match(parse('"ab x"'), _text("abx")) is None

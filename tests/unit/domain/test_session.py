@@ -686,6 +686,10 @@ def test_a_head_freezes_what_it_is_given() -> None:
     metadata["k"].append(2)
     state["status"] = "idle"
     assert (head.metadata, head.run_state) == ({"k": [1]}, {"status": "busy"})
+    empty: dict[str, Any] = {}
+    bare = _head(metadata=empty)
+    empty["late"] = 1
+    assert bare.metadata == {}
     again = _head(metadata=head.metadata, run_state=head.run_state)
     assert again.metadata is head.metadata
     assert again.run_state is head.run_state
