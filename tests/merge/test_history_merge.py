@@ -651,3 +651,82 @@ def test_a_delta_of_nothing_is_empty() -> None:
         assert delta == HistoryDelta(one)
         assert delta.messages is one
         assert delta.is_empty
+
+
+# --- borders that mutants have shown
+
+
+def _merged(base: Iterable[Message], mine: Iterable[Message], durable: Iterable[Message]) -> HistoryDelta:
+    return merge_history(FrozenMessages(base), FrozenMessages(mine), FrozenMessages(durable), replaced={})
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        [call("c")],
+        [call("c", "1", "2"), result("r1", "1")],
+        [call("c"), Message(role="tool", content="of nobody", id="t")],
+    ],
+)
+def test_a_result_that_follows_its_call_costs_only_itself(turn: list[Message]) -> None:
+    """The next result of the last call is merged without looking at the rest: the copy itself is the result."""
+    base = FrozenMessages(turn)
+    call_id = turn[0].tool_calls[-1].id
+    mine = base.extended([result("new", call_id)])
+    assert merge_history(base, mine, base, replaced={}).messages is mine
+
+
+def test_a_result_joins_its_call_past_a_foreign_one() -> None:
+    """A result stands behind those of its call, also if a result of another call has come behind them."""
+    base = FrozenMessages([call("c", "1", "2"), result("r1", "1"), result("x", "other")])
+    mine = base.extended([result("r2", "2")])
+    assert ids(merge_history(base, mine, base, replaced={}).messages) == "c r1 r2 x"
+
+
+def test_a_rewritten_message_of_equal_content_is_no_edit() -> None:
+    """An equal message put in the place of a loaded one doesn't take back somebody's edit of it."""
+    delta = _merged([message("a")], [message("a")], [message("a", "edited")])
+    assert delta.messages[0].text == "edited"
+    assert (delta.is_empty, delta.conflicts) == (True, ())
+
+
+def test_a_result_never_takes_the_place_of_what_it_replaces() -> None:
+    """A tool's result that replaces a message goes behind its call all the same."""
+    base = FrozenMessages([message("a"), call("c")])
+    mine = FrozenMessages([result("r", "c"), call("c")])
+    delta = merge_history(base, mine, base, replaced={"r": ("a",)})
+    assert ids(delta.messages) == "r c"
+    mine = FrozenMessages([call("c"), result("r", "c")])
+    assert ids(merge_history(base, mine, base, replaced={"r": ("a",)}).messages) == "c r"
+
+
+def test_before_the_only_message_is_inside() -> None:
+    """What was put before the first or second message stays before it when others add at the end."""
+    a, b, x, y = history(["a", "b", "x", "y"])
+    assert ids(_merged([a], [x, a], [a, y]).messages) == "x a y"
+    assert ids(_merged([a, b], [a, x, b], [a, b, y]).messages) == "a x b y"
+
+
+def test_a_result_goes_behind_a_call_that_others_added() -> None:
+    """A result without its call in the copy goes behind the one that was committed meanwhile, even at the end."""
+    a = message("a")
+    assert ids(_merged([a], [result("r", "c"), a], [a, call("c")]).messages) == "a c r"
+
+
+def test_a_run_with_a_result_names_its_place() -> None:
+    """Additions at the end that begin with a result say behind which message they go; storage is not to look again."""
+    a, c, m, r = message("a"), call("c"), message("m"), result("r", "c")
+    assert _merged([a, c], [c, r, m], [a, c]).insertions == (Insertion((r, m), after="c"),)
+
+
+def test_an_orphan_among_other_additions_is_reported() -> None:
+    """A new result without a call is reported, whatever was added beside it."""
+    a = message("a")
+    assert _merged([a], [message("m"), result("r", "gone")], [a]).orphaned == ("r",)
+
+
+def test_a_result_of_nobody_does_not_make_orphans() -> None:
+    """A tool's message that doesn't say whose it is doesn't part a call from its results."""
+    a, c, t = message("a"), call("c"), Message(role="tool", content="x", id="t")
+    delta = _merged([a, c, t], [c, t, result("r", "c")], [a, c, t])
+    assert (ids(delta.messages), delta.orphaned) == ("c t r", ())

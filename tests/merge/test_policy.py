@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from bamboo_sessions.domain.errors import InputError
-from bamboo_sessions.domain.head import SessionHead, Summary
+from bamboo_sessions.domain.head import ForkOrigin, SessionHead, Summary
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.limits import CLOCK_AHEAD_SECONDS_MAX
 from bamboo_sessions.domain.merge import (
@@ -665,3 +665,88 @@ def test_what_the_save_lost_is_gone_from_the_copy() -> None:
     _rebased(copy, saved, commit(durable, load(base)))
     assert copy.title == "person's"
     assert copy.is_clean
+
+
+def test_L100_a_pin_set_while_something_else_was_saved_is_kept() -> None:
+    """A change of the group made meanwhile stays if the save left the group, and so its version, alone (L100)."""
+    base = snapshot(metadata_version=1)
+    copy = load(base)
+    copy.model = "sent"
+    saved = copy.freeze()
+    copy.pinned = True
+    _rebased(copy, saved, changed(base, {"model": "sent"}))
+    assert (copy.pinned, copy.metadata_version) == (True, 1)
+
+
+def test_L100_a_time_set_while_saving_is_kept() -> None:
+    """A time set by hand meanwhile stays in the copy if it is the later one; a time of before the save doesn't."""
+    base = snapshot(updated_at=START)
+    for minutes, expected in ((90, START + timedelta(minutes=90)), (30, NOW)):
+        copy = load(base)
+        saved = copy.freeze()
+        copy.updated_at = START + timedelta(minutes=minutes)
+        head, _ = rebase(Snapshot(saved.head, saved.messages), copy.freeze(), changed(base, {"updated_at": NOW}))
+        assert head.updated_at == expected
+    copy = load(base)
+    copy.updated_at = NOW + timedelta(days=9)
+    saved = copy.freeze()
+    head, _ = rebase(Snapshot(saved.head, saved.messages), copy.freeze(), changed(base, {"updated_at": NOW}))
+    assert head.updated_at == NOW
+
+
+def test_a_first_save_counts_its_messages() -> None:
+    """The first commit has the count of what the copy brings."""
+    assert save(_by_hand("a", "b"), None).head.message_count == 2
+
+
+def test_by_hand_the_root_and_the_origin_may_be_left_out() -> None:
+    """A hand-built copy of a child or a fork needn't know its root or origin, but it has the right namespace."""
+    durable = snapshot()
+    origin = ForkOrigin("origin", 3)
+    head = msgspec.structs.replace(durable.head, root_session_id="root", forked_from=origin)
+    merged = save(_by_hand(model="m"), Snapshot(head, durable.messages))
+    assert (merged.head.root_session_id, merged.head.forked_from) == ("root", origin)
+    with pytest.raises(InputError, match="namespace is fixed"):
+        save(_by_hand(namespace="another"), durable)
+
+
+def test_by_hand_equal_values_are_no_conflict() -> None:
+    """A hand-built copy that agrees with what is committed has nothing to report."""
+    durable = snapshot(model="m", metadata={"k": [1]}, archived=True, metadata_version=1)
+    merged = save(_by_hand(model="m", metadata={"k": [1]}), durable)
+    assert (merged.conflicts, merged.authoritative_ignored) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "ignored"),
+    [
+        ({"k": 2}, {"k": 3}, ("metadata.k",)),
+        ({}, {"k": 3}, ("metadata.k",)),
+        ({"k": 2}, {}, ("metadata.k",)),
+        ({"k": 2}, {"k": 2}, ()),
+        ({"k": 1}, {"k": 3}, ()),
+        ({}, {}, ()),
+    ],
+)
+def test_lost_values_of_persons_are_reported(
+    mine: dict[str, Any], theirs: dict[str, Any], ignored: tuple[str, ...]
+) -> None:
+    """A copy hears of a person's key that it had changed and lost, removed ones included; of no other."""
+    keys = frozenset({"k"})
+    base = snapshot(metadata={"k": 1}, authoritative_keys=keys, metadata_version=1)
+    durable = changed(base, {"metadata": theirs, "authoritative_keys": keys & theirs.keys(), "metadata_version": 2})
+    copy = load(base)
+    copy.metadata.clear()
+    copy.metadata.update(mine)
+    merged = save(copy, durable)
+    assert merged.authoritative_ignored == ignored
+    assert merged.head.metadata == theirs
+
+
+def test_a_key_that_a_person_takes_over_keeps_its_value() -> None:
+    """A value that a person confirmed stands, although the copy didn't change it and others have (G5)."""
+    base = snapshot(metadata={"k": 1}, metadata_version=1)
+    head = msgspec.structs.replace(base.head, authoritative_keys=frozenset({"k"}), metadata_version=2)
+    durable = changed(base, {"metadata": {"k": 5}})
+    merged = merge(base, Draft(head, base.messages), durable, now=NOW)
+    assert merged.head.metadata == {"k": 1}

@@ -116,7 +116,7 @@ def head_kinds(before: SessionHead | None, after: SessionHead) -> tuple[ChangeKi
     if before is None:
         return ("questions",) if after.questions else ()
     changed: dict[ChangeKind, bool] = {
-        "questions": after.questions is not before.questions and after.questions != before.questions,
+        "questions": after.questions != before.questions,
         "authoritative": group_changed(before, after),
         "head": any(not json.same(getattr(before, name), getattr(after, name)) for name in REGISTERS)
         or not json.same(_plain_metadata(before, after), _plain_metadata(after, before)),

@@ -212,13 +212,10 @@ def with_raised_version(before: SessionHead, after: SessionHead) -> SessionHead:
 
 def _with_group_version(base: SessionHead, mine: SessionHead) -> SessionHead:
     """The copy's head when nothing happened in between; the group's version never stays behind its content (L09)."""
-    head = mine
-    if base.authoritative_keys != mine.authoritative_keys or any(
-        k not in mine.metadata for k in mine.authoritative_keys
-    ):
-        kept = frozenset(key for key in mine.authoritative_keys if key in mine.metadata)
-        head = msgspec.structs.replace(mine, authoritative_keys=kept)
-    return with_raised_version(base, head)
+    kept = mine.authoritative_keys & mine.metadata.keys()
+    if kept != mine.authoritative_keys:
+        mine = msgspec.structs.replace(mine, authoritative_keys=kept)
+    return with_raised_version(base, mine)
 
 
 def _check_identity(mine: SessionHead, durable: SessionHead, *, has_base: bool) -> None:
@@ -269,9 +266,9 @@ _Choose = Callable[[str, Any, Any, Any], Any]
 
 def _by_base(conflicts: list[MergeConflict]) -> _Choose:
     def choose(what: str, base: Any, mine: Any, durable: Any) -> Any:  # noqa: ANN401 - any field
-        if _same(mine, base) or _same(mine, durable):
+        if json.same(mine, base) or json.same(mine, durable):
             return durable
-        if not _same(durable, base):
+        if not json.same(durable, base):
             conflicts.append(MergeConflict(what, "mine"))
         return mine
 
@@ -280,7 +277,7 @@ def _by_base(conflicts: list[MergeConflict]) -> _Choose:
 
 def _by_age(conflicts: list[MergeConflict], *, mine_is_later: bool) -> _Choose:
     def choose(what: str, _base: Any, mine: Any, durable: Any) -> Any:  # noqa: ANN401 - any field
-        if mine is _ABSENT or _same(mine, durable):
+        if mine is _ABSENT or json.same(mine, durable):
             return durable
         if durable is _ABSENT or durable is None:
             return mine
@@ -288,12 +285,6 @@ def _by_age(conflicts: list[MergeConflict], *, mine_is_later: bool) -> _Choose:
         return mine if mine_is_later else durable
 
     return choose
-
-
-def _same(one: Any, other: Any) -> bool:  # noqa: ANN401 - any field
-    if one is _ABSENT or other is _ABSENT:
-        return one is other
-    return json.same(one, other)
 
 
 def _merge_metadata(
@@ -326,9 +317,7 @@ def _ignored(base: SessionHead | None, mine: SessionHead, durable: SessionHead) 
     before = base.metadata if base else json.EMPTY
     for key in sorted(mine.authoritative_keys | durable.authoritative_keys):
         value = mine.metadata.get(key, _ABSENT)
-        if base is None and value is _ABSENT:
-            continue
-        if not _same(value, before.get(key, _ABSENT)) and not _same(value, durable.metadata.get(key, _ABSENT)):
+        if not json.same(value, before.get(key, _ABSENT)) and not json.same(value, durable.metadata.get(key, _ABSENT)):
             lost.append(f"metadata.{key}")
     return tuple(lost)
 

@@ -131,7 +131,7 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
             msgspec.structs.force_setattr(self, "content", tuple(self.content))
         if isinstance(self.tool_calls, list):
             msgspec.structs.force_setattr(self, "tool_calls", tuple(self.tool_calls))
-        if self.metadata and type(self.metadata) is not json.FrozenDict:
+        if type(self.metadata) is not json.FrozenDict:
             metadata = json.frozen(self.metadata, what="Message.metadata")
             msgspec.structs.force_setattr(self, "metadata", metadata)
 

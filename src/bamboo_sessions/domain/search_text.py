@@ -47,8 +47,6 @@ class _Folded(dict[int, str]):
 
 def _folded_character(character: str) -> str:
     code = ord(character)
-    if code == 0:
-        return " "
     if unicodedata.category(character) == "Cs" or code >= _PRIVATE:  # no index can hold them; it marks rows with them
         return "\ufffd"
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())

@@ -9,38 +9,29 @@ import msgspec
 from bamboo_sessions.domain.message import Message
 
 
-def is_border(messages: Sequence[Message], index: int) -> bool:
-    """Whether a window may begin (or the one before it end) at `index`: not between a call and its results."""
-    return index <= 0 or index >= len(messages) or messages[index].role != "tool"
-
-
 def first_of_window(messages: Sequence[Message], limit: int) -> int | None:
-    """Where the newest window of at most `limit` messages begins.
+    """Where the newest window of at most `limit` messages begins: never at a tool's result.
 
     It is shorter than `limit` where that would cut a tool pair, and longer if one pair alone is longer.
     `None` if the pair begins before `messages` do, so that more have to be read.
     """
     start = max(0, len(messages) - limit)
-    for index in range(start, len(messages)):
-        if is_border(messages, index) and (index > 0 or messages[0].role != "tool"):
-            return index
-    for index in range(start - 1, -1, -1):
-        if messages[index].role != "tool":
-            return index
-    return None
+    return _first_border(messages, [*range(start, len(messages)), *range(start - 1, -1, -1)])
 
 
 def end_of_window(messages: Sequence[Message], limit: int) -> int | None:
-    """Where the oldest window of at most `limit` messages ends (exclusive); `None` if more have to be read."""
-    if len(messages) < limit:
+    """Where the oldest window of at most `limit` messages ends (exclusive); `None` if more have to be read.
+
+    `messages` must have more than `limit` unless these are all: else nobody knows whether a result follows.
+    """
+    if len(messages) <= limit:
         return len(messages)
-    for index in range(min(limit, len(messages) - 1), 0, -1):
-        if is_border(messages, index):
-            return index
-    for index in range(limit, len(messages)):
-        if messages[index].role != "tool":
-            return index
-    return None
+    return _first_border(messages, [*range(limit, 0, -1), *range(limit + 1, len(messages))])
+
+
+def _first_border(messages: Sequence[Message], places: Sequence[int]) -> int | None:
+    """The first of `places` that isn't between a call and its results."""
+    return next((place for place in places if messages[place].role != "tool"), None)
 
 
 def model_view(messages: Sequence[Message]) -> tuple[Message, ...]:

@@ -122,3 +122,30 @@ def test_a_new_session_names_its_questions_only() -> None:
     """Everything of a new head is new; that it asks is worth telling."""
     assert head_kinds(None, head_of(title="T", model="m")) == ()
     assert head_kinds(None, head_of(questions=(QUESTION,))) == ("questions",)
+
+
+def test_marks_are_stored() -> None:
+    """A commit's mark never changes, for positions are kept by subscribers; any id has one."""
+    assert mark_of("commit") == "270568f4a75e"
+    assert len(mark_of("\ud800")) == 12
+
+
+def test_the_last_number_is_a_position() -> None:
+    """The largest number that storage can hold is a position, the next one isn't."""
+    assert parse_position(f"e:{2**63 - 1}:").number == 2**63 - 1
+    with pytest.raises(InputError):
+        parse_position(f"e:{2**63}:")
+
+
+def test_a_position_without_a_mark_is_trusted() -> None:
+    """Where nobody knows the commit's mark, its number decides."""
+    check_position(FeedPosition("e", 15), FeedPosition("e", 15, "aa"), BOUNDS, was_following=False)
+    check_position(FeedPosition("e", 15, "aa"), FeedPosition("e", 15), BOUNDS, was_following=False)
+
+
+def test_equal_questions_are_no_change() -> None:
+    """Questions that were read again aren't a change; a value that no person set is one of the head."""
+    before = msgspec.structs.replace(head_of("s"), questions=(QUESTION,), metadata={"k": 1})
+    again = msgspec.structs.replace(before, questions=(msgspec.structs.replace(QUESTION),))
+    assert head_kinds(before, again) == ()
+    assert head_kinds(before, msgspec.structs.replace(before, metadata={"k": 2})) == ("head",)

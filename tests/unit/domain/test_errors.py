@@ -135,3 +135,20 @@ def test_a_timeout_leaves_the_outcome_open() -> None:
     assert errors.StorageTimeoutError("Late.").outcome_unknown
     assert not errors.StorageUnavailableError("Away.").outcome_unknown
     assert not errors.SessionNotFoundError("s").outcome_unknown
+
+
+def test_every_attribute_is_there() -> None:
+    """Programs find the session, the versions and the oldest position in the errors about them."""
+    assert errors.NoPendingQuestionError("s", "q").session_id == "s"
+    schema = errors.SchemaVersionError(found=9, supported=1, location="It")
+    assert (schema.found, schema.supported) == (9, 1)
+    assert errors.SubscriberTooSlowError("p", oldest="o").oldest == "o"
+
+
+def test_what_is_not_known_is_not_said() -> None:
+    """Sentences have no hole where a holder or a unit isn't known."""
+    lost = errors.LeaseLostError("s", token=1, newer_token=2)
+    assert str(lost) == "Run lease 1 of session 's' is lost: a newer one was given (token 2)."
+    held = errors.LeaseLostError("s", token=1, newer_token=2, holder="h")
+    assert str(held).endswith("(token 2 by h).")
+    assert str(errors.LimitExceededError("It", limit=10, actual=1_100)) == "It is too large: 1,100, the limit is 10."

@@ -357,3 +357,62 @@ def test_lists_have_no_hash_and_show_what_they_hold() -> None:
         assert one != []
     assert frozen == messages
     assert copy.copy(frozen) == frozen
+
+
+# --- borders that mutants have shown
+
+
+def test_only_its_own_base_is_extended() -> None:
+    """A copy made because somebody extended the same messages first extends these, and no others."""
+    messages, (other,) = FrozenMessages(_new(2)), _new(1)
+    messages.extended(_new(1))
+    second = messages.extended(_new(1))
+    assert second.extends(messages)
+    assert not second.extends(FrozenMessages([other]))
+
+
+def test_indexes_end_with_the_messages() -> None:
+    """Both ends can be reached from either side, and nothing that others have put behind."""
+    items = _new(3)
+    frozen = FrozenMessages(items)
+    frozen.extended(_new(2))
+    assert [frozen[index] for index in (-3, -1, 0, 2)] == [items[0], items[2], items[0], items[2]]
+    for index in (3, -4):
+        with pytest.raises(IndexError):
+            frozen[index]
+
+
+@pytest.mark.parametrize("other", [5, "", set(), None])
+def test_equal_only_to_sequences(other: object) -> None:
+    """Histories equal sequences of equal messages; texts and what has no order are something else."""
+    assert FrozenMessages() != other
+    assert MessageList(NO_MESSAGES, lambda: None) != other
+    assert FrozenMessages() == []
+
+
+def test_inserting_at_the_end_is_appending() -> None:
+    """A message put behind the last one leaves the history one that extends its base, so that saving stays cheap."""
+    base = FrozenMessages(_new(2))
+    messages = MessageList(base, lambda: None)
+    messages.insert(2, Message.user("x"))
+    assert messages.frozen().extends(base)
+
+
+def test_a_copy_knows_what_was_replaced() -> None:
+    """A copied list still says whose place a message took, until both were saved."""
+    base = FrozenMessages(_new(2))
+    messages = MessageList(base, lambda: None)
+    messages[0] = Message.user("x", id="x")
+    assert messages.copy(lambda: None).replaced == {"x": (base[0].id,)}
+    messages.rebase(base, base)
+    assert messages.replaced == {}
+
+
+def test_rebasing_on_less_is_a_removal() -> None:
+    """A content that is only the beginning of the base, as a list or frozen, stays without the rest."""
+    base = FrozenMessages(_new(3))
+    messages = MessageList(base, lambda: None)
+    for content in (list(base)[:1], FrozenMessages(list(base)[:1])):
+        messages.rebase(base, content)
+        assert list(messages) == list(base)[:1]
+    assert not messages.is_clean

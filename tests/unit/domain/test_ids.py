@@ -54,3 +54,11 @@ def test_new_ids_sort_by_time() -> None:
     assert made == sorted(made)
     assert len(set(made)) == 1_000
     assert UUID(made[0]).version == 7
+
+
+def test_a_refused_id_is_shown_in_short() -> None:
+    """The message has the id as it was given, and of a long one the beginning, with dots in the place of the rest."""
+    for length, shown in ((74, "x" * 74 + r"\x7f'"), (75, "x" * 75 + r"\x7…")):
+        with pytest.raises(InvalidSessionIdError) as caught:
+            check_session_id("x" * length + "\x7f")
+        assert str(caught.value).startswith(f"'{shown} is no session id: ")

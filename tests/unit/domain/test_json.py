@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.errors import InputError, StorageCorruptError
+from bamboo_sessions.domain.limits import JSON_DEPTH_MAX
 from bamboo_sessions.testing import strategies
 
 ANY: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Any)
@@ -154,3 +155,14 @@ def test_only_what_can_be_read_back_is_encoded() -> None:
     for bad in bad_values:
         with pytest.raises(InputError, match="It"):
             json.encode_readable(bad, into, what="It")
+
+
+def test_every_level_counts() -> None:
+    """Objects and arrays are counted alike: one level too many is refused, and the refusal names the value."""
+    for deeper in (lambda inner: {"k": inner}, lambda inner: [inner]):
+        value: Any = 1
+        for _ in range(JSON_DEPTH_MAX):
+            value = deeper(value)
+        assert json.same(json.frozen(value, what="It"), value)
+        with pytest.raises(InputError, match=r"^It can't .*levels deep|^It .*levels deep"):
+            json.frozen(deeper(value), what="It")

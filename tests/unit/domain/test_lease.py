@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -182,3 +183,20 @@ def test_whatever_happens(steps: list[tuple[Callable[[LeaseState, Claim, timedel
             assert not before.is_held(START + at * SECOND)
         assert len(set(queue(state))) == len(state.waiting)
         assert state.claim_id not in queue(state)
+
+
+def test_the_holder_may_take_what_it_has() -> None:
+    """A claim that has the lease may go on, whoever waits; another may not."""
+    assert may_take(HELD, "a", START)
+    assert not may_take(HELD, "b", START)
+
+
+def test_a_refusal_says_until_when() -> None:
+    """Who is refused reads the end in whole seconds UTC; of a lease that has run out, who is next."""
+    state = msgspec.structs.replace(HELD, expires_at=START + timedelta(seconds=10, microseconds=5))
+    end = (START + timedelta(seconds=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert f"a runs it, until {end} unless" in str(busy("s", state, START))
+    waiting = msgspec.structs.replace(state, waiting=(Ticket("b", "b", START + 60 * SECOND),))
+    refusal = busy("s", waiting, START + 30 * SECOND)
+    assert "b is the next to run it" in str(refusal)
+    assert (refusal.holder, refusal.until) == ("b", None)

@@ -248,3 +248,25 @@ def test_fields_of_a_newer_release_are_skipped() -> None:
     """A body with a field that this release doesn't know is still readable (L96)."""
     body = b'{"id":"a","created_at":"2026-01-01T00:00:00Z","role":"user","content":"x","mood":"good"}'
     assert from_body(body).text == "x"
+
+
+def test_a_system_message_has_its_text() -> None:
+    """Instructions are kept as they are given."""
+    assert Message.system("Be brief.").text == "Be brief."
+
+
+def test_audio_without_a_transcript_has_no_text() -> None:
+    """Parts without a text add nothing to a message's text."""
+    assert Message(role="user", content=(AudioPart("a"), ImagePart("i"), TextPart("t"))).text == "t"
+
+
+def test_only_a_tools_message_is_a_result() -> None:
+    """A call's id on a message of another role doesn't make it a result."""
+    assert not message.is_tool_result(Message(role="user", content="u", tool_call_id="c"))
+    assert message.is_tool_result(Message.tool("r", tool_call_id="c"))
+
+
+def test_frozen_metadata_is_shared() -> None:
+    """Metadata that is frozen already isn't copied again."""
+    one = Message.user("u", metadata={"k": [1]})
+    assert Message.user("v", metadata=one.metadata).metadata is one.metadata

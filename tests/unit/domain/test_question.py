@@ -14,6 +14,7 @@ from bamboo_sessions.domain.errors import (
     QuestionAlreadyAnsweredError,
 )
 from bamboo_sessions.domain.ids import check_message_id
+from bamboo_sessions.domain.limits import ID_CHARS_MAX
 from bamboo_sessions.domain.question import (
     PendingQuestion,
     QuestionOption,
@@ -250,3 +251,37 @@ def test_each_question_has_one_answer_message() -> None:
 def test_the_order_of_states_is_complete() -> None:
     """Each state has a rank, in the order in which a question passes through them."""
     assert sorted(rules._RANK, key=lambda state: rules._RANK[state]) == list(STATES)
+
+
+# --- borders that mutants have shown
+
+
+def test_G6_an_answer_is_not_lost_by_uniting() -> None:
+    """An open question takes over the answered one with its answer; an equally late one changes nothing (G6)."""
+    reply = msgspec.structs.replace(_ask(), state="answered", answer="yes", answer_id="1")
+    assert united((_ask(),), (reply,)) == (reply,)
+    other = msgspec.structs.replace(_ask(), question="Really?")
+    assert united((_ask(),), (other,)) == (_ask(),)
+
+
+def test_the_longest_readable_answer_id() -> None:
+    """The answer's message id names the question as long as that fits."""
+    id = "q" * (ID_CHARS_MAX - len("answer-"))
+    assert _ask(id).answer_message_id == f"answer-{id}"
+    assert _ask(id + "q").answer_message_id != f"answer-{id}q"
+
+
+@pytest.mark.parametrize(
+    ("state", "text", "error"),
+    [
+        ("answered", "no", QuestionAlreadyAnsweredError),
+        ("withdrawn", "no", NoPendingQuestionError),
+        ("open", "", InvalidAnswerError),
+    ],
+)
+def test_refusals_name_session_and_question(state: QuestionState, text: str, error: type[Exception]) -> None:
+    """Whoever is refused learns of which session and question."""
+    question = msgspec.structs.replace(_ask(), state=state, answer="yes")
+    with pytest.raises(error) as caught:
+        answered("s", question, text, answer_id=None, at=AT)
+    assert (vars(caught.value)["session_id"], vars(caught.value)["question"]) == ("s", "q")

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bamboo_sessions import InputError, LimitExceededError
-from bamboo_sessions.domain.limits import SEARCHED_CHARS_MAX, SNIPPET_CHARS_MAX
-from bamboo_sessions.domain.search import Text, match, snippet
+from bamboo_sessions.domain.head import SessionHead, Summary
+from bamboo_sessions.domain.limits import SEARCH_WORDS_MAX, SEARCHED_CHARS_MAX, SNIPPET_CHARS_MAX
+from bamboo_sessions.domain.message import Message, ToolCall
+from bamboo_sessions.domain.search import Match, Place, Text, best, match, snippet, texts_of_head, texts_of_message
 from bamboo_sessions.domain.search_query import TextQuery, parse
 from bamboo_sessions.domain.search_text import composed, fold, place_in
 
@@ -134,3 +136,136 @@ def test_a_snippet_of_a_text_that_is_searched_in_part() -> None:
     """Of a text too long to be searched as a whole something was left out, even if all that was searched is shown."""
     text = "word".rjust(SEARCHED_CHARS_MAX) + "more"
     assert snippet(parse("word"), text).cut_after
+
+
+# --- borders that mutants have shown
+
+
+def _text(text: str, place: Place = "message", message_id: str | None = "m") -> Text:
+    return Text(text, place, "s", NOW, message_id)
+
+
+def _match(query: str, text: Text) -> Match:
+    found = match(parse(query), text)
+    assert found is not None
+    return found
+
+
+def test_a_score_by_hand() -> None:
+    """In a text of typical length one whole word gives half of the place's weight, and one for being whole."""
+    typical = _text("word" + "." * 496)
+    assert _match("word", typical).score == pytest.approx(1 + 0.7 / 2)
+    assert _match("wor", typical).score == pytest.approx(0.7 / 2)
+    assert _match("wor word", typical).score == pytest.approx(0.7 / 2)
+    assert _match("word", _text("word" + "." * 996)).score == pytest.approx(1 + 0.7 / 2.5)
+    assert _match("word", _text("." * 29_996 + "word")).score == pytest.approx(1 + 0.7 / (1 + 0.5 + 30))
+
+
+def test_whole_words_are_told_apart() -> None:
+    """A match knows whether all of it was found as whole words."""
+    assert _match("word", _text("word")).is_whole
+    assert not _match("ord word", _text("word")).is_whole
+    assert not _match("ord", _text("word")).is_whole
+
+
+def test_equals_are_ranked_by_message() -> None:
+    """Between equal matches of one time the id decides; what is no message has none."""
+    one, other = (_match("word", _text("word", message_id=id)) for id in "ab")
+    assert [found.text.message_id for found in best([one, other], 9)[0]] == ["b", "a"]
+    assert _match("word", _text("word", "title", None)).rank[3] == ""
+
+
+def test_title_and_summary_are_two_finds() -> None:
+    """A session whose title and summary match is found twice, a message with two texts once."""
+    matches = [_match("word", _text("word", place, None)) for place in ("title", "summary")]
+    matches += [_match("word", _text("word", place)) for place in ("message", "tool_call")]
+    found, more = best(matches, 3)
+    assert [each.text.place for each in found] == ["title", "summary", "message"]
+    assert not more
+
+
+def test_the_texts_of_a_session() -> None:
+    """Empty texts aren't there; the calls of a message are one text, each on a line."""
+    head = SessionHead(id="s", root_session_id="s", created_at=NOW, updated_at=NOW, summary=Summary("", "m"))
+    assert list(texts_of_head(head)) == []
+    assert [each.place for each in texts_of_message(Message.user("u"), "s")] == ["message"]
+    calls = [ToolCall("1", "f", {"a": 1}), ToolCall("2", "g", {})]
+    (text,) = texts_of_message(Message.assistant("", calls), "s")
+    assert text.text == 'f {"a":1}\ng {}'
+
+
+def test_a_snippet_begins_at_a_word() -> None:
+    """A snippet shows the stretch with most terms, from the beginning of a word some way before the first."""
+    text = "alpha " + "filler " * 100 + "alpha beta " + "filler " * 100
+    shown = snippet(parse("alpha beta"), text)
+    assert [piece.text for piece in shown.pieces if piece.is_match] == ["alpha", "beta"]
+    assert shown.text.startswith("filler ")
+    assert (shown.cut_before, shown.cut_after) == (True, True)
+    lead = shown.text.index("alpha")
+    assert SNIPPET_CHARS_MAX // 4 - len("filler ") <= lead <= SNIPPET_CHARS_MAX // 4
+    whole = snippet(parse("absent"), "some text")
+    assert (whole.text, whole.cut_before, whole.cut_after) == ("some text", False, False)
+
+
+def test_a_snippet_prefers_whole_words() -> None:
+    """Where a word stands alone is shown, not where it is part of another one; all of it is marked."""
+    text = "reordering " + "filler " * 100 + "order orderly"
+    shown = snippet(parse("order"), text)
+    assert "reordering" not in shown.text
+    assert [piece.text for piece in shown.pieces] == [shown.text.partition("order")[0], "order", " ", "order", "ly"]
+    only_part = snippet(parse("rderin"), "filler " * 100 + "reordering")
+    assert [piece.text for piece in only_part.pieces if piece.is_match] == ["rderin"]
+
+
+def test_matches_that_touch_are_shown_once() -> None:
+    """Terms that overlap give pieces without a gap, and none that is empty."""
+    shown = snippet(parse("abcd bcd bcde"), "abcde")
+    assert [(piece.text, piece.is_match) for piece in shown.pieces] == [("abcd", True), ("e", True)]
+    assert snippet(parse("word"), "word " * 200).pieces[-1].text
+
+
+def test_a_query_that_is_refused_says_why() -> None:
+    """Only unwanted words, and no words at all, are two mistakes; a term counts as one word, a phrase as its words."""
+    with pytest.raises(InputError, match="only says what not to find"):
+        parse("-draft")
+    with pytest.raises(InputError, match="has no word"):
+        parse("->")
+    parse(" ".join(f"w{number}" for number in range(SEARCH_WORDS_MAX)))
+    with pytest.raises(LimitExceededError, match="words"):
+        parse('"' + " ".join(f"w{number}" for number in range(SEARCH_WORDS_MAX + 1)) + '"')
+
+
+def test_a_letter_at_the_end_of_a_prefix_stays() -> None:
+    """Only stars end a prefix, whatever letters stand before them."""
+    assert [term.text for term in parse("maX* X").wanted] == ["max", "x"]
+
+
+def test_characters_that_no_index_holds() -> None:
+    """NUL is a space, lone surrogates and private planes become the replacement character, beside ASCII or not."""
+    assert fold("a\0b") == "a b"
+    assert fold("é\0b") == "e b"
+    assert fold("é \ud800\U000f0000") == "e \ufffd\ufffd"
+    assert fold("e\u0301 x") == "e x"
+
+
+def test_only_the_beginning_of_long_texts_is_searched() -> None:
+    """A composed text is cut where searching ends."""
+    assert len(composed("é" * (SEARCHED_CHARS_MAX + 1))) == SEARCHED_CHARS_MAX
+    assert composed("e\u0301") == "é"
+
+
+def test_places_in_long_texts() -> None:
+    """A place in a folded text is found behind any number of characters that fold to more or fewer ones."""
+    text = "ß" * 10_000 + "x"
+    folded = fold(text)
+    assert place_in(text, folded.index("x")) == 10_000
+    assert place_in(text, 9_001) == 4_500
+    assert place_in(text, 2 * 4_096) == 4_096
+    assert place_in(text, len(folded)) == len(text)
+
+
+def test_wide_characters_need_nothing_between() -> None:
+    """A phrase of a script without spaces is found beside letters, and as one with them."""
+    assert _match('"日本"', _text("日本x"))
+    assert _match('"日本x"', _text("日本x"))
+    assert match(parse('"ab x"'), _text("abx")) is None

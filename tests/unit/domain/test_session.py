@@ -8,7 +8,7 @@ from hypothesis import given
 from bamboo_sessions.domain.errors import InputError, InvalidSessionIdError, LimitExceededError
 from bamboo_sessions.domain.head import SessionHead, Summary, head_document, head_from_document, run_status_of
 from bamboo_sessions.domain.history import FrozenMessages
-from bamboo_sessions.domain.limits import METADATA_KEYS_MAX, QUESTIONS_PER_SESSION_MAX, SPAWN_DEPTH_MAX
+from bamboo_sessions.domain.limits import HEAD_BYTES_MAX, METADATA_KEYS_MAX, QUESTIONS_PER_SESSION_MAX, SPAWN_DEPTH_MAX
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.question import PendingQuestion
 from bamboo_sessions.domain.session import Session
@@ -568,3 +568,149 @@ def test_withdrawing_one_question() -> None:
     session.withdraw_question("q1")
     session.withdraw_question("unknown")
     assert [question.state for question in session.questions] == ["withdrawn", "open"]
+
+
+# --- borders that mutants have shown
+
+
+def test_what_is_given_is_kept() -> None:
+    """Every value that a new session is given is in it."""
+    session = Session("s", "m", title="t", title_generated=True, reasoning_effort="high", clock=SteppingClock())
+    head = session.freeze().head
+    assert (head.title, head.title_generated, head.reasoning_effort) == ("t", True, "high")
+
+
+def test_fields_can_be_looked_up_on_the_class() -> None:
+    """Tools that look at the class, not at a session, find the descriptors of its fields."""
+    for name in ("id", "title"):
+        assert getattr(Session, name) is vars(Session)[name]
+
+
+def test_a_refused_value_is_told_what_is_wanted() -> None:
+    """The refusal of a value names all types that would do."""
+    with pytest.raises(InputError, match="str or None"):
+        Session("s").title = 5  # type: ignore[assignment]
+
+
+def test_the_last_question_that_fits() -> None:
+    """A session takes exactly as many questions as the limit says."""
+    questions = tuple(_question(str(number)) for number in range(QUESTIONS_PER_SESSION_MAX - 1))
+    session = _loaded(questions=questions)
+    session.set_pending_question(_question("last"))
+    assert len(session.questions) == QUESTIONS_PER_SESSION_MAX
+
+
+def test_without_a_lease_a_question_keeps_its_token() -> None:
+    """Only a copy of a lease puts its token on a question."""
+    session = _loaded()
+    session.set_pending_question(msgspec.structs.replace(_question("q"), lease_token=7))
+    assert session.questions[0].lease_token == 7
+
+
+def test_only_an_open_question_can_be_withdrawn() -> None:
+    """Withdrawing an answered question, or one that isn't there, does nothing, whatever else is open."""
+    questions = (msgspec.structs.replace(_question("q"), state="answered", answer="yes"), _question("other"))
+    session = _loaded(questions=questions)
+    session.withdraw_question("q")
+    session.withdraw_question("unknown")
+    assert session.questions == questions
+    assert session.is_clean
+
+
+def test_a_copy_takes_over_where_the_copy_stands() -> None:
+    """A copy's copy knows which drafts it agrees with, and what is unsettled."""
+    session = _loaded(metadata={"k": 1})
+    session.title = "t"
+    session.unsettled = object()
+    draft = session.freeze()
+    twin = session.copy()
+    assert twin.unchanged_since(draft)
+    assert session.unchanged_since(draft)
+    assert twin.unsettled is session.unsettled
+
+
+def test_a_child_has_its_parents_clock() -> None:
+    """A child is made at the time of its parent's clock."""
+    assert _loaded().new_child("c").created_at == START + timedelta(seconds=1)
+
+
+def test_a_session_that_was_never_saved_is_not_clean() -> None:
+    """Even an empty new session is something to save."""
+    assert not Session("s").is_clean
+
+
+def test_reading_the_metadata_changes_nothing() -> None:
+    """A draft of a copy whose metadata was only looked at is its base."""
+    session = _loaded(metadata={"k": 1})
+    assert session.metadata == {"k": 1}
+    draft = session.freeze()
+    assert session.base is not None
+    assert draft.head is session.base.head
+    assert not draft.time_set
+
+
+def test_metadata_of_a_new_session_leaves_its_time_alone() -> None:
+    """An importer that sets a past time and then fills the metadata keeps that time."""
+    session = Session("s", updated_at=START, created_at=START)
+    session.metadata["k"] = 1
+    assert session.freeze().head.updated_at == START
+
+
+def test_a_rebased_time_is_not_set_by_hand() -> None:
+    """A later time that a copy keeps over a save counts as touched, not as set; counters never are a change."""
+    session = _loaded()
+    base = session.base
+    assert base is not None
+    session.rebase(base, msgspec.structs.replace(base.head, updated_at=START + timedelta(days=1), message_count=9))
+    assert session.updated_at == START + timedelta(days=1)
+    assert not session.freeze().time_set
+    assert session.is_clean
+
+
+def test_equal_metadata_stays_the_same_object() -> None:
+    """What a caller holds of the metadata is still part of it after a save that changed nothing there."""
+    session = _loaded(metadata={"nested": {}})
+    nested = session.metadata["nested"]
+    base = session.base
+    assert base is not None
+    session.rebase(base, base.head)
+    nested["k"] = 1
+    assert session.metadata == {"nested": {"k": 1}}
+
+
+def test_a_head_freezes_what_it_is_given() -> None:
+    """The metadata and the run state of a head can't be changed by whoever made it; frozen ones are shared."""
+    metadata: dict[str, Any] = {"k": [1]}
+    state: dict[str, Any] = {"status": "busy"}
+    head = _head(metadata=metadata, run_state=state)
+    metadata["k"].append(2)
+    state["status"] = "idle"
+    assert (head.metadata, head.run_state) == ({"k": [1]}, {"status": "busy"})
+    empty: dict[str, Any] = {}
+    bare = _head(metadata=empty)
+    empty["late"] = 1
+    assert bare.metadata == {}
+    again = _head(metadata=head.metadata, run_state=head.run_state)
+    assert again.metadata is head.metadata
+    assert again.run_state is head.run_state
+
+
+def test_a_heads_document_leaves_out_what_is_stored_elsewhere() -> None:
+    """Counters, times and questions have places of their own: heads that differ there alone have one document."""
+    other = _head(
+        revision=9,
+        incarnation=2,
+        message_count=5,
+        questions=(_question("q"),),
+        created_at=START - timedelta(days=1),
+        updated_at=START + timedelta(days=1),
+    )
+    assert head_document(other) == head_document(_head())
+    plain = head_from_document(head_document(other), "s")
+    assert (plain.revision, plain.incarnation, plain.message_count) == (0, 0, 0)
+
+
+def test_a_head_has_a_limit() -> None:
+    """What a session holds beside its messages is bounded."""
+    with pytest.raises(LimitExceededError, match="without its messages"):
+        head_document(_head(metadata={"k": "x" * HEAD_BYTES_MAX}))

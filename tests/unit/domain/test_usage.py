@@ -64,3 +64,12 @@ def test_metadata_is_frozen() -> None:
         record.metadata["a"].append(2)
     with pytest.raises(InputError):
         TokenUsageRecord(metadata={"a": object()})
+
+
+def test_a_record_freezes_its_metadata() -> None:
+    """Metadata can't be changed once it is in a record; frozen metadata is shared."""
+    metadata = {"k": [1]}
+    record = TokenUsageRecord(metadata=metadata)
+    metadata["k"].append(2)
+    assert record.metadata == {"k": [1]}
+    assert TokenUsageRecord(metadata=record.metadata).metadata is record.metadata

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bamboo_sessions.domain.message import ImagePart, Message, Native, ToolCall
-from bamboo_sessions.domain.window import end_of_window, first_of_window, is_border, model_view
+from bamboo_sessions.domain.window import end_of_window, first_of_window, model_view
 from bamboo_sessions.testing import strategies
 
 
@@ -97,10 +97,16 @@ def test_the_oldest_window_ends_before_a_call() -> None:
     assert end_of_window(history, 5) == 4
 
 
-def test_borders() -> None:
-    """A window may begin anywhere but at a tool's result; both ends of the history are borders."""
-    history = [USER, _call("a"), _result("a"), USER]
-    assert [is_border(history, index) for index in range(5)] == [True, True, False, True, True]
+def test_results_of_an_older_call_begin_a_history() -> None:
+    """A window may begin behind results whose call is not there."""
+    assert first_of_window([_result("a"), USER, USER], 2) == 1
+    assert first_of_window([_result("a"), USER, USER], 3) == 1
+
+
+def test_all_that_is_left_is_one_window() -> None:
+    """A history of exactly `limit` messages isn't parted; a longer one is looked through to its end for a border."""
+    assert end_of_window([USER, USER, USER], 3) == 3
+    assert end_of_window([_call("a", "b"), _result("a"), _result("b"), USER], 2) == 3
 
 
 # --- the model's view

@@ -39,6 +39,9 @@ class PagesConformance(RepositoryCase):
         page = await sessions.history("s", after="d", limit=9)
         assert [m.id for m in page.messages] == ["e", "f"]
         assert (page.has_earlier, page.has_later) == (True, False)
+        page = await sessions.history("s", after="d", limit=2)
+        assert [m.id for m in page.messages] == ["e", "f"]
+        assert (page.has_earlier, page.has_later) == (True, False)
 
     async def test_L54_tool_pairs_are_whole(self, sessions: SessionRepository) -> None:
         """A page of any size, in either direction, neither begins nor ends inside a tool pair."""
