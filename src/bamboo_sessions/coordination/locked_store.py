@@ -238,8 +238,12 @@ class LockedSessionStore:
 
     # --- tolerant saves
 
-    async def save_or_keep(self, session: Session) -> bool:
+    async def save_or_keep(self, session: Session, *, then: Callable[[], None]) -> bool:
         """As `merge_save`, but what storage can't take now is kept (see `waiting`); whether it is durable.
+
+        Args:
+            session: The copy.
+            then: Called if it is kept, also if the caller was cancelled meanwhile.
 
         Raises:
             StorageError: One that isn't retryable, or the bound on waiting work would be passed.
@@ -248,9 +252,11 @@ class LockedSessionStore:
             return True
         plan = SavePlan(session, now=self.clock.now())
         release = await self._locks.acquire(plan.key)
-        return await self.own(self._locked_save_or_keep(session, plan, release))
+        return await self.own(self._locked_save_or_keep(session, plan, release, then))
 
-    async def _locked_save_or_keep(self, session: Session, plan: SavePlan, release: Callable[[], None]) -> bool:
+    async def _locked_save_or_keep(
+        self, session: Session, plan: SavePlan, release: Callable[[], None], then: Callable[[], None]
+    ) -> bool:
         try:
             await self._save_waiting(plan.key)
             await self._save_now(session, plan)
@@ -258,6 +264,7 @@ class LockedSessionStore:
             if not exc.retryable or not self.waiting.keep(session):
                 raise
             _log.warning("session %r waits in memory: %s", session.id, exc)
+            then()
             return False
         finally:
             release()

@@ -35,13 +35,10 @@ class TolerantSaves:
 
         Raises what isn't retryable, and the storage's error itself if the bound on dirty work would be passed.
         """
-        try:
-            return await self._store.save_or_keep(session)
-        finally:
-            self._start()
+        return await self._store.save_or_keep(session, then=self._start)
 
     def _start(self) -> None:
-        if self._store.cache.dirty() and (self._retries is None or self._retries.done()):
+        if self._retries is None or self._retries.done():
             self._retries = asyncio.get_running_loop().create_task(self._retry())
 
     async def _retry(self) -> None:

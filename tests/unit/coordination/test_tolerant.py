@@ -88,6 +88,25 @@ async def test_it_is_retried_until_it_is_durable(rig: Waiting) -> None:
     assert await rig.sessions.aclose() == ()
 
 
+async def test_G10_a_tolerant_save_that_was_given_up_is_retried(rig: Waiting) -> None:
+    """The caller is cancelled before the commit fails: the work waits all the same, and is tried in the background."""
+    session = await rig.saved(user("a"))
+    session.add_message(user("b"))
+    rig.storage.fail("commit")
+    stall = rig.storage.stall("commit")
+    impatient = asyncio.create_task(rig.sessions.save_best_effort(session))
+    await stall.reached.wait()
+    impatient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    stall.release()
+    await rig.pauses.begun.acquire()
+    rig.pauses.go_on()
+    assert rig.tolerant._retries is not None
+    await rig.tolerant._retries
+    assert await rig.ids() == ["a", "b"]
+
+
 async def test_retries_begin_again_after_they_ended(rig: Waiting) -> None:
     """A second failure long after the first one was mended is retried as well."""
     for id_ in ("b", "c"):
