@@ -64,9 +64,10 @@ class Mutant(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Module, scope, and the changed line: stays when lines move."""
-        changed = [line[2:] for line in self.diff.splitlines() if line.startswith("+")]
-        return f"{Path(self.path).name} {self.scope}: {' '.join(changed)}"
+        """Module, scope, and the lines before and after: stays when lines move."""
+        lines = self.diff.splitlines()
+        before, after = (" ".join(line[2:] for line in lines if line[0] == sign) for sign in "-+")
+        return f"{Path(self.path).name} {self.scope}: {before} -> {after}"
 
     @property
     def diff(self) -> str:

@@ -29,6 +29,7 @@ def _head(revision: int, minutes: int = 0, *, asks: bool = False) -> SessionHead
         (_head(2, 0), _head(2, 9), True),
         (_head(0, 9), _head(2, 0), False),
         (_head(1, 9), _head(0, 0), False),
+        (_head(1, 0), _head(0, 9), True),
         (_head(0, 0), _head(0, 9), True),
         (_head(0), _head(0), False),
         (_head(0), _head(0, asks=True), True),

@@ -13,7 +13,18 @@ from bamboo_sessions import InputError, LimitExceededError
 from bamboo_sessions.domain.head import SessionHead, Summary
 from bamboo_sessions.domain.limits import SEARCH_WORDS_MAX, SEARCHED_CHARS_MAX, SNIPPET_CHARS_MAX
 from bamboo_sessions.domain.message import Message, ToolCall
-from bamboo_sessions.domain.search import Match, Place, Text, best, match, snippet, texts_of_head, texts_of_message
+from bamboo_sessions.domain.search import (
+    Match,
+    Place,
+    Text,
+    _at_word,
+    _best_start,
+    best,
+    match,
+    snippet,
+    texts_of_head,
+    texts_of_message,
+)
 from bamboo_sessions.domain.search_query import TextQuery, parse
 from bamboo_sessions.domain.search_text import composed, fold, place_in
 
@@ -266,6 +277,27 @@ def test_places_in_long_texts() -> None:
 
 def test_wide_characters_need_nothing_between() -> None:
     """A phrase of a script without spaces is found beside letters, and as one with them."""
-    assert _match('"日本"', _text("日本x"))
-    assert _match('"日本x"', _text("日本x"))
+    assert _match('"日本"', _text("日本x")).score > 0
+    assert _match('"日本x"', _text("日本x")).score > 0
     assert match(parse('"ab x"'), _text("abx")) is None
+
+
+def test_the_stretch_with_most_terms() -> None:
+    """The best stretch begins at a term and counts each term once that is in it up to its very end."""
+    assert _best_start([(0, 5, 0), (10, 15, 1), (500, 505, 2)]) == 0
+    assert _best_start([(0, 5, 0), (190, 195, 1), (1000, 1005, 0), (1100, 1105, 1)]) == 1000
+    assert _best_start([(0, 1, 0), (1000, 1005, 0), (1140, 1150, 1)]) == 1000
+    assert _best_start([]) == 0
+
+
+def test_the_next_beginning_of_a_word() -> None:
+    """A stretch begins at a word from its place on, at the latest with the match; else right at its place."""
+    assert _at_word(" bcd e", 2, 5) == 5
+    assert _at_word("abc d", 1, 4) == 4
+    assert _at_word("abcd e", 1, 4) == 1
+    assert snippet(parse("word"), " " + "a" * 49 + " word").cut_before
+
+
+def test_only_whole_words_are_counted_where_there_are_any() -> None:
+    """A word that is there as a whole isn't scored higher for being part of others."""
+    assert _match("word", _text("word wordy" + "." * 490)).score == pytest.approx(1 + 0.7 / 2)
