@@ -70,6 +70,8 @@ def words_question(terms: Sequence[Term]) -> str:
 def _word_pieces(term: Term) -> Iterator[str]:
     runs = [(letters, list(run)) for letters, run in groupby(term.words, key=lambda word: is_letter(word[0]))]
     for number, (letters, run) in enumerate(runs):
+        if letters and term.kind == "part" and len(term.text) < PART_CHARS_MIN:
+            continue  # a letter beside a wide character may be the begin or the end of a longer word
         if letters:
             goes_on = term.open and number == len(runs) - 1
             yield _quoted(" ".join(run)) + (" *" if goes_on else "")

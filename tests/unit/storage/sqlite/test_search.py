@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 import pytest
 from anyio.lowlevel import checkpoint
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bamboo_sessions import InputError, MemoryStorage, Message, Session, SessionRepository, SqliteStorage, StorageError
@@ -308,7 +308,8 @@ _QUERIES = st.lists(st.text(_SIGNS + '" -', min_size=1, max_size=7), min_size=1,
 
 
 @settings(max_examples=60)
-@given(_TEXTS, _QUERIES, st.booleans())
+@example(texts=["ก33", "33ก"], queries=["ก3", "3ก"], changing=False)  # a character of each kind, beside a longer word
+@given(texts=_TEXTS, queries=_QUERIES, changing=st.booleans())
 def test_the_index_finds_what_the_matcher_finds(texts: Sequence[str], queries: Sequence[str], changing: bool) -> None:
     """On random texts in many scripts, SQLite and the reference engine find the same, with the same scores."""
     asyncio.run(_compare(texts, [*queries, *texts], changing=changing))
