@@ -213,6 +213,8 @@ class Engine:
             self._checkpointer = self._connect()
         try:
             self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.BusyError:  # another process is at it
+            return
         except apsw.Error as exc:
             _log.error("%s: the log could not be copied into the file: %s", self.path, exc)
             return
