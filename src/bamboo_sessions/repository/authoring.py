@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bamboo_sessions.coordination.locked_store import Planned, living
+from bamboo_sessions.coordination.committing import Planned, living
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.errors import InputError, PreconditionFailedError

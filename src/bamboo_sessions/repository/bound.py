@@ -8,8 +8,9 @@ from contextvars import ContextVar
 import msgspec
 
 from bamboo_sessions.coordination.cache import SessionCache
+from bamboo_sessions.coordination.committing import Planned, living
 from bamboo_sessions.coordination.leasing import Leasing
-from bamboo_sessions.coordination.locked_store import LockedSessionStore, Planned, living
+from bamboo_sessions.coordination.locked_store import LockedSessionStore
 from bamboo_sessions.coordination.saving import SavePlan
 from bamboo_sessions.domain.clock import Clock
 from bamboo_sessions.domain.errors import InputError, PreconditionFailedError, SessionBusyError

@@ -15,8 +15,8 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from bamboo_sessions.coordination.backoff import Backoff
+from bamboo_sessions.coordination.committing import living
 from bamboo_sessions.coordination.leasing import Leasing
-from bamboo_sessions.coordination.locked_store import living
 from bamboo_sessions.domain.clock import Clock
 from bamboo_sessions.domain.errors import (
     InputError,

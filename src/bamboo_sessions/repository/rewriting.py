@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bamboo_sessions.coordination.locked_store import Planned, living
+from bamboo_sessions.coordination.committing import Planned, living
 from bamboo_sessions.coordination.saving import check_commit_size
 from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.clock import MICROSECOND

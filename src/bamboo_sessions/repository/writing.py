@@ -9,7 +9,7 @@ from types import TracebackType
 
 import msgspec
 
-from bamboo_sessions.coordination.locked_store import Planned, living
+from bamboo_sessions.coordination.committing import Planned, living
 from bamboo_sessions.coordination.saving import SavePlan, check_commit_size
 from bamboo_sessions.domain.errors import (
     InputError,

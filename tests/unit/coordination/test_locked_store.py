@@ -17,7 +17,7 @@ from bamboo_sessions import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
-from bamboo_sessions.coordination.locked_store import Planned
+from bamboo_sessions.coordination.committing import Planned
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.commit import State
 from bamboo_sessions.storage.query import DeleteQuery
