@@ -24,6 +24,7 @@ from bamboo_sessions.coordination.cached_reads import CachedReads
 from bamboo_sessions.coordination.fencing import told_by_whom
 from bamboo_sessions.coordination.locks import SessionLocks
 from bamboo_sessions.coordination.signal import CommitSignal
+from bamboo_sessions.coordination.waiting import WaitingWork
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import (
     BambooSessionsError,
@@ -110,6 +111,7 @@ class Committing:
         self._backoff = backoff or Backoff(first_seconds=0.001, longest_seconds=0.02)
         self._locks = SessionLocks()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.waiting = WaitingWork(cache, clock)
         self.signal = CommitSignal(storage)
         self.reads = CachedReads(storage, cache, self._locks)
         self.writes = WriteCounters()

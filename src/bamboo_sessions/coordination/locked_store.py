@@ -10,13 +10,10 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from bamboo_sessions.coordination.backoff import Backoff
-from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.committing import Committing, Planned, Write, living
 from bamboo_sessions.coordination.fencing import check_fence
 from bamboo_sessions.coordination.saving import SavePlan
-from bamboo_sessions.coordination.waiting import Included, WaitingWork
-from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
+from bamboo_sessions.coordination.waiting import Included
 from bamboo_sessions.domain.errors import (
     BambooSessionsError,
     PreconditionFailedError,
@@ -31,31 +28,12 @@ from bamboo_sessions.storage.commit import (
     SessionKey,
     State,
 )
-from bamboo_sessions.storage.port import SessionStorage
 
 _log: Final = logging.getLogger("bamboo_sessions")
 
 
 class LockedSessionStore(Committing):
-    """Merge-on-write over a storage and a cache.
-
-    Args:
-        storage: The durable tier.
-        cache: The in-memory tier that sees every commit made here.
-        clock: Where commits take their time from.
-        backoff: Waits between conflicts.
-    """
-
-    def __init__(
-        self,
-        storage: SessionStorage,
-        cache: SessionCache,
-        *,
-        clock: Clock = SYSTEM_CLOCK,
-        backoff: Backoff | None = None,
-    ) -> None:
-        super().__init__(storage, cache, clock=clock, backoff=backoff)
-        self.waiting = WaitingWork(cache, clock)
+    """Merge-on-write over a storage and a cache; made like `Committing`."""
 
     # --- saving working copies
 
