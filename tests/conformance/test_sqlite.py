@@ -6,15 +6,19 @@ import pytest
 
 from bamboo_sessions import SqliteStorage
 from bamboo_sessions.storage.port import SessionStorage
+from bamboo_sessions.storage.sqlite.here import Here
 from bamboo_sessions.testing.conformance import MakeStorage, RepositoryConformance, StorageConformance
 
 
 class TestSqliteStorage(StorageConformance, RepositoryConformance):
     durable = True
 
-    @pytest.fixture
-    def make_storage(self, tmp_path: Path) -> MakeStorage:
-        """Storages on one file of the test's own."""
+    @pytest.fixture(params=[True, False], ids=["quick disk", "slow disk"])
+    def make_storage(
+        self, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    ) -> MakeStorage:
+        """Storages on one file of the test's own, which commit on the event loop's thread, or on their own."""
+        monkeypatch.setattr(Here, "is_quick", request.param)
 
         async def make() -> SessionStorage:
             storage = SqliteStorage(tmp_path / "sessions.db")

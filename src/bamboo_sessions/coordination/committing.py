@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -24,6 +25,7 @@ from bamboo_sessions.coordination.cached_reads import CachedReads
 from bamboo_sessions.coordination.fencing import told_by_whom
 from bamboo_sessions.coordination.locks import SessionLocks
 from bamboo_sessions.coordination.signal import CommitSignal
+from bamboo_sessions.coordination.started import going_on
 from bamboo_sessions.coordination.waiting import WaitingWork
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import (
@@ -286,20 +288,47 @@ class Committing:
     # --- tasks that outlive their callers
 
     async def own(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` to its end in a task of the store's; cancelling the caller only stops its waiting (G10)."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(_log_unseen)
-            raise
+        """Run `work` to its end; cancelling the caller only stops its waiting (G10).
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        """Tell who waits for commits; by now the state that they will look for is published (L55)."""
-        self._tasks.discard(task)
-        self.signal.notify()
+        What has to wait becomes a task of the store's.
+        """
+        context = copy_context()
+        try:
+            awaited = context.run(work.send, None)
+        except StopIteration as done:
+            self.signal.notify()  # by now the state that whoever waits for commits will look for is published (L55)
+            await asyncio.sleep(0)  # other tasks have their turn, as if this one had waited
+            result: T = done.value
+            return result
+        except BaseException:
+            self.signal.notify()
+            raise
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[T] = loop.create_future()
+        task = loop.create_task(self._to_its_end(work, awaited, outcome), context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await outcome
+
+    async def _to_its_end(
+        self, work: Coroutine[Any, Any, T], awaited: asyncio.Future[Any] | None, outcome: asyncio.Future[T]
+    ) -> None:
+        """Tell who waits for commits when `work` has ended, and then its caller, if that still waits."""
+        try:
+            result = await going_on(work, awaited)
+        except BaseException as exc:
+            self.signal.notify()
+            if isinstance(exc, asyncio.CancelledError):  # the event loop ends
+                outcome.cancel()
+                raise
+            if outcome.done():
+                _log_unseen(exc)
+            else:
+                outcome.set_exception(exc)
+        else:
+            self.signal.notify()
+            if not outcome.done():
+                outcome.set_result(result)
 
     async def aclose(self) -> None:
         """Wait for the commits under way, and end the waiting for further ones."""
@@ -340,11 +369,10 @@ def _result(state: State, planned: Planned, committed: Committed) -> Snapshot | 
     return Snapshot(head, planned.result.messages, planned.result.messages_bytes)
 
 
-def _log_unseen(task: asyncio.Task[Any]) -> None:
-    """Nobody waits for this task any more, so its failure would go unseen."""
-    if not task.cancelled() and (exc := task.exception()) is not None:
-        level = logging.INFO if isinstance(exc, BambooSessionsError) else logging.ERROR
-        _log.log(level, "a cancelled caller's write failed: %s", exc)
+def _log_unseen(exc: BaseException) -> None:
+    """Nobody waits for this work any more, so its failure would go unseen."""
+    level = logging.INFO if isinstance(exc, BambooSessionsError) else logging.ERROR
+    _log.log(level, "a cancelled caller's write failed: %s", exc)
 
 
 def living(key: SessionKey, state: State) -> Snapshot:

@@ -78,7 +78,8 @@ class Bound:
     def _writable(self, session_id: str) -> SessionKey:
         """The key of a session that this call may write: not one that the running task is editing in a block."""
         key = self._key(session_id)
-        if any(edit.is_open and edit.key == key and edit.store is self._store for edit in open_edits.get()):
+        edits = open_edits.get()
+        if edits and any(edit.is_open and edit.key == key and edit.store is self._store for edit in edits):
             raise SessionBusyError(session_id, reason="this task is inside an `edit` block of it")
         return key
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -78,25 +78,38 @@ def close(connection: apsw.Connection) -> None:
         connection.close(True)  # also with statements open
 
 
-def wait_for_locks(connection: apsw.Connection, timeout_ms: int) -> None:
-    """Ask again every half millisecond, for `timeout_ms` at most (0: never wait).
+class Patience:
+    """A connection's busy handler: asks again every half millisecond.
 
     SQLite's own waiting takes longer and longer naps, up to a tenth of a second: whoever commits without a pause would
     starve all others (L45).
-    """
-    deadline = 0.0
 
-    def again(attempt: int) -> bool:
-        nonlocal deadline
+    Args:
+        seconds: For how long; 0: never wait. May be set anew.
+        on_waiting: Called with the seconds that were waited so far, before each nap.
+    """
+
+    def __init__(self, seconds: float, on_waiting: Callable[[float], object] = lambda _: None) -> None:
+        self.seconds = seconds
+        self._on_waiting = on_waiting
+        self._since = 0.0
+
+    def __call__(self, attempt: int) -> bool:
+        """Whether to ask again, after a nap."""
         now = time.monotonic()
         if attempt == 0:
-            deadline = now + timeout_ms / 1000
-        if now >= deadline:
+            self._since = now
+        waited = now - self._since
+        if waited >= self.seconds:
             return False
+        self._on_waiting(waited)
         time.sleep(tuning.LOCK_POLL_SECONDS)
         return True
 
-    connection.set_busy_handler(again)
+
+def wait_for_locks(connection: apsw.Connection, timeout_ms: int) -> None:
+    """Ask again for `timeout_ms` at most (0: never wait)."""
+    connection.set_busy_handler(Patience(timeout_ms / 1000))
 
 
 def connect_writer(path: str, durability: Durability, *, busy_timeout_ms: int) -> apsw.Connection:

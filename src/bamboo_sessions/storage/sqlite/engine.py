@@ -1,6 +1,7 @@
 """The threads and connections behind one open database file.
 
-- The *writer* thread has the only connection that writes, and commits in groups (see `writer`).
+- The *writer* thread commits in groups, on the only connection that writes (see `writer`). Short commits on a quick
+  disk are made with it on the event loop's own thread (see `here`).
 - The *reader* thread does the reads that take long, one after another.
 - The *upkeep* thread prepares the file, and copies the write-ahead log into it, off the writer's path.
 - The *search* thread answers searches, and indexes what was committed (see `search_engine`); there is none until then.
@@ -32,6 +33,7 @@ from bamboo_sessions.storage.sqlite.connection import (
     wait_for_locks,
 )
 from bamboo_sessions.storage.sqlite.errors import translated, translating, understanding
+from bamboo_sessions.storage.sqlite.here import Here
 from bamboo_sessions.storage.sqlite.migrations import prepare
 from bamboo_sessions.storage.sqlite.search_engine import SearchEngine
 from bamboo_sessions.storage.sqlite.worker import Batch, Request, Worker
@@ -73,6 +75,7 @@ class Engine:
             batch=Batch(GROUP_COMMITS_MAX, GROUP_BYTES_MAX),
             after=self._writer.tend_log,
         )
+        self._writing_here = Here(self._writer, self._writing)
         self._reading = Worker("bamboo-sessions reader", self._run_reads, self._close_reader)
         self._upkeep = Worker("bamboo-sessions upkeep", self._run_upkeep, self._close_rest)
         self.search = SearchEngine(path, busy_timeout_ms)
@@ -98,6 +101,7 @@ class Engine:
         if not self._is_started:
             return
         if self._closing is None:
+            self._writing_here.finish()
             self._writing.stop()
             self._reading.stop()
             self.search.stop()
@@ -138,10 +142,19 @@ class Engine:
 
     # --- work
 
-    async def write(self, work: Work[T], size: int = 0) -> T:
-        """Run `work` as one transaction, durable when this returns. `work` may run again. `size` is in bytes."""
+    async def write(self, work: Work[T], size: int = 0, *, is_short: bool = False) -> T:
+        """Run `work` as one transaction, durable when this returns. `work` may run again.
+
+        Args:
+            work: What to do.
+            size: Bytes that it writes, roughly.
+            is_short: It takes a fraction of a millisecond, and may be done on this thread.
+        """
         self.check_usable()
-        result = await self._writing.submit(work, size)
+        if is_short and self._writing_here.is_quick:
+            result = await self._writing_here.write(work)
+        else:
+            result = await self._writing.submit(work, size)
         self.search.written()
         return result
 

@@ -87,5 +87,10 @@ def understanding(location: str) -> Iterator[None]:
     except BambooSessionsError:
         raise
     except NONSENSE as exc:
-        message = f"{location}: a row can't be understood: {exc!r}"
-        raise StorageCorruptError(message, hint="Run `bamboo-sessions check`; restore a backup.") from exc
+        raise not_understood(location, exc) from exc
+
+
+def not_understood(location: str, exc: Exception) -> StorageCorruptError:
+    """Our error for a row that makes no sense."""
+    message = f"{location}: a row can't be understood: {exc!r}"
+    return StorageCorruptError(message, hint="Run `bamboo-sessions check`; restore a backup.")

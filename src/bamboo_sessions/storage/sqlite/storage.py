@@ -19,7 +19,7 @@ import msgspec
 
 from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
-from bamboo_sessions.domain.errors import StorageUnavailableError
+from bamboo_sessions.domain.errors import BambooSessionsError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.domain.limits import BUSY_TIMEOUT_MS
@@ -55,9 +55,9 @@ from bamboo_sessions.storage.sqlite import (
 )
 from bamboo_sessions.storage.sqlite.connection import Durability, check_place, reading, row_of, value_of
 from bamboo_sessions.storage.sqlite.engine import Engine
-from bamboo_sessions.storage.sqlite.errors import understanding
+from bamboo_sessions.storage.sqlite.errors import NONSENSE, not_understood, understanding
 from bamboo_sessions.storage.sqlite.sessions import find, read_head, require
-from bamboo_sessions.storage.sqlite.tuning import LOOP_MESSAGES_MAX
+from bamboo_sessions.storage.sqlite.tuning import HERE_BYTES_MAX, HERE_MESSAGES_MAX, LOOP_MESSAGES_MAX
 
 T = TypeVar("T")
 
@@ -66,6 +66,13 @@ _PEEK: Final = "SELECT revision, deleted_at FROM sessions WHERE namespace = ? AN
 
 _VERSION_BITS: Final = 32
 """`PRAGMA data_version` is a number of 32 bits."""
+
+
+def _is_short(commit: Commit, size: int) -> bool:
+    """Whether a commit takes no longer than what else an event loop does in between."""
+    count = len(commit.edits) + len(commit.removals) + len(commit.usage) + len(commit.records)
+    count += sum(len(insertion.messages) for insertion in commit.insertions)
+    return size <= HERE_BYTES_MAX and count <= HERE_MESSAGES_MAX and commit.history_from is None
 
 
 class _ReadState(Protocol):
@@ -236,11 +243,16 @@ class SqliteStorage(SessionStorage):
     # --- writing
 
     async def commit(self, commit: Commit) -> Committed:
-        return await self._engine.write(lambda c: self._applied(c, commit), commit.size)
+        size = commit.size
+        return await self._engine.write(lambda c: self._applied(c, commit), size, is_short=_is_short(commit, size))
 
     def _applied(self, connection: apsw.Connection, commit: Commit) -> Committed:
-        with understanding(str(self._path)):
+        try:
             return commits.apply(connection, commit)
+        except BambooSessionsError:
+            raise
+        except NONSENSE as exc:
+            raise not_understood(self._engine.path, exc) from exc
 
     async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
         def work(connection: apsw.Connection) -> Committed | None:

@@ -34,8 +34,26 @@ CHUNK_BYTES_MAX: Final = 8 * 1024 * 1024
 LOCK_POLL_SECONDS: Final = 0.0005
 """How often a writer that waits for another process asks again."""
 
+CLAIM_SECONDS: Final = 0.004
+"""How long a writer waits for other processes before it asks to go first. Eight busy ones need two ms for a round."""
+
 TURN_WAIT_SECONDS: Final = 1.0
-"""How long a writer queues behind other processes before it asks SQLite all the same: the first may be stopped."""
+"""How long a writer stands back for another process before it asks SQLite all the same: that one may be stopped."""
+
+HERE_SYNC_SECONDS_MAX: Final = 0.0005
+"""How long the disk may take on average for commits to be made on the event loop's thread: what it stands still for."""
+
+PAGES_SECONDS: Final = 0.00002
+"""What writing one commit's pages takes, without waiting for the disk. Roughly."""
+
+HERE_COMMITS_MAX: Final = 64
+"""Commits that the event loop's thread makes in one go: about 3 ms."""
+
+HERE_MESSAGES_MAX: Final = 32
+"""Messages of a commit that the event loop's thread makes, removals and edits included: about 0.3 ms."""
+
+HERE_BYTES_MAX: Final = 64 * 1024
+"""Bytes of such a commit, likewise."""
 
 POSITION_STEP: Final = 1 << 20
 """Distance of two messages added at the end: twenty insertions fit between any two."""

@@ -1,17 +1,19 @@
-"""Whose turn it is to write, among the processes on one file: a queue that the system keeps.
+"""Who writes next, among the processes on one file: whoever comes, until somebody has waited too long.
 
-SQLite lets waiting writers poll, and whoever happens to ask at the right moment is next: under load some wait for a
-hundred commits of the others. So writers queue for an advisory lock on a small file beside the database first, where
-the system wakes one after the other (L45). Nothing but fairness rests on it: a writer that can't have it (another
-system, a read-only folder, a process that was stopped while it held it) goes on and asks SQLite, which decides.
+SQLite lets waiting writers poll, and whoever happens to ask at the right moment is next. That is quick, for the one
+that has just written has its pages in memory; but under load some wait for a hundred commits of the others (L45).
+So a writer that has waited for long locks a small file beside the database, and whoever begins to write while it is
+locked stands back. Nothing but fairness rests on it: who can't have the file (another system, a read-only folder), or
+has stood back for long (the process ahead may have been stopped), asks SQLite all the same, which decides.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-from queue import SimpleQueue
+import time
 from typing import Final
+
+from bamboo_sessions.storage.sqlite.tuning import CLAIM_SECONDS, LOCK_POLL_SECONDS
 
 try:
     import fcntl
@@ -23,116 +25,65 @@ SUFFIX: Final = "-turn"
 
 
 class Turn:
-    """This process's place in the queue. Used by the writer thread only.
+    """This process's part in it. Used by one thread at a time.
 
     Args:
         path: The database.
-        wait_seconds: How long to wait for a turn before going on without one.
+        wait_seconds: How long to stand back before asking SQLite all the same.
     """
 
     def __init__(self, path: str, wait_seconds: float) -> None:
         self._path = path + SUFFIX
         self._wait_seconds = wait_seconds
         self._file: int | None = None
-        self._queue: _Queue | None = None
         self._is_mine = False
+        self._is_stuck = False
 
-    def take(self) -> None:
-        """Wait until it is this process's turn, or for as long as one waits for it."""
-        if fcntl is None or self._is_stuck():
-            return
+    def is_anothers(self) -> bool:
+        """Whether another process asks to go first. Never waits."""
+        if self._is_mine or fcntl is None:
+            return False
         try:
-            file = self._opened()
-        except OSError:
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._is_mine = True
+            fcntl.flock(self._opened(), fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            if self._queue is None:
-                self._queue = _Queue(file)
-            self._is_mine = self._queue.wait(self._wait_seconds)
+            return True
         except OSError:
-            self._is_mine = False
+            return False
+        fcntl.flock(self._opened(), fcntl.LOCK_UN)
+        self._is_stuck = False
+        return False
+
+    def stand_back(self) -> None:
+        """Wait as long as another process asks to go first; not again for one that doesn't move."""
+        end = time.monotonic() + self._wait_seconds
+        while self.is_anothers() and not self._is_stuck:
+            self._is_stuck = time.monotonic() >= end
+            time.sleep(LOCK_POLL_SECONDS)
+
+    def claim_after(self, seconds: float) -> None:
+        """Ask to go first if `seconds` of waiting are long; nothing happens if another process does so. Never waits."""
+        if seconds < CLAIM_SECONDS or self._is_mine or fcntl is None:
+            return
+        try:
+            fcntl.flock(self._opened(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+        self._is_mine = True
 
     def give(self) -> None:
-        """Let the next one write."""
-        if self._is_mine and self._file is not None:
+        """Ask no longer."""
+        if self._is_mine:
             self._is_mine = False
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            fcntl.flock(self._opened(), fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Leave the queue for good."""
+        """Let go of the file for good."""
         self.give()
         file, self._file = self._file, None
-        if self._queue is not None:
-            self._queue.close()
-        elif file is not None:
+        if file is not None:
             os.close(file)
 
     def _opened(self) -> int:
         if self._file is None:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         return self._file
-
-    def _is_stuck(self) -> bool:
-        """Whether an earlier turn is still being waited for: somebody holds it and doesn't move."""
-        return self._queue is not None and self._queue.is_waiting
-
-
-class _Queue:
-    """Waits for the lock on a thread of its own, since that wait has no time limit. Closes the file in the end."""
-
-    def __init__(self, file: int) -> None:
-        self._file = file
-        self._wishes: SimpleQueue[_Wish | None] = SimpleQueue()
-        self.is_waiting = False
-        threading.Thread(target=self._main, name="bamboo-sessions turn", daemon=True).start()
-
-    def wait(self, seconds: float) -> bool:
-        """Whether the lock was got in time; if not, it is let go as soon as it comes."""
-        wish = _Wish()
-        self.is_waiting = True
-        self._wishes.put(wish)
-        return wish.came.acquire(timeout=seconds) or not wish.give_up()
-
-    def close(self) -> None:
-        """End the thread, once it has nothing to wait for."""
-        self._wishes.put(None)
-
-    def _main(self) -> None:
-        while (wish := self._wishes.get()) is not None:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX)
-                is_ours = True
-            except OSError:
-                is_ours = False
-            self.is_waiting = False
-            if not wish.grant() and is_ours:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
-        os.close(self._file)
-
-
-class _Wish:
-    """One wait: either it is granted, or it was given up, never both."""
-
-    def __init__(self) -> None:
-        self.came = threading.Semaphore(0)
-        self._open: list[None] = [None]
-
-    def grant(self) -> bool:
-        """Tell that the lock is there; `False` if nobody waits for it any more."""
-        granted = self._take()
-        self.came.release()
-        return granted
-
-    def give_up(self) -> bool:
-        """Wait no longer; `False` if it was granted at this very moment."""
-        return self._take()
-
-    def _take(self) -> bool:
-        try:
-            self._open.pop()  # one atomic step: only one of the two succeeds
-        except IndexError:
-            return False
-        return True

@@ -38,6 +38,13 @@ class Request:
         self.error: BaseException | None = None
 
 
+def check_room(waiting: int) -> None:
+    """Raise `StorageUnavailableError` if too much is waiting already."""
+    if waiting >= WAITING_CALLS_MAX:
+        message = f"{WAITING_CALLS_MAX:,} calls are waiting for storage already."
+        raise StorageUnavailableError(message, hint="Let fewer tasks write at once, or try again later.")
+
+
 class Batch(NamedTuple):
     """How much a worker takes from its queue at once: requests, and bytes."""
 
@@ -84,13 +91,15 @@ class Worker:
 
         Raises `StorageUnavailableError` if too much is waiting already.
         """
-        if self._queue.qsize() >= WAITING_CALLS_MAX:
-            message = f"{WAITING_CALLS_MAX:,} calls are waiting for storage already."
-            raise StorageUnavailableError(message, hint="Let fewer tasks write at once, or try again later.")
+        check_room(self._queue.qsize())
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(Request(work, size, loop, future))
+        self.put(Request(work, size, loop, future))
         return future
+
+    def put(self, request: Request) -> None:
+        """Queue a request, however much is waiting."""
+        self._queue.put(request)
 
     def post(self, work: Callable[[Any], None]) -> None:
         """Queue `work` that nobody waits for. May be called on any thread."""
@@ -146,12 +155,13 @@ def _wake(requests: Sequence[Request]) -> None:
     for loop in {request.loop for request in requests if request.loop is not None}:
         waiting = [request for request in requests if request.loop is loop]
         try:
-            loop.call_soon_threadsafe(_settle, waiting)
+            loop.call_soon_threadsafe(settle, waiting)
         except RuntimeError:  # the loop was closed: nobody waits any more
             continue
 
 
-def _settle(requests: Sequence[Request]) -> None:
+def settle(requests: Sequence[Request]) -> None:
+    """Give each of `requests` that somebody still waits for its outcome. On the loop's thread."""
     for request in requests:
         if request.future is None or request.future.done():
             continue

@@ -11,7 +11,9 @@ away (L90).
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Final
 
 import apsw
@@ -19,16 +21,19 @@ import apsw
 from bamboo_sessions.domain.errors import StorageError
 from bamboo_sessions.domain.limits import WAL_PAGES_CHECKPOINT, WAL_PAGES_MAX
 from bamboo_sessions.storage.sqlite import tuning
-from bamboo_sessions.storage.sqlite.connection import close, wait_for_locks
+from bamboo_sessions.storage.sqlite.connection import Patience, close
 from bamboo_sessions.storage.sqlite.errors import translated
 from bamboo_sessions.storage.sqlite.turns import Turn
 from bamboo_sessions.storage.sqlite.worker import Request
 
 _log: Final = logging.getLogger("bamboo_sessions")
 
+_REMEMBERED_COMMITS: Final = 8
+"""How many of the last commits make most of the average time of one."""
+
 
 class Writer:
-    """Owns the connection that writes; used by one thread only, once it has started.
+    """Owns the connection that writes. Threads may call it at the same time: one of them works, the others wait.
 
     Args:
         location: The file, for error messages.
@@ -47,12 +52,17 @@ class Writer:
         self._location = location
         self._connect = connect
         self._on_long_log = on_long_log
-        self._busy_timeout_ms = busy_timeout_ms
+        self._busy_timeout_seconds = busy_timeout_ms / 1000
         self._open: apsw.Connection | None = None
+        self._mutex = Lock()
         self._turn = Turn(location, tuning.TURN_WAIT_SECONDS)
+        self._patience = Patience(0, self._turn.claim_after)
         self._log_pages = 0
         self._log_due = WAL_PAGES_CHECKPOINT
         self.finish_checkpoint = False
+        self._was_written = False
+        self.sync_seconds: float | None = None
+        """How long the disk takes to make a group of commits durable, on average of late; `None`: nobody knows yet."""
 
     # --- the connection
 
@@ -60,6 +70,7 @@ class Writer:
         """The open connection; opens one if there is none."""
         if self._open is None:
             self._open = self._connect()
+            self._open.set_busy_handler(self._patience)
             self._open.set_wal_hook(self._committed)
         return self._open
 
@@ -71,46 +82,74 @@ class Writer:
 
     def finish(self) -> None:
         """Close everything for good."""
-        self.close()
-        self._turn.close()
+        with self._mutex:
+            self.close()
+            self._turn.close()
 
     def _committed(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self._log_pages = pages
+        self._was_written = True
         return apsw.SQLITE_OK
 
     # --- groups
 
     def run(self, requests: Sequence[Request]) -> None:
         """Run `requests`, together if it can be, and fill in results and errors."""
-        self._turn.take()
-        try:
+        with self._mutex:
+            self._patience.seconds = self._busy_timeout_seconds
+            self._turn.stand_back()
             if len(requests) == 1 or not self._run_together(requests):
                 for request in requests:
                     self._run_alone(request)
+
+    def run_at_once(self, requests: Sequence[Request]) -> bool:
+        """As `run`, if nobody has to be waited for and nothing fails; `False`: nothing has happened."""
+        if not self._mutex.acquire(blocking=False):
+            return False
+        try:
+            if self._open is None or self._turn.is_anothers():
+                return False
+            self._patience.seconds = 0.0
+            return self._run_in(self._begin(), requests)
+        except apsw.Error:
+            return False
+        finally:
+            self._mutex.release()
+
+    def _begin(self) -> apsw.Connection:
+        connection = self.connection()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
         finally:
             self._turn.give()
+        return connection
 
     def _run_together(self, requests: Sequence[Request]) -> bool:
         """Whether that could be done; if not, nothing has happened."""
         try:
-            connection = self.connection()
-            connection.execute("BEGIN IMMEDIATE")
+            connection = self._begin()
         except apsw.Error as exc:
             self._fail(requests, exc)
             return True
+        return self._run_in(connection, requests)
+
+    def _run_in(self, connection: apsw.Connection, requests: Sequence[Request]) -> bool:
+        """Run all in the transaction that was begun, and commit it; `False` if nothing has happened."""
         try:
             for request in requests:
                 _run_among_others(connection, request)
         except (apsw.Error, _Torn):
             self._roll_back()
             return False
-        return self._commit(requests)
+        except KeyboardInterrupt:
+            self._roll_back()
+            raise
+        return self._commit(connection, requests)
 
     def _run_alone(self, request: Request) -> None:
         request.error = None
         try:
-            connection = self.connection()
-            connection.execute("BEGIN IMMEDIATE")
+            connection = self._begin()
             request.result = request.work(connection)
         except apsw.Error as exc:
             self._fail([request], exc)
@@ -118,13 +157,15 @@ class Writer:
             request.error = exc
             self._roll_back()
         else:
-            if not self._commit([request]):
+            if not self._commit(connection, [request]):
                 request.error = StorageError(f"{self._location}: the commit failed.")
 
-    def _commit(self, requests: Sequence[Request]) -> bool:
+    def _commit(self, connection: apsw.Connection, requests: Sequence[Request]) -> bool:
         """COMMIT; `False` if nothing was committed and it is worth trying one by one."""
+        self._was_written = False
+        start = time.perf_counter()
         try:
-            self.connection().execute("COMMIT")
+            connection.execute("COMMIT")
         except (apsw.FullError, apsw.BusyError) as exc:  # certain: no commit was written
             if len(requests) > 1:
                 self._roll_back()
@@ -132,7 +173,13 @@ class Writer:
             self._fail(requests, exc)
         except apsw.Error as exc:
             self._fail(requests, exc, outcome_unknown=True)
+        if self._was_written:
+            self._learn(time.perf_counter() - start - len(requests) * tuning.PAGES_SECONDS)
         return True
+
+    def _learn(self, seconds: float) -> None:
+        before = seconds if self.sync_seconds is None else self.sync_seconds
+        self.sync_seconds = before + (seconds - before) / _REMEMBERED_COMMITS
 
     # --- failing
 
@@ -160,39 +207,43 @@ class Writer:
 
     # --- the write-ahead log
 
+    @property
+    def has_log_to_tend(self) -> bool:
+        """Whether `tend_log` has something to do."""
+        return self.finish_checkpoint or self._log_pages >= self._log_due
+
     def tend_log(self) -> None:
         """After a group was answered: keep the log short, so that it is recycled instead of extended.
 
         The bulk of a checkpoint is another thread's work. What came meanwhile is done here, for only a log that is
         checkpointed to its end can start over. A reader may hold the log: then it is tried again when it has grown.
         """
-        if self._log_pages < WAL_PAGES_CHECKPOINT:
-            self._log_due = WAL_PAGES_CHECKPOINT
-            self.finish_checkpoint = False
-        elif self.finish_checkpoint:
-            self.finish_checkpoint = False
-            self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
-        elif self._log_pages >= self._log_due:
-            self._log_due = self._log_pages + WAL_PAGES_CHECKPOINT // 2
-            if self._log_pages > WAL_PAGES_MAX:
-                self._checkpoint(apsw.SQLITE_CHECKPOINT_RESTART)
-            else:
-                self._on_long_log()
+        with self._mutex:
+            if self._log_pages < WAL_PAGES_CHECKPOINT:
+                self._log_due = WAL_PAGES_CHECKPOINT
+                self.finish_checkpoint = False
+            elif self.finish_checkpoint:
+                self.finish_checkpoint = False
+                self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
+            elif self._log_pages >= self._log_due:
+                self._log_due = self._log_pages + WAL_PAGES_CHECKPOINT // 2
+                if self._log_pages > WAL_PAGES_MAX:
+                    self._checkpoint(apsw.SQLITE_CHECKPOINT_RESTART)
+                else:
+                    self._on_long_log()
 
     def _checkpoint(self, mode: int) -> None:
         connection = self._open
         if connection is None:
             return
+        self._patience.seconds = tuning.RESTART_WAIT_MS / 1000
         try:
-            wait_for_locks(connection, tuning.RESTART_WAIT_MS)
             connection.wal_checkpoint(mode=mode)
         except apsw.BusyError:
             pass  # somebody is still reading from the log
         except apsw.Error as exc:
             _log.error("%s: the log could not be copied into the file: %s", self._location, exc)
             self.close()  # the next request opens another one, and is told if that fails
-            return
-        wait_for_locks(connection, self._busy_timeout_ms)
 
 
 class _Torn(Exception):
@@ -205,7 +256,7 @@ def _run_among_others(connection: apsw.Connection, request: Request) -> None:
     before = connection.total_changes()
     try:
         request.result = request.work(connection)
-    except apsw.Error:
+    except (apsw.Error, KeyboardInterrupt):
         raise
     except BaseException as exc:
         if connection.total_changes() != before:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
+import apsw
 import pytest
 
 from bamboo_sessions import Message, SessionRepository
-from bamboo_sessions.storage.sqlite import tuning
+from bamboo_sessions.storage.sqlite import tuning, turns
 from bamboo_sessions.storage.sqlite.turns import SUFFIX, Turn
 
 LONG = 60.0
@@ -25,81 +28,79 @@ def _turn(path: Path, wait_seconds: float = LONG) -> Iterator[Turn]:
         turn.close()
 
 
-def _waits(turn: Turn) -> bool:
-    return turn._queue is not None and turn._queue.is_waiting
-
-
-def test_L45_the_next_one_writes_when_the_first_is_done(path: Path) -> None:
-    """Whoever comes second waits until the first gives its turn away, and then has it."""
+def test_L45_who_has_waited_for_long_goes_first(path: Path) -> None:
+    """While one that has waited asks to go first, another stands back, and goes on when that has its way."""
     order: list[str] = []
-    with _turn(path) as first, _turn(path) as second:
+    stands_back = threading.Event()
+    with _turn(path) as starving, _turn(path) as other:
 
         def write() -> None:
-            second.take()
-            order.append("second")
-            second.give()
+            assert other.is_anothers()
+            stands_back.set()
+            other.stand_back()
+            order.append("other")
 
-        first.take()
+        starving.claim_after(tuning.CLAIM_SECONDS)
         thread = threading.Thread(target=write)
         thread.start()
-        while not _waits(second):
-            pass
-        order.append("first")
+        assert stands_back.wait(LONG)
+        order.append("starving")
+        starving.give()
+        thread.join(LONG)
+    assert order == ["starving", "other"]
+
+
+def test_nobody_asks_to_go_first_at_once(path: Path) -> None:
+    """Who has waited for a moment only doesn't hold up the others."""
+    with _turn(path) as one, _turn(path) as other:
+        one.claim_after(tuning.CLAIM_SECONDS / 2)
+        assert not other.is_anothers()
+        one.claim_after(tuning.CLAIM_SECONDS)
+        assert other.is_anothers()
+        assert not one.is_anothers()
+
+
+def test_one_at_a_time_goes_first(path: Path) -> None:
+    """What another has asked for already can't be had as well, until that one has given it back."""
+    with _turn(path) as first, _turn(path) as second:
+        first.claim_after(LONG)
+        second.claim_after(LONG)
+        second.give()
+        assert second.is_anothers()
         first.give()
-        thread.join()
-        assert order == ["first", "second"]
-        first.take()
-        assert first._is_mine
+        second.claim_after(LONG)
+        assert first.is_anothers()
 
 
 def test_nobody_waits_for_ever_behind_a_process_that_was_stopped(path: Path) -> None:
-    """After a while one goes on without a turn, doesn't queue again meanwhile, and queues again once it is free."""
-    with _turn(path) as stopped, _turn(path, wait_seconds=0.01) as other, _turn(path) as third:
-        stopped.take()
-        other.take()
-        assert not other._is_mine
-        assert _waits(other)
-        other.take()
-        assert not other._is_mine
+    """One stands back for a while, not again for the same one that doesn't move, and again for the next."""
+    with _turn(path) as stopped, _turn(path, wait_seconds=0.0) as other:
+        stopped.claim_after(LONG)
+        other.stand_back()
+        assert other._is_stuck
+        other.stand_back()  # at once: the time of waiting is over
         stopped.give()
-        while _waits(other):
-            pass
-        third.take()  # what came too late was let go
-        assert third._is_mine
-        third.give()
-        other.take()
-        assert other._is_mine
+        assert not other.is_anothers()
+        assert not other._is_stuck
 
 
 def test_without_a_file_there_are_no_turns(path: Path) -> None:
-    """Where the file can't be made, one goes on without a turn."""
+    """Where the file can't be made, nobody stands back, and nobody can ask for it."""
     with _turn(path.parent / "nowhere" / "x.db") as turn:
-        turn.take()
-        assert not turn._is_mine
+        turn.claim_after(LONG)
+        turn.stand_back()
+        assert not turn.is_anothers()
+        turn.give()
 
 
-def test_giving_what_one_has_not_changes_nothing(path: Path) -> None:
-    """A turn that wasn't had can't be taken from another."""
-    with _turn(path) as first, _turn(path, wait_seconds=0.0) as second, _turn(path, wait_seconds=0.0) as third:
-        first.take()
-        second.take()
-        second.give()
-        third.take()
-        assert not third._is_mine
-
-
-def test_closing_leaves_nothing(path: Path) -> None:
-    """The thread that waited ends, and the next process has its turn."""
-    before = set(threading.enumerate())
-    with _turn(path) as first, _turn(path, wait_seconds=0.0) as second:
-        first.take()
-        second.take()
-    for thread in set(threading.enumerate()) - before:
-        thread.join(LONG)
-    assert not set(threading.enumerate()) - before
-    with _turn(path, wait_seconds=0.0) as third:
-        third.take()
-        assert third._is_mine
+def test_without_locks_of_files_there_are_no_turns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a system without `flock` SQLite alone decides."""
+    monkeypatch.setattr(turns, "fcntl", None)
+    with _turn(path) as turn:
+        turn.claim_after(LONG)
+        turn.stand_back()
+        assert not turn.is_anothers()
+    assert not os.path.lexists(f"{path}{SUFFIX}")
 
 
 @pytest.mark.anyio
@@ -108,7 +109,26 @@ async def test_writing_goes_on_while_somebody_keeps_the_turn(path: Path, monkeyp
     monkeypatch.setattr(tuning, "TURN_WAIT_SECONDS", 0.01)
     async with SessionRepository.open(path) as sessions:
         with _turn(path) as stopped:
-            stopped.take()
+            stopped.claim_after(LONG)
             assert (await sessions.append("s", Message.user("a"), create=True)).revision == 1
         Path(f"{path}{SUFFIX}").unlink()
         assert (await sessions.append("s", Message.user("b"))).revision == 2
+
+
+@pytest.mark.anyio
+async def test_L45_a_writer_that_finds_the_file_locked_asks_to_go_first(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it waits for another transaction it claims the next turn, and gives it back once it writes."""
+    monkeypatch.setattr(turns, "CLAIM_SECONDS", 0.0)
+    async with SessionRepository.open(path) as sessions:
+        other = apsw.Connection(str(path))
+        other.execute("BEGIN IMMEDIATE")
+        with _turn(path) as third:
+            async with anyio.create_task_group() as group:
+                group.start_soon(lambda: sessions.append("s", Message.user("a"), create=True))
+                while not third.is_anothers():
+                    await anyio.lowlevel.checkpoint()
+                other.execute("COMMIT")
+            assert not third.is_anothers()
+        other.close()

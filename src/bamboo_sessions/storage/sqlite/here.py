@@ -1,0 +1,92 @@
+"""Short commits, made on the event loop's own thread while the disk is quick (see `writer` for how they are made).
+
+Handing a commit to a thread and its result back changes threads twice: 100 µs and more, which is what a commit takes
+on a disk that syncs quickly. So as long as commits are that quick, short ones are made here. What would have to wait,
+for another process or for a slow disk, goes to the writer thread: the event loop never waits for a lock.
+
+Nobody is told before its commit is durable (G1), and many still share one sync: the first that comes in a turn of the
+loop is committed at once, those that come after it together as soon as all tasks that are ready had their say. While
+such groups are the rule, the first one joins them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from bamboo_sessions.storage.sqlite.tuning import HERE_COMMITS_MAX, HERE_SYNC_SECONDS_MAX
+from bamboo_sessions.storage.sqlite.worker import Request, Worker, check_room, settle
+from bamboo_sessions.storage.sqlite.writer import Writer
+
+T = TypeVar("T")
+
+
+class Here:
+    """Commits of one event loop, made on its thread.
+
+    Args:
+        writer: Makes them.
+        worker: The writer's thread, for what can't be done here.
+    """
+
+    def __init__(self, writer: Writer, worker: Worker) -> None:
+        self._writer = writer
+        self._worker = worker
+        self._gathered: list[Request] = []
+        self._is_first = True
+        self._is_crowded = False
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether the disk has been quick enough of late."""
+        seconds = self._writer.sync_seconds
+        return seconds is not None and seconds <= HERE_SYNC_SECONDS_MAX
+
+    async def write(self, work: Callable[[Any], T]) -> T:
+        """Run `work` as one transaction, durable when this returns. `work` may run again."""
+        loop = asyncio.get_running_loop()
+        if self._is_first and not self._is_crowded:
+            self._is_first = False
+            loop.call_soon(self._begin_turn)
+            request = Request(work, 0, None, None)
+            if self._run([request]):
+                if request.error is not None:
+                    raise request.error
+                result: T = request.result
+                return result
+            return await self._worker.submit(work)
+        check_room(len(self._gathered))
+        future: asyncio.Future[T] = loop.create_future()
+        if not self._gathered:
+            loop.call_soon(self._commit_gathered)
+        self._gathered.append(Request(work, 0, loop, future))
+        return await future
+
+    def _begin_turn(self) -> None:
+        self._is_first = True
+
+    def _commit_gathered(self) -> None:
+        group, self._gathered = self._gathered[:HERE_COMMITS_MAX], self._gathered[HERE_COMMITS_MAX:]
+        if self._gathered:
+            asyncio.get_running_loop().call_soon(self._commit_gathered)
+        self._is_crowded = len(group) > 1
+        if self._run(group):
+            settle(group)
+        else:
+            self._hand_over(group)
+
+    def _run(self, group: list[Request]) -> bool:
+        done = self._writer.run_at_once(group)
+        if done and self._writer.has_log_to_tend:
+            self._worker.post(lambda _: None)  # it looks after the log when it has worked
+        return done
+
+    def _hand_over(self, group: list[Request]) -> None:
+        for request in group:
+            self._worker.put(request)
+
+    def finish(self) -> None:
+        """Leave what was gathered to the thread: the loop may not have another turn."""
+        group, self._gathered = self._gathered, []
+        self._hand_over(group)
