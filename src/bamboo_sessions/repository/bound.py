@@ -77,11 +77,17 @@ class Bound:
 
     def _writable(self, session_id: str) -> SessionKey:
         """The key of a session that this call may write: not one that the running task is editing in a block."""
-        key = self._key(session_id)
+        return self._unedited(self._key(session_id))
+
+    def _unedited(self, key: SessionKey) -> SessionKey:
         edits = open_edits.get()
         if edits and any(edit.is_open and edit.key == key and edit.store is self._store for edit in edits):
-            raise SessionBusyError(session_id, reason="this task is inside an `edit` block of it")
+            raise SessionBusyError(key.session_id, reason="this task is inside an `edit` block of it")
         return key
+
+    def _writable_copy(self, session: object) -> SessionKey:
+        """The key of what `session` is a copy of, likewise. Its id was checked when the copy was made."""
+        return self._unedited(SessionKey(self._namespace, self._own(session).id))
 
     def _own(self, session: object) -> Session:
         """`session` if it is one and belongs to this namespace."""

@@ -44,7 +44,7 @@ class Writing(Bound):
             SessionExistsError: A session of this id lives.
             SessionDeletedError: `session` is a copy of a deleted one; or an ancestor of it was deleted.
         """
-        self._writable(self._own(session).id)
+        self._writable_copy(session)
         await self._store.merge_save(session, creating=True)
         return session
 
@@ -69,12 +69,12 @@ class Writing(Bound):
             LeaseLostError: The copy is of a run lease, and a newer one exists (G12).
             InputError, StorageError: The copy can't be stored, or storage failed; nothing is half-written.
         """
-        self._writable(self._own(session).id)
+        self._writable_copy(session)
         return await self._store.merge_save(session, if_revision=if_revision, records=tuple(map(check_write, records)))
 
     async def checkpoint(self, session: Session) -> MergeReport:
         """A save that adds only: removals and edits done to the copy are held back, and stay pending in it."""
-        self._writable(self._own(session).id)
+        self._writable_copy(session)
         return await self._store.merge_save(session, additions_only=True)
 
     async def save_best_effort(self, session: Session) -> bool:
@@ -86,7 +86,7 @@ class Writing(Bound):
         Raises:
             StorageError: One that isn't retryable, or the bound on waiting work is reached.
         """
-        self._writable(self._own(session).id)
+        self._writable_copy(session)
         return await self._tiers.tolerant.save(session)
 
     async def save_as_fork(self, session: Session, *, new_id: str | None = None) -> Session:
@@ -178,7 +178,7 @@ class Writing(Bound):
         What `append` does, for the life that the copy is of, and through the run lease that it writes through (G12).
         """
         commit = Commit(
-            key=self._writable(self._own(session).id),
+            key=self._writable_copy(session),
             commit_id=new_id(),
             at=self._clock.now(),
             records=tuple(map(check_write, records)),

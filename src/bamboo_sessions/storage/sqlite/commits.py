@@ -62,7 +62,7 @@ def apply(connection: apsw.Connection, commit: Commit) -> Committed:
         _check_ancestors(connection, commit)
     origin = find_origin(connection, commit)
     insertions, duplicates = _sift(connection, commit, living)
-    new_usage = usage.new_records(connection, living.key if living else None, commit.usage)
+    new_usage = usage.new_records(connection, living.key if living else None, commit.usage) if commit.usage else []
     head = commit.head or (commit.initial_head if living is None else None)
     scope = RecordScope("session", commit.key.session_id)
     records.check(connection, commit.key.namespace, scope, commit.records)

@@ -50,6 +50,12 @@ _left_behind: Final[list[object]] = []
 _numbers: Final = count(1)
 """Numbers the engines of this process, in the order of their making."""
 
+_forks: Final[list[None]] = []
+"""One entry for each fork between the first process and this one: cheaper to ask for than the process's number."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _forks.append(None))
+
 
 class Engine:
     """An open database file. Made, used and closed on one event loop's thread."""
@@ -59,7 +65,7 @@ class Engine:
         self._durability = durability
         self._busy_timeout_ms = busy_timeout_ms
         self.number = next(_numbers)
-        self._pid = os.getpid()
+        self._born_after = len(_forks)
         self._is_open = False
         self._is_started = False
         self._closing: asyncio.Future[None] | None = None
@@ -117,7 +123,7 @@ class Engine:
 
     def abandon(self) -> None:
         """Let go without waiting: nobody closed it."""
-        if os.getpid() != self._pid:
+        if len(_forks) != self._born_after:
             _left_behind.append(self)
         elif self._is_open:
             self._is_open = False
@@ -132,7 +138,7 @@ class Engine:
 
     def check_usable(self) -> None:
         """Raise `StorageError` in a forked child, and before `open` and after `aclose`."""
-        if os.getpid() != self._pid:
+        if len(_forks) != self._born_after:
             raise StorageError(
                 f"{self.path} was opened by the process that this one was forked from.",
                 hint="Open the repository after the fork.",

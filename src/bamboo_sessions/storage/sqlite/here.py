@@ -59,12 +59,16 @@ class Here:
         check_room(len(self._gathered))
         future: asyncio.Future[T] = loop.create_future()
         if not self._gathered:
-            loop.call_soon(self._commit_gathered)
+            loop.call_soon(self._wait_for_more)
         self._gathered.append(Request(work, 0, loop, future))
         return await future
 
     def _begin_turn(self) -> None:
         self._is_first = True
+
+    def _wait_for_more(self) -> None:
+        """One turn longer: who was committed one turn later than the others would be so for ever."""
+        asyncio.get_running_loop().call_soon(self._commit_gathered)
 
     def _commit_gathered(self) -> None:
         group, self._gathered = self._gathered[:HERE_COMMITS_MAX], self._gathered[HERE_COMMITS_MAX:]

@@ -107,7 +107,7 @@ class HistoryWriter(msgspec.Struct):
     def _add(self, messages: Sequence[StoredMessage], position: int, step: int) -> None:
         """Add at `position` and every `step` behind it."""
         first = self._insert(messages, position, step)
-        self.added.extend((row, stored.message) for row, stored in enumerate(messages, first))
+        self.added += [(row, stored.message) for row, stored in enumerate(messages, first)]
 
     def _insert(self, messages: Sequence[StoredMessage], position: int, step: int = 0) -> int:
         """Write rows; returns the number of the first, which the others follow."""

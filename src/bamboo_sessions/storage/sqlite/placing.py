@@ -80,7 +80,7 @@ def _placed(history: HistoryWriter) -> tuple[Insertion, ...]:
     if not history.added:
         return ()
     if not history.reshaped:
-        return (Insertion(tuple(message for _, message in history.added), None),)
+        return (Insertion(tuple([message for _, message in history.added]), None),)
     messages = dict(history.added)
     first, last = history.added[0][0], history.added[-1][0]
     rows = rows_of(

@@ -70,9 +70,12 @@ _VERSION_BITS: Final = 32
 
 def _is_short(commit: Commit, size: int) -> bool:
     """Whether a commit takes no longer than what else an event loop does in between."""
+    if size > HERE_BYTES_MAX or commit.history_from is not None:
+        return False
     count = len(commit.edits) + len(commit.removals) + len(commit.usage) + len(commit.records)
-    count += sum(len(insertion.messages) for insertion in commit.insertions)
-    return size <= HERE_BYTES_MAX and count <= HERE_MESSAGES_MAX and commit.history_from is None
+    for insertion in commit.insertions:
+        count += len(insertion.messages)
+    return count <= HERE_MESSAGES_MAX
 
 
 class _ReadState(Protocol):

@@ -127,6 +127,17 @@ async def test_many_at_once_share_transactions(storage: SqliteStorage, watched: 
     assert set(watched.places) == {"here"}
 
 
+async def test_tasks_out_of_step_come_together(storage: SqliteStorage, watched: Watched) -> None:
+    """Tasks that write without a pause end up in one transaction, whenever each of them began."""
+
+    async def write(session_id: str) -> None:
+        for number in range(20):
+            await _append(storage, str(number), session_id)
+
+    await asyncio.gather(*(write(f"s{number}") for number in range(4)))
+    assert watched.groups[-11:-1] == [4] * 10  # the first one was alone, so that the last one is three
+
+
 async def test_a_group_is_bounded(storage: SqliteStorage, watched: Watched) -> None:
     """More than what a few milliseconds take is committed in several turns of the event loop (G13)."""
     count = 2 * HERE_COMMITS_MAX + 2
