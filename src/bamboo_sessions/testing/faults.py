@@ -45,10 +45,10 @@ from bamboo_sessions.storage.query import (
     ListQuery,
     Record,
     RecordQuery,
-    SearchQuery,
     Window,
     WindowQuery,
 )
+from bamboo_sessions.storage.search_query import SearchQuery
 
 T = TypeVar("T")
 

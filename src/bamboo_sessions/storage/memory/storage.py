@@ -27,7 +27,8 @@ from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN
 from bamboo_sessions.domain.merge_history import Insertion
 from bamboo_sessions.domain.message import StoredMessage, to_stored
 from bamboo_sessions.domain.report import CheckReport
-from bamboo_sessions.domain.search import Match, SearchPage, best, hit, match, texts_of_head, texts_of_message
+from bamboo_sessions.domain.search import SearchPage
+from bamboo_sessions.domain.search_match import Match, best, hit, match, texts_of_head, texts_of_message
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals, totals
@@ -62,10 +63,10 @@ from bamboo_sessions.storage.query import (
     ListQuery,
     Record,
     RecordQuery,
-    SearchQuery,
     Window,
     WindowQuery,
 )
+from bamboo_sessions.storage.search_query import SearchQuery
 
 _NEVER_LEASED: Final = LeaseState()
 _KEPT: Final = timedelta(hours=COMMIT_ID_HOURS_MIN)
