@@ -170,19 +170,18 @@ __all__ = [
     "session_to_json",
 ]
 
-_ENGINES = {"MemoryStorage": "memory", "SimpleStorage": "simple", "SqliteStorage": "sqlite"}
+if not TYPE_CHECKING:  # a type checker would take every name for one that is here
+    _ENGINES = {"MemoryStorage": "memory", "SimpleStorage": "simple", "SqliteStorage": "sqlite"}
 
+    def __getattr__(name: str) -> object:
+        """An engine, imported when it is first named: most programs need one of them, and no other's driver."""
+        if name not in _ENGINES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-def __getattr__(name: str) -> object:
-    """An engine, imported when it is first named: whoever opens a store needs one of them, and its driver."""
-    if name not in _ENGINES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+        engine = getattr(import_module(f"{__name__}.storage.{_ENGINES[name]}"), name)
+        globals()[name] = engine
+        return engine
 
-    engine = getattr(import_module(f"{__name__}.storage.{_ENGINES[name]}"), name)
-    globals()[name] = engine
-    return engine
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
