@@ -247,8 +247,8 @@ def test_text_that_breaks_others(cli: Cli) -> None:
     cli.ok("import", "openai-chat", cli.write("in.jsonl", nasty))
     outcome = cli.ok("export")
     assert outcome.lines == nasty
-    assert "🦊" not in outcome.out.splitlines()[0]
-    assert "é" in cli.ok("export", "a", "b").out or "\\udfff" in outcome.out
+    assert "\\ud83d" in outcome.out
+    assert "🦊" in outcome.out
 
 
 def test_export_of_some(cli: Cli) -> None:
