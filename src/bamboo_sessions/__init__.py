@@ -8,6 +8,8 @@ async with SessionRepository.open("sqlite:///agents.db") as sessions:
 ```
 """
 
+from typing import TYPE_CHECKING
+
 from bamboo_sessions.coordination import LockedSessionStore, SessionCache
 from bamboo_sessions.domain.change import SessionChange
 from bamboo_sessions.domain.clock import Clock, SystemClock
@@ -77,11 +79,13 @@ from bamboo_sessions.domain.usage import TokenUsage, TokenUsageRecord, TokenUsag
 from bamboo_sessions.repository import RuntimeSessionPersistence, SessionRepository
 from bamboo_sessions.repository.run_lease import RunLease
 from bamboo_sessions.storage.commit import RecordWrite
-from bamboo_sessions.storage.memory import MemoryStorage
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import Record
-from bamboo_sessions.storage.simple import SimpleStorage
-from bamboo_sessions.storage.sqlite import SqliteStorage
+
+if TYPE_CHECKING:
+    from bamboo_sessions.storage.memory import MemoryStorage
+    from bamboo_sessions.storage.simple import SimpleStorage
+    from bamboo_sessions.storage.sqlite import SqliteStorage
 
 __all__ = [
     "Appended",
@@ -165,3 +169,19 @@ __all__ = [
     "session_from_json",
     "session_to_json",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take every name for one that is here
+    _ENGINES = {"MemoryStorage": "memory", "SimpleStorage": "simple", "SqliteStorage": "sqlite"}
+
+    def __getattr__(name: str) -> object:
+        """An engine, imported when it is first named: most programs need one of them, and no other's driver."""
+        if name not in _ENGINES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        engine = getattr(import_module(f"{__name__}.storage.{_ENGINES[name]}"), name)
+        globals()[name] = engine
+        return engine
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -53,19 +53,11 @@ def test_all_is_one_document(cli: Cli) -> None:
 
 def test_an_empty_store(cli: Cli) -> None:
     """No sessions: nothing on stdout, an empty list in JSON, no error."""
+    cli.ok("migrate")
     assert cli.ok("list").out == ""
     assert cli.ok("list", "--json").json == {"sessions": [], "next_cursor": None, "total": None}
     assert cli.ok("list", "--json", "--all").json == {"sessions": [], "next_cursor": None, "total": None}
     assert "No sessions." in cli.in_terminal("list").out
-
-
-def test_a_store_that_is_not_there_is_empty_and_not_made(cli: Cli) -> None:
-    """Reading from a mistyped URL says that there is no store, and leaves no file behind; nor does changing."""
-    listed = cli.ok("list")
-    assert listed.out == ""
-    assert "there is no store" in listed.err
-    assert cli("rename", "a", "Title").code == 3
-    assert list(cli.folder.iterdir()) == []
 
 
 def test_filters(cli: Cli) -> None:

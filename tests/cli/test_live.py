@@ -61,6 +61,12 @@ def live(cli: Cli, *args: str) -> Iterator[Live]:
             process.kill()
 
 
+@pytest.fixture(autouse=True)
+def _store(cli: Cli) -> None:
+    """The store is there: nothing that only reads makes one."""
+    cli.ok("migrate")
+
+
 # --- watch
 
 

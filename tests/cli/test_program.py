@@ -1,5 +1,6 @@
 """The program as a whole: options, exit codes, and errors as sentences."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,7 @@ def test_a_namespace_sees_only_its_own_sessions(cli: Cli) -> None:
 )
 def test_wrong_usage_is_exit_code_2(cli: Cli, args: tuple[str, ...]) -> None:
     """What can't be understood or accepted is told on stderr, with exit code 2."""
+    cli.ok("migrate")
     outcome = cli(*args)
     assert outcome.code == failures.WRONG_USAGE
     assert outcome.out == ""
@@ -128,6 +130,19 @@ def test_a_url_that_names_no_store_is_wrong_usage(url: str) -> None:
 def test_a_global_option_in_the_wrong_place_is_explained(cli: Cli, name: str) -> None:
     """A global option behind the command is told where it belongs."""
     assert f"{name} goes before the command" in cli("list", name, "x").err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("search", "-foo"), ("search", "order", "-draft"), ("rename", "a", "-5 degrees"), ("append", "a", "-text")],
+    ids=" ".join,
+)
+def test_text_that_looks_like_an_option_is_explained(cli: Cli, args: tuple[str, ...]) -> None:
+    """Where a command takes text, one that begins with a dash is told where it belongs."""
+    outcome = cli(*args)
+    assert outcome.code == failures.WRONG_USAGE
+    assert f"stands behind --, as in: program {args[0]} … -- -text" in outcome.err
+    assert "behind --" not in cli("show", "a", "-foo").err
 
 
 @pytest.mark.parametrize(
@@ -170,10 +185,46 @@ def test_a_store_that_fails_is_exit_code_1(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_exit_code_1(tmp_path: Path) -> None:
-    """A URL into a folder that doesn't exist says so; only the default folder is made."""
-    result = CliRunner().invoke(app.program, ["--url", f"sqlite:///{tmp_path}/nope/x.db", "list"])
+    """A store in a folder that doesn't exist can't be made, and the error says so; only the default folder is made."""
+    result = CliRunner().invoke(app.program, ["--url", f"sqlite:///{tmp_path}/nope/x.db", "migrate"])
     assert result.exit_code == failures.FAILED
     assert "There is no folder" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("list",),
+        ("list", "--json"),
+        ("show", "a"),
+        ("search", "word"),
+        ("usage",),
+        ("stats",),
+        ("check",),
+        ("export",),
+        ("tail", "a", "--wait"),
+        ("watch",),
+        ("append", "a", "Hello"),
+        ("rename", "a", "Title"),
+        ("delete", "a", "--yes"),
+    ],
+    ids=" ".join,
+)
+def test_a_store_that_is_not_there_is_exit_code_3(cli: Cli, args: tuple[str, ...]) -> None:
+    """Of a URL where nothing is, the error says so and how a store is made; none is made, for it may be mistyped."""
+    outcome = cli(*args)
+    assert (outcome.code, outcome.out) == (failures.NOT_FOUND, "")
+    assert outcome.err.startswith(f"Error: There is no store at {cli.folder / 'sessions.db'}.\nHint: Check --url")
+    assert "`append --create`" in outcome.err
+    assert list(cli.folder.iterdir()) == []
+
+
+def test_the_default_store_is_empty_until_it_is_made() -> None:
+    """Without a URL nothing can be mistyped: reading finds no sessions, and makes no file either."""
+    result = CliRunner().invoke(app.program, ["list", "--json"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["sessions"] == []
+    assert not default_file().exists()
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,17 @@ def test_blocks_on_a_terminal(filled: Cli) -> None:
     assert "\x1b[1;33morder" in outcome.out
 
 
+def test_a_session_that_is_not_there(filled: Cli) -> None:
+    """A search in a session that isn't there is no search without hits: exit code 3, in JSON too."""
+    for options in ((), ("--json",)):
+        outcome = filled("search", "order", "--session", "three", *options)
+        assert (outcome.code, outcome.out) == (3, "")
+        assert "There is no session 'three'." in outcome.err
+    filled.ok("delete", "--yes", "two")
+    assert filled("search", "Fine", "--session", "two").code == 3
+    assert filled.ok("search", "nowhere", "--session", "one").err.strip() == "Nothing found."
+
+
 def test_nothing_found(filled: Cli) -> None:
     """Nothing found is no failure: exit code 0, a word on stderr, an empty list in JSON."""
     outcome = filled.ok("search", "nowhere")

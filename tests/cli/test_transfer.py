@@ -194,7 +194,7 @@ def test_files_that_can_not_be_read(cli: Cli, tmp_path: Path) -> None:
         outcome = cli("import", "openai-chat", good, bad)
         assert outcome.code == 2
         assert bad in outcome.err
-    assert cli.ok("export").out == ""
+    assert cli("export").code == 3  # there isn't even a store
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
@@ -247,8 +247,8 @@ def test_text_that_breaks_others(cli: Cli) -> None:
     cli.ok("import", "openai-chat", cli.write("in.jsonl", nasty))
     outcome = cli.ok("export")
     assert outcome.lines == nasty
-    assert "🦊" not in outcome.out.splitlines()[0]
-    assert "é" in cli.ok("export", "a", "b").out or "\\udfff" in outcome.out
+    assert "\\ud83d" in outcome.out
+    assert "🦊" in outcome.out
 
 
 def test_export_of_some(cli: Cli) -> None:

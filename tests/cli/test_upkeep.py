@@ -75,6 +75,7 @@ def test_what_can_not_be_repaired_is_exit_code_1(cli: Cli, monkeypatch: pytest.M
         mended = Problem(kind="count", detail="Off.", repair="Counts.", repaired=repair)
         return CheckReport(sessions=1, messages=1, problems=(Problem(kind="hash", detail="Torn."), mended))
 
+    cli.ok("migrate")
     monkeypatch.setattr(SessionRepository, "check", check)
     outcome = cli("check", "--repair")
     assert outcome.code == 1

@@ -13,6 +13,7 @@ from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.merge import Merged, merge
 from bamboo_sessions.domain.merge_history import FRONT, HistoryDelta
 from bamboo_sessions.domain.message import Message, ToolCall
+from bamboo_sessions.domain.question import PendingQuestion, QuestionState
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
 
@@ -44,6 +45,11 @@ def call(id: str, *call_ids: str) -> Message:
 def result(id: str, call_id: str) -> Message:
     """A tool's result."""
     return Message.tool("r", tool_call_id=call_id, id=id, created_at=START)
+
+
+def a_question(id: str = "q", state: QuestionState = "open") -> PendingQuestion:
+    """A question in that state."""
+    return PendingQuestion("call", "ask", "Go?", id=id, state=state, asked_at=START)
 
 
 def history(ids: Iterable[str]) -> list[Message]:

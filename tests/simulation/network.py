@@ -50,7 +50,7 @@ class Store:
 
     def note(self, number: int) -> None:
         """Log what has changed."""
-        for key, stored in self.engine._sessions.items():
+        for key, stored in self.engine._contents.sessions.items():
             state = stored if isinstance(stored, Tombstone) else stored.snapshot
             versions = self.log[key.session_id]
             last = versions[-1].state

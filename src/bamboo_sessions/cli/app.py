@@ -13,6 +13,8 @@ from bamboo_sessions.cli.store import Store
 
 EPILOG: Final = "Exit codes: 0 done, 1 the operation failed, 2 wrong usage, 3 not found."
 _PACKAGE: Final = "bamboo_sessions.cli."
+_TEXTS: Final = {"text", "title"}
+"""Arguments that may be any text."""
 
 
 class Entry(NamedTuple):
@@ -92,7 +94,7 @@ class Program(click.Group):
             sys.stdout.flush()  # a closed pipe or a full disk shows here, not at exit
             return result
         except click.NoSuchOption as exc:
-            raise _with_place_of_global_option(exc) from None
+            raise _explained(exc) from None
         except (click.exceptions.Exit, click.ClickException):
             raise
         except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 - the last place that can make a sentence of it
@@ -113,11 +115,15 @@ def _keep_unprintable_text_harmless() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def _with_place_of_global_option(exc: click.NoSuchOption) -> click.UsageError:
+def _explained(exc: click.NoSuchOption) -> click.UsageError:
+    """An option that a command doesn't know may be a global one in the wrong place, or no option but text."""
     name = exc.option_name
-    if name not in {"--url", "--namespace", "--debug", "--version"}:
+    if name in {"--url", "--namespace", "--debug", "--version"}:
+        return click.UsageError(f"{name} goes before the command: bamboo-sessions {name} … COMMAND …", exc.ctx)
+    if exc.ctx is None or not any(parameter.name in _TEXTS for parameter in exc.ctx.command.params):
         return exc
-    return click.UsageError(f"{name} goes before the command: bamboo-sessions {name} … COMMAND …", exc.ctx)
+    how = f"Text that begins with a dash stands behind --, as in: {exc.ctx.command_path} … -- -text"
+    return click.UsageError(f"{exc.format_message()} {how}", exc.ctx)
 
 
 @click.group(cls=Program, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -17,14 +17,17 @@ from bamboo_sessions.repository import SessionRepository
 T = TypeVar("T")
 
 
-def run_live(store: Store, work: Callable[[SessionRepository], Awaitable[T]], *, creates: bool) -> T:
-    """Do `work` with the open repository, see `Store.run`. Ctrl-C is the usual end of it, and needs no word."""
+def run_live(store: Store, work: Callable[[SessionRepository], Awaitable[T]], *, waits: bool) -> T:
+    """Do `work` with the open repository, see `Store.run`. Ctrl-C is the usual end of it, and needs no word.
+
+    What waits makes the store in the user's data folder, if need be: others will write there. A URL may be mistyped.
+    """
 
     async def watched(sessions: SessionRepository) -> T:
         return await _while_somebody_reads(work(sessions))
 
     try:
-        return store.run(watched, creates=creates)
+        return store.run(watched, creates=waits and store.url is None)
     except KeyboardInterrupt:
         raise QuietExitError(INTERRUPTED) from None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
-from bamboo_sessions.cli.text import plain
+from bamboo_sessions.cli.text import escaped, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,8 +39,8 @@ def note(line: str) -> None:
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
-    """`value` as JSON that stdout can carry, lone surrogates included."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    """`value` as JSON that stdout can carry, and that can't command a terminal."""
+    text = escaped(json.dumps(value, ensure_ascii=False, indent=indent))
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:

@@ -80,7 +80,10 @@ def search(store: Store, /, *, text: tuple[str, ...], as_json: bool, **filters: 
 
 async def _search(sessions: SessionRepository, text: str, filters: dict[str, Any]) -> SearchPage:
     with _bar() as on_progress:
-        return await sessions.search(text, on_progress=on_progress, **filters)
+        page = await sessions.search(text, on_progress=on_progress, **filters)
+    if not page.hits and filters["session"] is not None:
+        await sessions.history(filters["session"], limit=1)  # raises if there is no such session
+    return page
 
 
 def _say_what_is_left(page: SearchPage) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from bamboo_sessions.repository import SessionRepository
     from bamboo_sessions.storage.port import SessionStorage
 
 T = TypeVar("T")
+
+_NO_STORE: Final = (
+    "Check --url, or $BAMBOO_SESSIONS_URL. `append --create`, `import` and `migrate` make a store where there is none."
+)
 
 
 def default_file() -> Path:
@@ -49,23 +53,24 @@ class Store:
         return SqliteStorage(default_file(), create_parents=True)
 
     def _storage_if_there(self) -> SessionStorage:
-        """The storage, or an empty one in memory where it would have to be made."""
+        """The storage, if it needn't be made. The one in the user's data folder is empty until somebody makes it."""
         storage = self.storage()
         path: Path | None = getattr(storage, "path", None)
-        if path is None or path.exists() or (self.url is not None and not path.parent.is_dir()):
-            return storage  # of a folder that isn't there the storage tells by itself
-        from bamboo_sessions.cli.output import note
-        from bamboo_sessions.storage.memory import MemoryStorage
+        if path is None or path.exists():
+            return storage
+        if self.url is None:
+            from bamboo_sessions.storage.memory import MemoryStorage
 
-        if self.url is not None:
-            note(f"Note: there is no store {path}.")
-        return MemoryStorage()
+            return MemoryStorage()
+        from bamboo_sessions.cli.failures import NOT_FOUND, CommandFailedError
+
+        raise CommandFailedError(f"There is no store at {path}.", hint=_NO_STORE, exit_code=NOT_FOUND)
 
     def run(self, work: Callable[[SessionRepository], Awaitable[T]], *, creates: bool = False) -> T:
         """Do `work` with the open repository; it is closed afterwards, also after Ctrl-C.
 
-        A file that isn't there is made only by commands that create sessions (`creates`). To all others the store is
-        empty, and they say so: its name may be mistyped.
+        A file that isn't there is made only by commands that create sessions (`creates`). All others refuse a URL
+        where nothing is: it may be mistyped, and an empty store would hide that.
         """
         from bamboo_sessions.repository import SessionRepository
 

@@ -66,7 +66,7 @@ def tail(store: Store, *, session_id: str, limit: int, follow: bool, tools: bool
             if follow:
                 await _follow(sessions, shown, feed, show)
 
-    run_live(store, work, creates=wait)
+    run_live(store, work, waits=wait)
 
 
 async def _snapshot(sessions: SessionRepository, session_id: str) -> Snapshot | None:

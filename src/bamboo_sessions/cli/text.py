@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Final
 
@@ -20,6 +21,15 @@ _HARMLESS: Final = {
 def plain(text: str) -> str:
     """`text` without what could command a terminal; line ends and tabs stay."""
     return text.replace("\r\n", "\n").translate(_HARMLESS)
+
+
+_COMMANDING: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What JSON allows in a text and a terminal may obey: controls, line ends, marks of direction; and lone surrogates."""
+
+
+def escaped(json_text: str) -> str:
+    """`json_text` with these as escapes, which is equal JSON: none of them can stand outside of a string."""
+    return _COMMANDING.sub(lambda found: f"\\u{ord(found[0]):04x}", json_text)
 
 
 def one_line(text: str, chars_max: int) -> str:

@@ -17,7 +17,7 @@ from bamboo_sessions.cli.importing import Importer, Tally
 from bamboo_sessions.cli.lines import Input, InputLine
 from bamboo_sessions.cli.output import is_terminal, json_option, note, print_json
 from bamboo_sessions.cli.store import Store
-from bamboo_sessions.cli.text import counted, one_line
+from bamboo_sessions.cli.text import counted, escaped, one_line
 from bamboo_sessions.domain.errors import InputError, StorageCorruptError
 from bamboo_sessions.domain.limits import PAGE_MAX
 from bamboo_sessions.domain.session import Session
@@ -180,8 +180,5 @@ async def _count(sessions: SessionRepository) -> int | None:
 
 
 def _encoded(line: dict[str, object]) -> bytes:
-    """One JSON line in UTF-8, whatever the terminal speaks; escapes where there are lone surrogates."""
-    try:
-        return json.dumps(line, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:
-        return json.dumps(line).encode() + b"\n"
+    """One JSON line in UTF-8, whatever the terminal speaks; harmless to it, for it may be where stdout goes."""
+    return escaped(json.dumps(line, ensure_ascii=False)).encode() + b"\n"

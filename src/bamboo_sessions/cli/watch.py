@@ -56,7 +56,7 @@ def watch(
                 if left == 0:
                     return
 
-    run_live(store, work, creates=follow)
+    run_live(store, work, waits=follow)
 
 
 def _print(change: SessionChange, *, as_json: bool) -> None:

@@ -10,10 +10,9 @@ from bamboo_sessions.domain.ids import check_name, check_session_id
 from bamboo_sessions.domain.limits import SEARCH_DEFAULT
 from bamboo_sessions.domain.message import Role
 from bamboo_sessions.domain.search import SearchPage
-from bamboo_sessions.domain.search_query import parse
 from bamboo_sessions.repository.bound import Bound
 from bamboo_sessions.storage.port import Progress
-from bamboo_sessions.storage.query import SearchQuery, check_page_limit
+from bamboo_sessions.storage.query import check_page_limit
 
 
 class SearchFilters(TypedDict, total=False):
@@ -67,6 +66,9 @@ class Searching(Bound):
             InputError: Nothing to look for, a wrong limit or filter (`LimitExceededError`: too long a text).
             StorageError: Storage failed; that is never read as "nothing found" (G8).
         """
+        from bamboo_sessions.domain.search_query import parse  # here: most processes never search
+        from bamboo_sessions.storage.search_query import SearchQuery
+
         _check_filters(filters)
         query = SearchQuery(
             namespace=self._namespace,

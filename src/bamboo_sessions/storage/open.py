@@ -1,4 +1,4 @@
-"""From a URL to a storage."""
+"""From a URL to a storage. An engine is imported, and its driver with it, when a store of it is opened."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from bamboo_sessions.domain.errors import InputError
-from bamboo_sessions.storage.memory import MemoryStorage
 from bamboo_sessions.storage.port import SessionStorage
-from bamboo_sessions.storage.sqlite import SqliteStorage
 
 Durability = Literal["full", "relaxed"]
 
@@ -33,7 +31,7 @@ def storage_for(url: str | Path | SessionStorage, *, durability: Durability = "f
         message = f"durability must be 'full' or 'relaxed', not {durability!r}."
         raise InputError(message, hint="'full' is the default.")
     if isinstance(url, Path):
-        return SqliteStorage(url, durability=durability)
+        return _sqlite(url, durability)
     return _from_text(url, durability)
 
 
@@ -43,11 +41,19 @@ def _from_text(url: object, durability: Durability) -> SessionStorage:
         raise InputError(message, hint=_HINT)
     scheme, separator, rest = url.partition("://")
     if scheme == "memory" and separator and not rest.strip("/"):
+        from bamboo_sessions.storage.memory import MemoryStorage
+
         return MemoryStorage()
     if scheme == "sqlite" and ("?" in rest or "#" in rest):
         message = f"{url!r} has a query or a fragment, which mean nothing here."
         raise InputError(message, hint="If they belong to the file's name, write %3F and %23.")
     if scheme == "sqlite" and separator and rest.startswith("/") and rest.strip("/"):
-        return SqliteStorage(Path(unquote(rest[1:])), durability=durability)
+        return _sqlite(Path(unquote(rest[1:])), durability)
     message = f"{url!r} names no store that this release knows."
     raise InputError(message, hint=_HINT)
+
+
+def _sqlite(path: Path, durability: Durability) -> SessionStorage:
+    from bamboo_sessions.storage.sqlite import SqliteStorage
+
+    return SqliteStorage(path, durability=durability)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK
@@ -46,10 +46,12 @@ from bamboo_sessions.storage.query import (
     ListQuery,
     Record,
     RecordQuery,
-    SearchQuery,
     Window,
     WindowQuery,
 )
+
+if TYPE_CHECKING:
+    from bamboo_sessions.storage.search_query import SearchQuery
 
 Plan = Callable[[State], Commit | None]
 """Computes a commit from what is committed now; `None` changes nothing. Synchronous; may run again, on any thread."""
@@ -168,7 +170,7 @@ class SessionStorage(ABC):
     async def search(self, query: SearchQuery, *, on_progress: Progress | None = None) -> SearchPage:
         """The texts that match, best first: all that was committed before the call, and nothing that is gone (L46).
 
-        What matches is decided by `domain.search.match` alone; an index may only bring candidates. An engine may
+        What matches is decided by `domain.search_match.match` alone; an index may only bring candidates. An engine may
         rank the newest `SEARCH_RANKED` matches only. `on_progress` is told of an index that has to be built first.
         """
 

@@ -12,10 +12,8 @@ import msgspec
 from bamboo_sessions.domain.change import FeedBounds, FeedPosition, SessionChange
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.limits import PAGE_DEFAULT, PAGE_MAX, SEARCH_DEFAULT
-from bamboo_sessions.domain.message import Message, Role
-from bamboo_sessions.domain.search import Text
-from bamboo_sessions.domain.search_query import TextQuery
+from bamboo_sessions.domain.limits import PAGE_DEFAULT, PAGE_MAX
+from bamboo_sessions.domain.message import Message
 
 Order = Literal["-updated_at", "updated_at", "-created_at", "created_at"]
 ORDERS: Final[tuple[str, ...]] = get_args(Order)
@@ -112,39 +110,6 @@ class RecordQuery(msgspec.Struct, frozen=True):
     after: str | None = None
     limit: int = PAGE_DEFAULT
     reverse: bool = False
-
-
-class SearchQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """What to look for, in which texts of one namespace. `None` means any; `since` is inclusive, `until` exclusive."""
-
-    namespace: str
-    text: TextQuery
-    limit: int = SEARCH_DEFAULT
-    kind: str | None = None
-    role: Role | None = None
-    session: str | None = None
-    owner: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    include_tools: bool = False
-    archived: bool | None = None
-
-    def takes(self, text: Text) -> bool:
-        """Whether a text is one of those to look in, as far as its session is."""
-        if text.place == "tool_call" and not self.include_tools:
-            return False
-        if text.role == "tool" and not (self.include_tools or self.role == "tool"):
-            return False
-        if self.role is not None and text.role != self.role:
-            return False
-        return (self.since is None or text.at >= self.since) and (self.until is None or text.at < self.until)
-
-    def takes_session(self, head: SessionHead) -> bool:
-        """Whether a session's texts are among those to look in."""
-        wanted = ((self.kind, head.kind), (self.session, head.id), (self.owner, head.owner))
-        if any(one is not None and one != other for one, other in wanted):
-            return False
-        return self.archived is None or self.archived == head.archived
 
 
 def encode_cursor(cursor: Cursor) -> str:

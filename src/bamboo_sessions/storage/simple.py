@@ -110,7 +110,7 @@ class SimpleStorage(MemoryStorage):
             keys |= touched
 
     async def _write_through(self, commit: Commit) -> Committed:
-        prepared = self._prepare(commit, on_copy=True)
+        prepared = self._prepare(commit)
         if isinstance(prepared, Committed):
             return prepared
         await _tried(self._wrapped.save_session(Session.from_snapshot(prepared.target.snapshot)), unknown=True)

@@ -13,9 +13,9 @@ from bamboo_sessions import InputError, LimitExceededError
 from bamboo_sessions.domain.head import SessionHead, Summary
 from bamboo_sessions.domain.limits import SEARCH_WORDS_MAX, SEARCHED_CHARS_MAX, SNIPPET_CHARS_MAX
 from bamboo_sessions.domain.message import Message, ToolCall
-from bamboo_sessions.domain.search import (
+from bamboo_sessions.domain.search import Place
+from bamboo_sessions.domain.search_match import (
     Match,
-    Place,
     Text,
     _at_word,
     _best_start,

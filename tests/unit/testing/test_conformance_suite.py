@@ -77,14 +77,14 @@ class NoCompare(MemoryStorage):
 
 class NoReplay(MemoryStorage):
     async def commit(self, commit):
-        another = commit.commit_id + str(len(self._commits))
+        another = commit.commit_id + str(len(self._contents.commits))
         return await super().commit(msgspec.structs.replace(commit, commit_id=another))
 
 class Forgetful(MemoryStorage):
     async def delete_tree(self, key, query):
         deleted = await super().delete_tree(key, query)
         for id in deleted:
-            del self._sessions[key._replace(session_id=id)]
+            del self._contents.sessions[key._replace(session_id=id)]
         return deleted
 
 class OneNamespace(MemoryStorage):
@@ -112,7 +112,7 @@ class Unfenced(MemoryStorage):
 class FreshTokens(MemoryStorage):
     async def delete_tree(self, key, query):
         deleted = await super().delete_tree(key, query)
-        self._leases.clear()
+        self._contents.leases.clear()
         return deleted
 
 def case(storage, part):

@@ -22,7 +22,8 @@ from bamboo_sessions import (
 from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.domain.search_query import parse
 from bamboo_sessions.storage.commit import RecordScope
-from bamboo_sessions.storage.query import DeleteQuery, ListQuery, RecordQuery, SearchQuery, WindowQuery
+from bamboo_sessions.storage.query import DeleteQuery, ListQuery, RecordQuery, WindowQuery
+from bamboo_sessions.storage.search_query import SearchQuery
 from bamboo_sessions.testing import FaultyStorage
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.histories import History

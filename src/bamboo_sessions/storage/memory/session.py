@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bamboo_sessions.domain.errors import MessageIdConflictError, MessageNotFoundError, StorageCorruptError
+from bamboo_sessions.domain.errors import MessageIdConflictError, StorageCorruptError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.merge_history import FRONT, Insertion
-from bamboo_sessions.domain.message import Message, StoredMessage, is_tool_result
+from bamboo_sessions.domain.message import Message, StoredMessage, is_tool_result, to_stored
+from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.usage import TokenUsageRecord
-from bamboo_sessions.storage.commit import Commit, SessionKey, StoredInsertion
+from bamboo_sessions.storage.commit import Commit, StoredInsertion
 
 
 class Version(msgspec.Struct):
@@ -58,6 +59,23 @@ class StoredSession(msgspec.Struct):
             hashes={id_: set(hashes) for id_, hashes in self.hashes.items()},
             usage=dict(self.usage),
         )
+
+
+def taken_over(session: Session) -> StoredSession:
+    """A session that was kept elsewhere, with its counters."""
+    draft = session.freeze()
+    revision = max(1, draft.head.revision)
+    head = msgspec.structs.replace(
+        draft.head,
+        revision=revision,
+        incarnation=min(revision, draft.head.incarnation or 1),
+        message_count=len(draft.messages),
+    )
+    stored = StoredSession(head, live=draft.messages)
+    for message in draft.messages:
+        _insert(stored, len(stored.versions), to_stored(message), revision)
+    stored.live_bytes = sum(len(version.stored.body) for version in stored.versions)
+    return stored
 
 
 def sift(commit: Commit, living: StoredSession | None) -> tuple[list[StoredInsertion], tuple[str, ...]]:
@@ -105,41 +123,57 @@ def apply_history(
     insertions: Sequence[StoredInsertion],
 ) -> tuple[Insertion, ...]:
     """Change the versions; returns the insertions as they really came to stand."""
+    _remove_and_edit(target, commit, revision)
+    for stored in source:
+        _insert(target, len(target.versions), stored, revision)
+    only_appended = not (commit.removals or commit.edits or source)
+    for insertion in insertions:
+        is_behind_all = _insert_run(target, insertion, revision, as_given=commit.replace)
+        only_appended = only_appended and is_behind_all
+    fresh = [stored for insertion in insertions for stored in insertion.messages]
+    if only_appended:
+        target.live = target.live.extended([stored.message for stored in fresh])
+        target.live_bytes += sum(len(stored.body) for stored in fresh)
+    else:
+        alive = [version.stored for version in target.versions if version.removed is None]
+        target.live = FrozenMessages(stored.message for stored in alive)
+        target.live_bytes = sum(len(stored.body) for stored in alive)
+    return _placed(target.live, {stored.message.id for stored in fresh})
+
+
+def _remove_and_edit(target: StoredSession, commit: Commit, revision: int) -> None:
+    """End versions; an edit puts the next one behind."""
     gone = set(commit.removals)
     edits = {stored.message.id: stored for stored in commit.edits}
-    if gone or edits:
-        for index in range(len(target.versions) - 1, -1, -1):
-            version = target.versions[index]
-            id_ = version.message.id
-            if version.removed is None and (id_ in gone or id_ in edits):
-                version.removed = revision
-                if id_ in edits:
-                    insert(target, index + 1, edits[id_], revision)
-    for stored in source:
-        insert(target, len(target.versions), stored, revision)
-    only_appended = not (gone or edits or source)
-    fresh: list[Message] = []
-    for insertion in insertions:
-        place = None if insertion.after is None else _behind(target.versions, insertion.after)
-        for stored in insertion.messages:
-            if place is not None:
-                index = place
-            else:
-                index = len(target.versions) if commit.replace else _end_place(target.versions, stored.message)
-            only_appended = only_appended and index == len(target.versions)
-            insert(target, index, stored, revision)
-            place = None if place is None else place + 1
-            fresh.append(stored.message)
-    if only_appended:
-        target.live = target.live.extended(fresh)
-        target.live_bytes += sum(len(s.body) for insertion in insertions for s in insertion.messages)
-    else:
-        target.live = FrozenMessages(v.message for v in target.versions if v.removed is None)
-        target.live_bytes = sum(len(v.stored.body) for v in target.versions if v.removed is None)
-    return _placed(target.live, {message.id for message in fresh})
+    if not (gone or edits):
+        return
+    for index in range(len(target.versions) - 1, -1, -1):
+        version = target.versions[index]
+        id_ = version.message.id
+        if version.removed is None and (id_ in gone or id_ in edits):
+            version.removed = revision
+            if id_ in edits:
+                _insert(target, index + 1, edits[id_], revision)
 
 
-def insert(target: StoredSession, index: int, stored: StoredMessage, revision: int) -> None:
+def _insert_run(target: StoredSession, insertion: StoredInsertion, revision: int, *, as_given: bool) -> bool:
+    """Insert messages behind their anchor, or each where it belongs at the end; whether all came behind all others.
+
+    `as_given`: at the end they stay in their order, tool results too.
+    """
+    versions = target.versions
+    place = len(versions) if insertion.after is None else _behind(versions, insertion.after)
+    is_behind_all = True
+    for stored in insertion.messages:
+        if insertion.after is None and not as_given:
+            place = _end_place(versions, stored.message)
+        is_behind_all = is_behind_all and place == len(versions)
+        _insert(target, place, stored, revision)
+        place += 1
+    return is_behind_all
+
+
+def _insert(target: StoredSession, index: int, stored: StoredMessage, revision: int) -> None:
     """Put a new version at `index` of all versions, and remember its content (G4)."""
     target.versions.insert(index, Version(stored, revision))
     target.hashes.setdefault(stored.message.id, set()).add(stored.content_hash)
@@ -187,11 +221,3 @@ def _placed(live: FrozenMessages, fresh: set[str]) -> tuple[Insertion, ...]:
     if run:
         placed.insert(0, Insertion(tuple(run), None if len(run) == len(live) else FRONT))
     return tuple(placed)
-
-
-def place_of(key: SessionKey, versions: Sequence[Version], message_id: str, at_revision: int | None) -> int:
-    """The place of a message at a revision, or else of its last version: a removed one keeps its place."""
-    places = [index for index, version in enumerate(versions) if version.message.id == message_id]
-    if places:
-        return next((index for index in places if versions[index].lives_at(at_revision)), places[-1])
-    raise MessageNotFoundError(key.session_id, message_id)

@@ -18,7 +18,7 @@ from bamboo_sessions.domain.change import ChangeKind
 from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.head import head_from_document
 from bamboo_sessions.domain.message import from_body
-from bamboo_sessions.domain.search import texts_of_head, texts_of_message
+from bamboo_sessions.domain.search_match import texts_of_head, texts_of_message
 from bamboo_sessions.domain.search_text import fold
 from bamboo_sessions.storage.sqlite.connection import Row, row_of, rows_of
 from bamboo_sessions.storage.sqlite.search_file import Main, Mark, belongs, end_of, read_mark, remake, write_mark

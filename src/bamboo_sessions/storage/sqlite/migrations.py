@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from importlib.resources import files
 from typing import Final
 
 import apsw
@@ -76,6 +75,8 @@ def _version(connection: apsw.Connection, path: str) -> int:
 
 
 def _migrate(connection: apsw.Connection, path: str) -> None:
+    from importlib.resources import files  # here: it takes long to import, and most files need no step
+
     connection.execute("PRAGMA synchronous = FULL").fetchall()
     connection.execute("BEGIN IMMEDIATE")
     try:

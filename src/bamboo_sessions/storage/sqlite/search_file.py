@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -147,6 +146,8 @@ def remake(connection: apsw.Connection) -> None:
     """Empty the index, whatever is in it; inside a transaction."""
     for table in _TABLES:
         connection.execute(f"DROP TABLE IF EXISTS {table}").fetchall()
+    from importlib.resources import files  # here: it takes long to import, and most processes never make an index
+
     sql = files(__package__).joinpath("search.sql").read_text(encoding="utf-8")
     connection.execute(sql).fetchall()
     connection.execute(f"PRAGMA application_id = {tuning.SEARCH_APPLICATION_ID}").fetchall()

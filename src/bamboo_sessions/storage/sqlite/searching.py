@@ -2,7 +2,7 @@
 
 First come the rows that have all words as whole words, then those that have them as parts. Either way the newest come
 first, and once enough of them match, the rest isn't looked at. What matches, and how well, is decided by
-`domain.search` on the real text.
+`domain.search_match` on the real text.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import apsw
 from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.limits import SEARCH_RANKED
 from bamboo_sessions.domain.message import from_body
-from bamboo_sessions.domain.search import (
+from bamboo_sessions.domain.search import SearchPage
+from bamboo_sessions.domain.search_match import (
     Match,
-    SearchPage,
     Text,
     best,
     hit,
@@ -29,7 +29,7 @@ from bamboo_sessions.domain.search import (
     texts_of_message,
 )
 from bamboo_sessions.storage.commit import SessionKey
-from bamboo_sessions.storage.query import SearchQuery
+from bamboo_sessions.storage.search_query import SearchQuery
 from bamboo_sessions.storage.sqlite.connection import Row
 from bamboo_sessions.storage.sqlite.errors import translating
 from bamboo_sessions.storage.sqlite.indexing import HEAD_TABLES, MESSAGE_TABLES, namespace_mark

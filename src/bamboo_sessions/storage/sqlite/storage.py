@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import apsw
 import msgspec
@@ -36,7 +36,6 @@ from bamboo_sessions.storage.query import (
     ListQuery,
     Record,
     RecordQuery,
-    SearchQuery,
     Window,
     WindowQuery,
 )
@@ -58,6 +57,9 @@ from bamboo_sessions.storage.sqlite.engine import Engine
 from bamboo_sessions.storage.sqlite.errors import NONSENSE, not_understood, understanding
 from bamboo_sessions.storage.sqlite.sessions import find, read_head, require
 from bamboo_sessions.storage.sqlite.tuning import HERE_BYTES_MAX, HERE_MESSAGES_MAX, LOOP_MESSAGES_MAX
+
+if TYPE_CHECKING:
+    from bamboo_sessions.storage.search_query import SearchQuery
 
 T = TypeVar("T")
 

@@ -1,35 +1,15 @@
-"""A storage that fails on purpose, in front of one that works.
-
-`FaultyStorage(inner)` passes every call on to `inner` and makes exactly these faults, and no others:
-
-| fault | what the caller meets | what `inner` holds afterwards |
-|---|---|---|
-| `fail(call)` | an error in place of the call | nothing of it: the call never reached `inner` |
-| `fail(call, after=True)` | an error, `outcome_unknown`, in place of the answer | all of it: the commit is there |
-| `fail(call, unknown=True)` | an error, `outcome_unknown` | nothing of it: the request was lost on its way |
-| `fail(call, StorageCorruptError)` | what is stored can't be read (any `StorageError` class can be named) | as before |
-| `stall(call)` | no answer until `release()`, then the real one | nothing of it until `release()` |
-| `stall(call, after=True)` | likewise | all of it, while the caller still waits |
-| `at_random(seed, …)` | the errors above, and stalls of a few steps of the event loop | one of the above |
-
-Each is scripted for one call name (or every call): for the k-th call from now on, for so many calls, or while it is
-switched on (`fault.stop()`, or `with storage.fail(…, times=None):`). The synchronous calls can't stall; a failing
-`freshness` can't tell (`None`), a failing `peek` raises. Half-written commits, wrong answers and lost acknowledged
-commits are not made here: no engine may ever do that, whatever happens.
-"""
+"""`FaultyStorage`: the script of faults, and every call passed on through it."""
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import TypeVar
 
 from bamboo_sessions.domain.change import FeedBounds
-from bamboo_sessions.domain.errors import SchemaVersionError, StorageError, StorageUnavailableError
+from bamboo_sessions.domain.errors import StorageError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.domain.report import CheckReport
@@ -45,132 +25,15 @@ from bamboo_sessions.storage.query import (
     ListQuery,
     Record,
     RecordQuery,
-    SearchQuery,
     Window,
     WindowQuery,
 )
+from bamboo_sessions.storage.search_query import SearchQuery
+from bamboo_sessions.testing.faults.at_random import AtRandom
+from bamboo_sessions.testing.faults.calls import READS, SYNCHRONOUS, WRITES, checked
+from bamboo_sessions.testing.faults.fault import Fault, Stall, strike
 
 T = TypeVar("T")
-
-READS: Final = frozenset(
-    {
-        "read",
-        "read_newer",
-        "read_head",
-        "read_window",
-        "list_heads",
-        "find_commit",
-        "read_lease",
-        "usage_totals",
-        "get_record",
-        "scan_records",
-        "feed_bounds",
-        "read_changes",
-        "search",
-        "stats",
-    }
-)
-"""The calls that only read."""
-
-WRITES: Final = frozenset(
-    {"commit", "transact", "delete_tree", "write_records", "prune_changes", "start_epoch", "change_lease", "check"}
-)
-"""The calls that write: after these an error leaves the outcome unknown."""
-
-SYNCHRONOUS: Final = frozenset({"freshness", "peek"})
-LIFE: Final = frozenset({"open", "aclose"})
-CALLS: Final = READS | WRITES | SYNCHRONOUS | LIFE
-"""All calls that can be made to fail."""
-
-_PAUSE_STEPS_MAX: Final = 5
-
-
-class Fault:
-    """An error that is waiting for its call. As a context manager it ends with the block.
-
-    `hits` counts how often it struck.
-    """
-
-    def __init__(
-        self,
-        call: str | None,
-        error: StorageError | type[StorageError],
-        *,
-        nth: int,
-        times: int | None,
-        after: bool,
-        unknown: bool | None,
-    ) -> None:
-        self.call = call
-        self.after = after
-        self.hits = 0
-        self._error = error
-        self._skip = nth - 1
-        self._left = times
-        self._unknown = unknown
-
-    def stop(self) -> None:
-        """Strike no more."""
-        self._left = 0
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it will never strike again."""
-        return self._left == 0
-
-    def takes(self, call: str) -> bool:
-        """Whether it strikes this call; counts the call."""
-        if self.is_over or self.call not in {None, call}:
-            return False
-        if self._skip:
-            self._skip -= 1
-            return False
-        if self._left is not None:
-            self._left -= 1
-        self.hits += 1
-        return True
-
-    def error(self, call: str) -> StorageError:
-        """What the caller of `call` gets."""
-        if isinstance(self._error, StorageError):
-            return self._error
-        unknown = self._unknown
-        if unknown is None:
-            unknown = self.after and call in WRITES
-        return _made(self._error, call, unknown=unknown)
-
-    def __enter__(self) -> Self:
-        """Be switched on for a block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Be switched off."""
-        self.stop()
-
-
-class Stall(Fault):
-    """A call that hangs until `release`. `reached` is set once it hangs."""
-
-    def __init__(self, call: str | None, *, nth: int, times: int | None, after: bool) -> None:
-        super().__init__(call, StorageUnavailableError, nth=nth, times=times, after=after, unknown=None)
-        self.reached = asyncio.Event()
-        self._released = asyncio.Event()
-
-    async def hang(self) -> None:
-        """Wait to be released."""
-        self.reached.set()
-        await self._released.wait()
-
-    def release(self) -> None:
-        """Let the call go on, and all later ones."""
-        self._released.set()
-
-    def stop(self) -> None:
-        """Strike no more, and let go what hangs."""
-        super().stop()
-        self.release()
 
 
 class FaultyStorage(SessionStorage):
@@ -184,7 +47,7 @@ class FaultyStorage(SessionStorage):
         self.calls: Counter[str] = Counter()
         self._faults: list[Fault] = []
         self._stalls: list[Stall] = []
-        self._random: _AtRandom | None = None
+        self._random: AtRandom | None = None
 
     # --- the script
 
@@ -208,7 +71,7 @@ class FaultyStorage(SessionStorage):
             after: Let the call happen, then raise.
             unknown: The error's `outcome_unknown`; by default true for writing calls with `after`.
         """
-        fault = Fault(_checked(call), error, nth=nth, times=times, after=after, unknown=unknown)
+        fault = Fault(checked(call), error, nth=nth, times=times, after=after, unknown=unknown)
         self._faults.append(fault)
         return fault
 
@@ -217,7 +80,7 @@ class FaultyStorage(SessionStorage):
         if call in SYNCHRONOUS:
             message = f"{call} is synchronous and can't hang."
             raise ValueError(message)
-        stall = Stall(_checked(call), nth=nth, times=times, after=after)
+        stall = Stall(checked(call), nth=nth, times=times, after=after)
         self._faults.append(stall)
         self._stalls.append(stall)
         return stall
@@ -231,7 +94,7 @@ class FaultyStorage(SessionStorage):
         errors: Sequence[type[StorageError]] = (StorageUnavailableError,),
     ) -> None:
         """From now on strike these calls with this chance: before, after, lost, or slow; the same seed, the same."""
-        self._random = _AtRandom(random.Random(seed), chance, frozenset(calls), tuple(errors))
+        self._random = AtRandom(random.Random(seed), chance, frozenset(calls), tuple(errors))
 
     def heal(self) -> None:
         """End all faults, and let go what hangs."""
@@ -253,9 +116,9 @@ class FaultyStorage(SessionStorage):
 
     async def _do(self, call: str, work: Callable[[], Awaitable[T]]) -> T:
         due = self._due(call)
-        await _strike(call, [fault for fault in due if not fault.after])
+        await strike(call, [fault for fault in due if not fault.after])
         result = await work()
-        await _strike(call, [fault for fault in due if fault.after])
+        await strike(call, [fault for fault in due if fault.after])
         return result
 
     # --- life
@@ -379,65 +242,3 @@ class FaultyStorage(SessionStorage):
     async def stats(self) -> Mapping[str, int]:
         """Pass on."""
         return await self._do("stats", self.inner.stats)
-
-
-class _Pause(Fault):
-    """A few steps of the event loop: others get ahead."""
-
-    def __init__(self, steps: int, *, after: bool) -> None:
-        super().__init__(None, StorageUnavailableError, nth=1, times=1, after=after, unknown=None)
-        self.steps = steps
-
-
-class _AtRandom:
-    """Draws faults from a seeded source."""
-
-    def __init__(
-        self,
-        source: random.Random,
-        chance: float,
-        calls: frozenset[str],
-        errors: tuple[type[StorageError], ...],
-    ) -> None:
-        for call in calls:
-            _checked(call)
-        self._source = source
-        self._chance = chance
-        self._calls = calls
-        self._errors = errors
-
-    def draw(self, call: str) -> list[Fault]:
-        if call not in self._calls or self._source.random() >= self._chance:
-            return []
-        after = self._source.random() < 0.5
-        if call not in SYNCHRONOUS and self._source.random() < 0.3:
-            return [_Pause(self._source.randint(1, _PAUSE_STEPS_MAX), after=after)]
-        lost = call in WRITES and not after and self._source.random() < 0.3
-        error = self._source.choice(self._errors)
-        return [Fault(call, error, nth=1, times=1, after=after, unknown=True if lost else None)]
-
-
-async def _strike(call: str, faults: list[Fault]) -> None:
-    """Stalls first, then the error, so that a call can hang and then fail."""
-    for fault in faults:
-        if isinstance(fault, Stall):
-            await fault.hang()
-        elif isinstance(fault, _Pause):
-            for _ in range(fault.steps):
-                await asyncio.sleep(0)
-    for fault in faults:
-        if not isinstance(fault, Stall | _Pause):
-            raise fault.error(call)
-
-
-def _made(error: type[StorageError], call: str, *, unknown: bool) -> StorageError:
-    if issubclass(error, SchemaVersionError):
-        return error(found=999, supported=1, location="The store behind FaultyStorage")
-    return error(f"{call} failed on purpose.", outcome_unknown=unknown)
-
-
-def _checked(call: str | None) -> str | None:
-    if call is not None and call not in CALLS:
-        message = f"{call!r} is no call of a storage; those are {', '.join(sorted(CALLS))}."
-        raise ValueError(message)
-    return call

@@ -1,0 +1,205 @@
+"""Applies one commit: all of it or nothing (G3).
+
+`prepare` checks everything that can be refused, and works out the session after the commit; `install` shows it to
+readers. In between `SimpleStorage` lets the wrapped object keep the session first.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final, NoReturn
+
+import msgspec
+
+from bamboo_sessions.domain.change import ChangeKind, mark_of
+from bamboo_sessions.domain.clock import EPOCH
+from bamboo_sessions.domain.head import SessionHead, head_document
+from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN
+from bamboo_sessions.domain.merge_history import Insertion
+from bamboo_sessions.domain.message import StoredMessage
+from bamboo_sessions.domain.snapshot import Tombstone
+from bamboo_sessions.domain.usage import TokenUsageRecord
+from bamboo_sessions.storage.commit import (
+    Admission,
+    Commit,
+    Committed,
+    Current,
+    SessionKey,
+    StoredInsertion,
+    admit,
+    kinds_of,
+)
+from bamboo_sessions.storage.memory import records
+from bamboo_sessions.storage.memory.contents import Contents
+from bamboo_sessions.storage.memory.feed import Entry
+from bamboo_sessions.storage.memory.origins import find_origin
+from bamboo_sessions.storage.memory.session import StoredSession, apply_history, check_targets, sift
+
+_KEPT: Final = timedelta(hours=COMMIT_ID_HOURS_MIN)
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A commit that was checked, what it changes, the session after it, and what to tell the caller."""
+
+    commit: Commit
+    kinds: tuple[ChangeKind, ...]
+    target: StoredSession
+    committed: Committed
+
+
+class _Checked(msgspec.Struct, frozen=True):
+    """What is left to do of a commit that nothing speaks against."""
+
+    admission: Admission
+    head: SessionHead | None
+    origin: list[StoredMessage]
+    insertions: list[StoredInsertion]
+    duplicates: tuple[str, ...]
+    usage: dict[str, TokenUsageRecord]
+
+
+def apply(contents: Contents, commit: Commit) -> Committed:
+    """Apply one change."""
+    prepared = prepare(contents, commit)
+    return install(contents, prepared) if isinstance(prepared, Prepared) else prepared
+
+
+def prepare(contents: Contents, commit: Commit, *, on_copy: bool = False) -> Prepared | Committed:
+    """Check everything and work out the session after the commit; the outcome itself if nothing is to be done.
+
+    With `on_copy` the session that readers see stays as it is until `install`.
+    """
+    if known := contents.commits.get((commit.key, commit.commit_id)):
+        return msgspec.structs.replace(known, replayed=True)
+    stored = contents.sessions.get(commit.key)
+    living = stored if isinstance(stored, StoredSession) else None
+    checked = _checked(contents, commit, stored, living)
+    if living and not _changes_anything(commit, checked):
+        return _outcome(living.head, changed=False, duplicates=checked.duplicates)
+    target = living or StoredSession(checked.head or _unreachable(commit.key))
+    return _changed(target.copy() if on_copy else target, commit, checked)
+
+
+def _checked(
+    contents: Contents, commit: Commit, stored: StoredSession | Tombstone | None, living: StoredSession | None
+) -> _Checked:
+    """All that can be refused is refused here."""
+    admission = admit(commit, _current(stored, contents.leases_of(commit.key).token))
+    if admission.created:
+        _check_ancestors(contents, commit)
+    origin = find_origin(contents, commit)
+    insertions, duplicates = sift(commit, living)
+    head = commit.head or (commit.initial_head if admission.created else None)
+    if head is not None:
+        head_document(head)  # raises if it is too large
+    check_targets(commit, living)
+    records.check(contents, commit.key.namespace, records.scope_of(commit.key), commit.records)
+    usage = {r.id: r for r in commit.usage if living is None or r.id not in living.usage}
+    return _Checked(admission, head, origin, insertions, duplicates, usage)
+
+
+def _changes_anything(commit: Commit, checked: _Checked) -> bool:
+    new = checked.insertions or checked.usage or checked.head
+    return bool(new or commit.edits or commit.removals or commit.records)
+
+
+def _changed(target: StoredSession, commit: Commit, checked: _Checked) -> Prepared:
+    """Change `target`. Nothing here can fail."""
+    placed = apply_history(target, commit, checked.admission.revision, checked.origin, checked.insertions)
+    target.usage.update(checked.usage)
+    target.head = _clocked(checked.head or target.head, checked.admission, len(target.live))
+    kinds = kinds_of(
+        commit, created=checked.admission.created, inserted=bool(checked.insertions), used=bool(checked.usage)
+    )
+    return Prepared(commit, kinds, target, _outcome(target.head, placed=placed, duplicates=checked.duplicates))
+
+
+def install(contents: Contents, prepared: Prepared) -> Committed:
+    """Let readers see it, and log it."""
+    commit = prepared.commit
+    contents.sessions[commit.key] = prepared.target
+    records.put(contents, commit.key.namespace, records.scope_of(commit.key), commit.records)
+    contents.freshness += 1
+    _log(contents, prepared)
+    return prepared.committed
+
+
+def _log(contents: Contents, prepared: Prepared) -> None:
+    commit, committed = prepared.commit, prepared.committed
+    ids = tuple(message.id for insertion in committed.placed for message in insertion.messages)
+    mark = mark_of(commit.commit_id)
+    contents.feed.add(
+        Entry(commit.key, committed.revision, committed.incarnation, mark, prepared.kinds, ids, commit.at)
+    )
+    entry = (commit.key, commit.commit_id)
+    contents.commits[entry] = committed
+    contents.commit_order.append((commit.at, entry))
+    while contents.commit_order[0][0] < commit.at - _KEPT:
+        contents.commits.pop(contents.commit_order.popleft()[1], None)
+
+
+def _check_ancestors(contents: Contents, commit: Commit) -> None:
+    head = commit.head or commit.initial_head
+    if head is None or head.parent_session_id is None:
+        return
+    for session_id in {head.parent_session_id, head.root_session_id} - {head.id}:
+        contents.living(SessionKey(commit.key.namespace, session_id))
+
+
+def find_commit(contents: Contents, key: SessionKey, commit_id: str) -> int | None:
+    """The revision that this commit made, or `None` if it never happened."""
+    committed = contents.commits.get((key, commit_id))
+    return committed.revision if committed else None
+
+
+# --- heads before and after
+
+
+def _current(stored: StoredSession | Tombstone | None, lease_token: int) -> Current | None:
+    if stored is None:
+        return None
+    if isinstance(stored, Tombstone):
+        return Current(stored.revision, 0, stored.metadata_version, EPOCH, deleted=True, lease_token=lease_token)
+    head = stored.head
+    return Current(
+        head.revision,
+        head.incarnation,
+        head.metadata_version,
+        head.updated_at,
+        deleted=False,
+        lease_token=lease_token,
+    )
+
+
+def _clocked(head: SessionHead, admission: Admission, message_count: int) -> SessionHead:
+    return msgspec.structs.replace(
+        head,
+        revision=admission.revision,
+        incarnation=admission.incarnation,
+        metadata_version=max(head.metadata_version, admission.metadata_version_min),
+        updated_at=admission.updated_at,
+        message_count=message_count,
+    )
+
+
+def _outcome(
+    head: SessionHead,
+    *,
+    changed: bool = True,
+    placed: tuple[Insertion, ...] = (),
+    duplicates: tuple[str, ...] = (),
+) -> Committed:
+    return Committed(
+        revision=head.revision,
+        incarnation=head.incarnation,
+        updated_at=head.updated_at,
+        message_count=head.message_count,
+        changed=changed,
+        placed=placed,
+        duplicates=duplicates,
+    )
+
+
+def _unreachable(key: SessionKey) -> NoReturn:
+    message = f"A commit for session {key.session_id!r} creates it without a head."
+    raise AssertionError(message)

@@ -1,0 +1,78 @@
+"""All that a store in memory holds, and how to find in it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+from bamboo_sessions.domain.errors import SessionDeletedError, SessionNotFoundError
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.snapshot import Tombstone
+from bamboo_sessions.storage.commit import Committed, RecordScope, SessionKey
+from bamboo_sessions.storage.memory.feed import Feed
+from bamboo_sessions.storage.memory.session import StoredSession
+from bamboo_sessions.storage.query import Record
+
+CommitKey = tuple[SessionKey, str]
+RecordsKey = tuple[str, RecordScope, str]
+
+_NEVER_LEASED: Final = LeaseState()
+
+
+class Contents:
+    """Plain dictionaries; each other module changes what is its own.
+
+    Attributes:
+        sessions: Living sessions, and what deleted ones left.
+        commits: What became of each commit, by its id (G4).
+        commit_order: The same commits, oldest first, to forget those that nobody asks for any more.
+        records: By namespace, scope and kind; then by key.
+        leases: Also of deleted sessions: their tokens go on counting (G12).
+        feed: The log of commits.
+        freshness: Changes with every change.
+    """
+
+    def __init__(self) -> None:
+        self.sessions: dict[SessionKey, StoredSession | Tombstone] = {}
+        self.commits: dict[CommitKey, Committed] = {}
+        self.commit_order: deque[tuple[datetime, CommitKey]] = deque()
+        self.records: dict[RecordsKey, dict[str, Record]] = {}
+        self.leases: dict[SessionKey, LeaseState] = {}
+        self.feed = Feed()
+        self.freshness = 0
+
+    def living(self, key: SessionKey) -> StoredSession:
+        """The session; raises if it doesn't live."""
+        stored = self.sessions.get(key)
+        if stored is None:
+            raise SessionNotFoundError(key.session_id)
+        if isinstance(stored, Tombstone):
+            raise SessionDeletedError(key.session_id)
+        return stored
+
+    def lives(self, key: SessionKey, incarnation: int) -> bool:
+        """Whether this life of the session goes on."""
+        stored = self.sessions.get(key)
+        return isinstance(stored, StoredSession) and stored.head.incarnation == incarnation
+
+    def heads(self, namespace: str) -> list[SessionHead]:
+        """Of all living sessions of a namespace."""
+        return [
+            stored.head
+            for key, stored in self.sessions.items()
+            if key.namespace == namespace and isinstance(stored, StoredSession)
+        ]
+
+    def tree(self, key: SessionKey) -> Iterator[SessionKey]:
+        """A session and all below it, parents first."""
+        yield key
+        for head in self.heads(key.namespace):
+            if head.parent_session_id == key.session_id:
+                yield from self.tree(SessionKey(key.namespace, head.id))
+
+    def leases_of(self, key: SessionKey) -> LeaseState:
+        """The run leases of a session."""
+        return self.leases.get(key, _NEVER_LEASED)

@@ -1,0 +1,61 @@
+"""Deletes a session and all below it, and leaves tombstones (G9)."""
+
+from __future__ import annotations
+
+from bamboo_sessions.domain.change import mark_of
+from bamboo_sessions.domain.ids import new_id
+from bamboo_sessions.domain.snapshot import Tombstone
+from bamboo_sessions.storage.commit import SessionKey
+from bamboo_sessions.storage.memory import leases, records
+from bamboo_sessions.storage.memory.contents import Contents
+from bamboo_sessions.storage.memory.feed import Entry
+from bamboo_sessions.storage.memory.session import StoredSession
+from bamboo_sessions.storage.query import DeleteQuery
+
+
+def delete_tree(contents: Contents, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
+    """Delete `key` and all below it, unless one of them spares all; returns the ids."""
+    tree = doomed(contents, key, query)
+    for each in tree:
+        _bury(contents, each, query)
+    if tree:
+        contents.freshness += 1
+    return tuple(each.session_id for each in tree)
+
+
+def doomed(contents: Contents, key: SessionKey, query: DeleteQuery) -> list[SessionKey]:
+    """What `delete_tree` would delete, parents first; nothing if the query's conditions spare the tree.
+
+    Raises `SessionBusyError` if a run holds one of them.
+    """
+    stored = contents.sessions.get(key)
+    if not isinstance(stored, StoredSession):
+        return []
+    if query.keep_pinned and _is_pinned(contents, key.namespace, stored.head.root_session_id):
+        return []
+    tree = list(contents.tree(key))
+    if any(_spares(contents.living(each), query) for each in tree):
+        return []
+    if not query.force:
+        leases.check_free(contents, tree, query.at)
+    return tree
+
+
+def _is_pinned(contents: Contents, namespace: str, root: str) -> bool:
+    """Whether any session of the whole tree is pinned, above and beside the given one too (L39)."""
+    return any(head.pinned and head.root_session_id == root for head in contents.heads(namespace))
+
+
+def _spares(stored: StoredSession, query: DeleteQuery) -> bool:
+    if query.only_empty and stored.head.message_count:
+        return True
+    return query.updated_before is not None and stored.head.updated_at >= query.updated_before
+
+
+def _bury(contents: Contents, key: SessionKey, query: DeleteQuery) -> None:
+    head = contents.living(key).head
+    revision = head.revision + 1
+    contents.sessions[key] = Tombstone(key.session_id, revision, head.metadata_version)
+    contents.feed.add(Entry(key, revision, head.incarnation, mark_of(new_id()), ("deleted",), (), query.at))
+    leases.end(contents, key)
+    records.forget(contents, key)

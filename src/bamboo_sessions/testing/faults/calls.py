@@ -1,0 +1,43 @@
+"""The calls of a storage that can be made to fail, by what they do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+READS: Final = frozenset(
+    {
+        "read",
+        "read_newer",
+        "read_head",
+        "read_window",
+        "list_heads",
+        "find_commit",
+        "read_lease",
+        "usage_totals",
+        "get_record",
+        "scan_records",
+        "feed_bounds",
+        "read_changes",
+        "search",
+        "stats",
+    }
+)
+"""The calls that only read."""
+
+WRITES: Final = frozenset(
+    {"commit", "transact", "delete_tree", "write_records", "prune_changes", "start_epoch", "change_lease", "check"}
+)
+"""The calls that write: after these an error leaves the outcome unknown."""
+
+SYNCHRONOUS: Final = frozenset({"freshness", "peek"})
+LIFE: Final = frozenset({"open", "aclose"})
+CALLS: Final = READS | WRITES | SYNCHRONOUS | LIFE
+"""All calls that can be made to fail."""
+
+
+def checked(call: str | None) -> str | None:
+    """`call`, if it is one of them or `None`; else `ValueError`."""
+    if call is not None and call not in CALLS:
+        message = f"{call!r} is no call of a storage; those are {', '.join(sorted(CALLS))}."
+        raise ValueError(message)
+    return call

@@ -1,0 +1,187 @@
+"""The fields of a working copy: which can be set, what setting does, and its metadata."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bamboo_sessions.domain.errors import InputError
+from bamboo_sessions.domain.head import SessionHead, Summary
+from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.usage import TokenUsage
+from tests.unit.domain.session_kit import START, loaded
+
+SETTABLE: list[tuple[str, Any, Any]] = [
+    ("title", "new", 5),
+    ("title", None, b""),
+    ("title_version", 3, True),
+    ("title_generated", True, 1),
+    ("pinned", True, None),
+    ("archived", True, "no"),
+    ("metadata_version", 9, "9"),
+    ("model", "m", 5),
+    ("provider", "p", 5),
+    ("reasoning_effort", "high", 5),
+    ("workspace", "/w", 5),
+    ("token_usage", TokenUsage(input_tokens=1), {"input_tokens": 1}),
+    ("run_state", "running", 5),
+    ("run_state", {"status": "idle"}, ["idle"]),
+    ("summary", Summary("so far", "m1"), "so far"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "wrong"), SETTABLE)
+def test_fields_can_be_set_and_touch(name: str, value: object, wrong: object) -> None:
+    """Setting a field shows in the session and its draft and moves `updated_at`; a wrong type is refused."""
+    session = loaded(title="old")
+    with pytest.raises(InputError, match=f"Session.{name} must be"):
+        setattr(session, name, wrong)
+    assert session.is_clean
+    setattr(session, name, value)
+    assert getattr(session, name) == value
+    assert not session.is_clean
+    draft = session.freeze()
+    assert getattr(draft.head, name) == value
+    assert draft.head.updated_at == session.updated_at == START + timedelta(seconds=1)
+    assert not draft.time_set
+    assert session.base is not None
+    assert getattr(session.base.head, name) != value
+
+
+FIXED = [
+    "id",
+    "namespace",
+    "owner",
+    "kind",
+    "parent_session_id",
+    "root_session_id",
+    "spawn_depth",
+    "forked_from",
+    "created_at",
+    "incarnation",
+    "revision",
+    "authoritative_keys",
+]
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_fixed_fields_cannot_be_set(name: str) -> None:
+    """Identity is fixed at creation, and what only commits set is not for callers."""
+    session = loaded()
+    with pytest.raises(AttributeError, match=name):
+        setattr(session, name, getattr(session, name))
+
+
+def test_every_field_of_the_head_is_there() -> None:
+    """A session shows each field that a head has."""
+    session = loaded(title="t")
+    draft = session.freeze()
+    for name in SessionHead.__struct_fields__:
+        if name != "message_count":
+            assert getattr(session, name) == getattr(draft.head, name)
+
+
+def test_fields_can_be_looked_up_on_the_class() -> None:
+    """Tools that look at the class, not at a session, find the descriptors of its fields."""
+    for name in ("id", "title"):
+        assert getattr(Session, name) is vars(Session)[name]
+
+
+def test_a_refused_value_is_told_what_is_wanted() -> None:
+    """The refusal of a value names all types that would do."""
+    with pytest.raises(InputError, match="str or None"):
+        Session("s").title = 5  # type: ignore[assignment]
+
+
+def test_setting_a_field_back_leaves_nothing_to_save() -> None:
+    """What equals the base isn't a change (L42)."""
+    session = loaded(title="old")
+    session.title = "new"
+    session.title = "old"
+    session.metadata["a"] = 1
+    del session.metadata["a"]
+    assert session.is_clean
+
+
+def test_a_state_is_frozen_when_it_is_set() -> None:
+    """Changing the dict that was given, or the one that is shown, changes nothing behind the session's back."""
+    given: dict[str, Any] = {"status": "running", "steps": [1]}
+    session = loaded()
+    session.run_state = given
+    given["steps"].append(2)
+    assert session.run_state == {"status": "running", "steps": [1]}
+    with pytest.raises(TypeError, match="frozen"):
+        session.run_state["status"] = "idle"
+
+
+# --- times
+
+
+def test_updated_at_can_be_set_by_hand() -> None:
+    """A hand-set time is kept, is a change in itself, and gives way to the next change."""
+    session = loaded()
+    session.updated_at = START - timedelta(days=1)
+    assert session.updated_at == START - timedelta(days=1)
+    draft = session.freeze()
+    assert draft.time_set
+    assert draft.head.updated_at == START - timedelta(days=1)
+    assert not session.is_clean
+    session.title = "t"
+    assert session.updated_at > START
+    assert not session.freeze().time_set
+
+
+def test_time_never_goes_back_by_a_change() -> None:
+    """A clock that is behind the loaded session doesn't make it older."""
+    session = loaded(updated_at=START + timedelta(days=1))
+    session.title = "t"
+    assert session.updated_at == START + timedelta(days=1)
+
+
+# --- metadata
+
+
+def test_metadata_is_changed_in_place() -> None:
+    """Changes at any depth are seen, the snapshot keeps its own, and saving them moves `updated_at`."""
+    session = loaded(metadata={"a": {"b": [1]}})
+    assert session.is_clean
+    session.metadata["a"]["b"].append(2)
+    assert not session.is_clean
+    draft = session.freeze()
+    assert draft.head.metadata == {"a": {"b": [1, 2]}}
+    assert draft.head.updated_at > START
+    assert session.base is not None
+    assert session.base.head.metadata == {"a": {"b": [1]}}
+
+
+def test_metadata_that_is_no_json_is_refused_when_saved() -> None:
+    """What can't be stored is found before anything is written, and is named."""
+    session = loaded()
+    session.metadata["bad"] = object()
+    with pytest.raises(InputError, match="metadata"):
+        session.freeze()
+
+
+def test_numbers_of_another_kind_are_a_change() -> None:
+    """`1` in place of `True` is stored differently, so it is saved."""
+    session = loaded(metadata={"a": True})
+    session.metadata["a"] = 1
+    assert not session.is_clean
+    assert session.freeze().head.metadata["a"] is not True
+
+
+def test_reading_the_metadata_changes_nothing() -> None:
+    """A draft of a copy whose metadata was only looked at is its base."""
+    session = loaded(metadata={"k": 1})
+    assert session.metadata == {"k": 1}
+    draft = session.freeze()
+    assert session.base is not None
+    assert draft.head is session.base.head
+    assert not draft.time_set
+
+
+def test_metadata_of_a_new_session_leaves_its_time_alone() -> None:
+    """An importer that sets a past time and then fills the metadata keeps that time."""
+    session = Session("s", updated_at=START, created_at=START)
+    session.metadata["k"] = 1
+    assert session.freeze().head.updated_at == START
