@@ -34,6 +34,7 @@ from bamboo_sessions.storage.sqlite.connection import (
 )
 from bamboo_sessions.storage.sqlite.errors import translated, translating, understanding
 from bamboo_sessions.storage.sqlite.here import Here
+from bamboo_sessions.storage.sqlite.log import Log
 from bamboo_sessions.storage.sqlite.migrations import prepare
 from bamboo_sessions.storage.sqlite.search_engine import SearchEngine
 from bamboo_sessions.storage.sqlite.worker import Batch, Request, Worker
@@ -73,7 +74,7 @@ class Engine:
         self._reader: apsw.Connection | None = None
         self._checkpointer: apsw.Connection | None = None
         self._checkpoint_queued = False
-        self._writer = Writer(path, self._connect, self._queue_checkpoint, busy_timeout_ms)
+        self._writer = Writer(path, self._connect, Log(path, self._queue_checkpoint), busy_timeout_ms)
         self._writing = Worker(
             "bamboo-sessions writer",
             self._writer.run,
@@ -237,7 +238,7 @@ class Engine:
         except apsw.Error as exc:
             _log.error("%s: the log could not be copied into the file: %s", self.path, exc)
             return
-        self._writer.finish_checkpoint = True
+        self._writer.log.finish_checkpoint = True
 
     def _close_rest(self) -> None:
         """The last thread to end closes what is left: the loop's connection, which isn't used any more by then.

@@ -82,7 +82,7 @@ class Here:
 
     def _run(self, group: list[Request]) -> bool:
         done = self._writer.run_at_once(group)
-        if done and self._writer.has_log_to_tend:
+        if done and self._writer.log.is_due:
             self._worker.post(lambda _: None)  # it looks after the log when it has worked
         return done
 

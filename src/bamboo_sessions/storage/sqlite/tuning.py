@@ -58,6 +58,15 @@ HERE_BYTES_MAX: Final = 64 * 1024
 POSITION_STEP: Final = 1 << 20
 """Distance of two messages added at the end: twenty insertions fit between any two."""
 
+LOG_PAGES_GROWN_FROM: Final = 32
+"""Pages in the write-ahead log from which on it is made longer ahead: about four commits. Many processes make fewer."""
+
+LOG_PAGES_AHEAD: Final = 32
+"""Pages that the log's file shall have ahead of the next commit, likewise."""
+
+LOG_PAGES_GROWN_MAX: Final = 256
+"""Pages by which the log is made longer at once, 1 MB: a few ms, during which nobody else writes."""
+
 RESTART_WAIT_MS: Final = 100
 """Milliseconds that the writer waits for readers of a write-ahead log that has grown too long."""
 

@@ -19,10 +19,10 @@ from typing import Final
 import apsw
 
 from bamboo_sessions.domain.errors import StorageError
-from bamboo_sessions.domain.limits import WAL_PAGES_CHECKPOINT, WAL_PAGES_MAX
 from bamboo_sessions.storage.sqlite import tuning
 from bamboo_sessions.storage.sqlite.connection import Patience, close
 from bamboo_sessions.storage.sqlite.errors import translated
+from bamboo_sessions.storage.sqlite.log import Log
 from bamboo_sessions.storage.sqlite.turns import Turn
 from bamboo_sessions.storage.sqlite.worker import Request
 
@@ -38,7 +38,7 @@ class Writer:
     Args:
         location: The file, for error messages.
         connect: Opens a connection.
-        on_long_log: Called when the write-ahead log has grown so long that a checkpoint is due.
+        log: The file's write-ahead log.
         busy_timeout_ms: How long a transaction waits for another process's, in milliseconds.
     """
 
@@ -46,20 +46,17 @@ class Writer:
         self,
         location: str,
         connect: Callable[[], apsw.Connection],
-        on_long_log: Callable[[], None],
+        log: Log,
         busy_timeout_ms: int,
     ) -> None:
         self._location = location
         self._connect = connect
-        self._on_long_log = on_long_log
+        self.log = log
         self._busy_timeout_seconds = busy_timeout_ms / 1000
         self._open: apsw.Connection | None = None
         self._mutex = Lock()
         self._turn = Turn(location, tuning.TURN_WAIT_SECONDS)
         self._patience = Patience(0, self._turn.claim_after)
-        self._log_pages = 0
-        self._log_due = WAL_PAGES_CHECKPOINT
-        self.finish_checkpoint = False
         self._was_written = False
         self.sync_seconds: float | None = None
         """How long the disk takes to make a group of commits durable, on average of late; `None`: nobody knows yet."""
@@ -87,7 +84,7 @@ class Writer:
             self._turn.close()
 
     def _committed(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
-        self._log_pages = pages
+        self.log.committed(pages)
         self._was_written = True
         return apsw.SQLITE_OK
 
@@ -207,43 +204,18 @@ class Writer:
 
     # --- the write-ahead log
 
-    @property
-    def has_log_to_tend(self) -> bool:
-        """Whether `tend_log` has something to do."""
-        return self.finish_checkpoint or self._log_pages >= self._log_due
-
     def tend_log(self) -> None:
-        """After a group was answered: keep the log short, so that it is recycled instead of extended.
-
-        The bulk of a checkpoint is another thread's work. What came meanwhile is done here, for only a log that is
-        checkpointed to its end can start over. A reader may hold the log: then it is tried again when it has grown.
-        """
+        """After a group was answered: look after the write-ahead log."""
         with self._mutex:
-            if self._log_pages < WAL_PAGES_CHECKPOINT:
-                self._log_due = WAL_PAGES_CHECKPOINT
-                self.finish_checkpoint = False
-            elif self.finish_checkpoint:
-                self.finish_checkpoint = False
-                self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
-            elif self._log_pages >= self._log_due:
-                self._log_due = self._log_pages + WAL_PAGES_CHECKPOINT // 2
-                if self._log_pages > WAL_PAGES_MAX:
-                    self._checkpoint(apsw.SQLITE_CHECKPOINT_RESTART)
-                else:
-                    self._on_long_log()
-
-    def _checkpoint(self, mode: int) -> None:
-        connection = self._open
-        if connection is None:
-            return
-        self._patience.seconds = tuning.RESTART_WAIT_MS / 1000
-        try:
-            connection.wal_checkpoint(mode=mode)
-        except apsw.BusyError:
-            pass  # somebody is still reading from the log
-        except apsw.Error as exc:
-            _log.error("%s: the log could not be copied into the file: %s", self._location, exc)
-            self.close()  # the next request opens another one, and is told if that fails
+            connection = self._open
+            if connection is None or not self.log.is_due:
+                return
+            self._patience.seconds = tuning.RESTART_WAIT_MS / 1000
+            try:
+                self.log.tend(connection)
+            except apsw.Error as exc:
+                _log.error("%s: the log could not be copied into the file: %s", self._location, exc)
+                self.close()  # the next request opens another one, and is told if that fails
 
 
 class _Torn(Exception):

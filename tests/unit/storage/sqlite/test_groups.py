@@ -26,6 +26,7 @@ from bamboo_sessions.storage.commit import Committed
 from bamboo_sessions.storage.sqlite import SqliteStorage, connection, migrations
 from bamboo_sessions.storage.sqlite.commits import apply
 from bamboo_sessions.storage.sqlite.connection import value_of
+from bamboo_sessions.storage.sqlite.log import Log
 from bamboo_sessions.storage.sqlite.worker import Request
 from bamboo_sessions.storage.sqlite.writer import Writer
 from tests.unit.storage.sqlite.commits import appending, key_of
@@ -181,7 +182,7 @@ class _FaultyFile:
         migrations.prepare(str(path), busy_timeout_ms=1000)
         self.path = path
         self.opened: list[_Faulty] = []
-        self.writer = Writer(str(path), self._connect, lambda: None, 1000)
+        self.writer = Writer(str(path), self._connect, Log(str(path), lambda: None), 1000)
 
     def _connect(self) -> _Faulty:
         connection = _Faulty(str(self.path))

@@ -254,7 +254,7 @@ async def test_the_log_is_kept_short(path: Path, watched: Watched) -> None:
     storage = SqliteStorage(path, durability="relaxed")
     await storage.open()
     due = threading.Event()
-    storage._engine._writer._on_long_log = due.set
+    storage._engine._writer.log._on_long = due.set
     for number in range(WAL_PAGES_CHECKPOINT * 4096 // HERE_BYTES_MAX + 2):
         await storage.commit(appending(f"s{number}", Message.user("x" * (HERE_BYTES_MAX - 1_000))))
     assert "here" in watched.places
