@@ -17,7 +17,7 @@ import pytest
 
 from bamboo_sessions import Session, SessionRepository, StorageError, StorageFullError
 from bamboo_sessions.domain.errors import SessionExistsError, StorageCorruptError, StorageUnavailableError
-from bamboo_sessions.storage.sqlite import SqliteStorage, writer
+from bamboo_sessions.storage.sqlite import SqliteStorage, log
 from bamboo_sessions.storage.sqlite.connection import rows_of
 from bamboo_sessions.testing import ManualClock
 from bamboo_sessions.testing.disk import DiskFault, Kind, SimulatedDisk, What
@@ -253,7 +253,7 @@ async def _tended(place: Path, disk: SimulatedDisk, case: Case, nth: int) -> Dis
 @pytest.mark.parametrize("case", [ONCE, Case("io", ("sync",)), Case("full", ("write",))], ids=str)
 def test_a_checkpoint_or_closing_may_fail_anywhere(template: Path, monkeypatch: pytest.MonkeyPatch, case: Case) -> None:
     """Whichever operation of a checkpoint or of closing fails, what was acknowledged is there, and no thread dies."""
-    monkeypatch.setattr(writer, "WAL_PAGES_CHECKPOINT", 12)
+    monkeypatch.setattr(log, "WAL_PAGES_CHECKPOINT", 12)
     step = {"io once": 5, "full write once": 4}.get(str(case), 1)
     for nth in range(1, step * _OPERATIONS_MAX, step):
         with folder() as place:

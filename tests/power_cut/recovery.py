@@ -16,7 +16,7 @@ import pytest
 from bamboo_sessions import Message, SessionRepository
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.memory import MemoryStorage
-from bamboo_sessions.storage.sqlite import SqliteStorage, writer
+from bamboo_sessions.storage.sqlite import SqliteStorage, log
 from bamboo_sessions.storage.sqlite.connection import Durability
 from bamboo_sessions.testing import ManualClock
 from bamboo_sessions.testing.disk import SimulatedDisk
@@ -72,8 +72,10 @@ def record(durability: Durability, *, seed: int, rounds: int, failing_sync: int 
         return mirror
 
     with folder() as place, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "WAL_PAGES_CHECKPOINT", 60)
-        patch.setattr(writer, "WAL_PAGES_MAX", 90)
+        patch.setattr(log, "WAL_PAGES_CHECKPOINT", 60)
+        patch.setattr(log, "WAL_PAGES_MAX", 90)
+        patch.setattr(log, "LOG_PAGES_GROWN_FROM", 0)
+        patch.setattr(log, "LOG_PAGES_AHEAD", 12)
         with SimulatedDisk(place) as disk:
             if failing_sync is not None:
                 disk.fail("io", "sync", nth=failing_sync)

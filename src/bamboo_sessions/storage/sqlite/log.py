@@ -7,11 +7,9 @@ what is left of older commits when it begins at the start of a log again.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import apsw
@@ -89,15 +87,22 @@ class Log:
             self._pages_there += LOG_PAGES_AHEAD  # somebody does: later
             return
         try:
-            with Path(self._path).open("r+b", buffering=0) as file:
-                size = file.seek(0, os.SEEK_END)
-                self._pages_there = (size - _HEADER_BYTES) // frame_bytes
-                if self._is_short:
-                    pages = min(max(self._pages, LOG_PAGES_AHEAD), LOG_PAGES_GROWN_MAX)
-                    file.write(bytes(pages * frame_bytes))
-                    os.fsync(file.fileno())
-                    self._pages_there += pages
-        except OSError:  # no space, or no such file, as on a simulated disk: commits do without
+            self._fill_up(frame_bytes)
+        except apsw.Error:  # no space, or a broken disk: commits do without, and say what they find
             self._pages_there = sys.maxsize
         finally:
             connection.execute("ROLLBACK")
+
+    def _fill_up(self, frame_bytes: int) -> None:
+        file = apsw.VFSFile("", self._path, [apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE, 0])
+        try:
+            size = file.xFileSize()
+            self._pages_there = (size - _HEADER_BYTES) // frame_bytes
+            if self._is_short:
+                pages = min(max(self._pages, LOG_PAGES_AHEAD), LOG_PAGES_GROWN_MAX)
+                for page in range(pages):  # SQLite writes short pieces only
+                    file.xWrite(bytes(frame_bytes), size + page * frame_bytes)
+                file.xSync(apsw.SQLITE_SYNC_NORMAL)
+                self._pages_there += pages
+        finally:
+            file.xClose()

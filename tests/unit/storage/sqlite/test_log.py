@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import apsw
 import pytest
@@ -28,30 +26,35 @@ class Rig:
         migrations.prepare(str(path), busy_timeout_ms=1000)
         self.path = path
         self.checkpoints_asked_for = 0
-        self.log = Log(str(path), self._on_long)
+        self.log = Log(str(path), self.on_long)
         self.pages = 0
         self.connection = connect_writer(str(path), "full", busy_timeout_ms=0)
-        self.connection.set_wal_hook(self._committed)
+        self.connection.set_wal_hook(self.committed)
         self.connection.execute("CREATE TABLE filler (value BLOB)")
 
-    def _on_long(self) -> None:
+    def on_long(self) -> None:
+        """Be asked for a checkpoint."""
         self.checkpoints_asked_for += 1
 
-    def _committed(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+    def committed(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        """The hook of the connection."""
         self.pages = pages
         self.log.committed(pages)
         return apsw.SQLITE_OK
 
     def commit(self, pages: int = 10) -> None:
+        """Commit some pages, and a few more."""
         self.connection.execute("INSERT INTO filler VALUES (zeroblob(?))", (4000 * pages,))
 
     def commit_and_tend(self, pages: int = 10) -> None:
+        """What the writer does."""
         self.commit(pages)
         if self.log.is_due:
             self.log.tend(self.connection)
 
     @property
     def file_pages(self) -> int:
+        """Pages that the log's file has room for."""
         return (Path(f"{self.path}-wal").stat().st_size - 32) // FRAME_BYTES
 
 
@@ -144,12 +147,13 @@ def test_another_process_that_writes_is_left_alone(rig: Rig, path: Path) -> None
 def test_a_full_disk_stops_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no longer file can be had, commits go on without, and no transaction stays open."""
 
-    def no_space(*_: Any, **__: Any) -> None:
-        raise OSError(errno.ENOSPC, "no space left")
+    def no_space(*_: object) -> None:
+        raise apsw.FullError("no space left")
 
-    monkeypatch.setattr(Path, "open", no_space)
     rig.commit(LOG_PAGES_GROWN_FROM + 1)
-    rig.log.tend(rig.connection)
+    with monkeypatch.context() as patch:
+        patch.setattr(apsw, "VFSFile", no_space)
+        rig.log.tend(rig.connection)
     assert not rig.connection.in_transaction
     rig.log.committed(WAL_PAGES_CHECKPOINT - 1)
     assert not rig.log.is_due
