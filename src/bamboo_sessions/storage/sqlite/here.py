@@ -75,7 +75,7 @@ class Here:
         if self._gathered:
             asyncio.get_running_loop().call_soon(self._commit_gathered)
         self._is_crowded = len(group) > 1
-        if self._run(group):
+        if group and self._run(group):
             settle(group)
         else:
             self._hand_over(group)

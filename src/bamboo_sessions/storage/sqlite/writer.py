@@ -116,6 +116,8 @@ class Writer:
     def _begin(self) -> apsw.Connection:
         connection = self.connection()
         try:
+            if connection.in_transaction:  # an interrupt came just after it was begun
+                connection.execute("ROLLBACK")
             connection.execute("BEGIN IMMEDIATE")
         finally:
             self._turn.give()

@@ -233,6 +233,13 @@ async def test_an_interrupt_leaves_no_transaction(storage: SqliteStorage, watche
     assert not await engine.read(lambda c: c.execute("SELECT 1 FROM sqlite_schema WHERE name = 'spoiled'").fetchall())
 
 
+async def test_an_interrupt_at_the_beginning_leaves_no_transaction(storage: SqliteStorage, watched: Watched) -> None:
+    """Ctrl-C just after a transaction was begun doesn't refuse the next commit."""
+    storage._engine._writer._begin()
+    assert (await _append(storage, "1")).revision == 1
+    assert watched.places == ["here"]
+
+
 async def test_a_connection_that_was_thrown_away_is_opened_elsewhere(storage: SqliteStorage, watched: Watched) -> None:
     """Opening a file may wait, so it isn't done here; afterwards commits are made here again."""
     storage._engine._writer.close()
