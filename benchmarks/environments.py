@@ -61,7 +61,8 @@ def sqlite_of(environment: str) -> str:
 def clean_environment(path: Path = ROOT) -> dict[str, str]:
     """Variables for a worker: without those that would lead it into another environment, or to the network.
 
-    `path` is where it finds what isn't installed.
+    `path` is where it finds what isn't installed. Byte code is kept, as for a user: else each start compiles all.
     """
-    kept = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "PYTHONHOME"}}
+    left_out = {"VIRTUAL_ENV", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE"}
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
     return {**kept, "PYTHONPATH": str(path), "LANGSMITH_TRACING": "false", "AGNO_TELEMETRY": "false"}
