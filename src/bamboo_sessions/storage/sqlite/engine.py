@@ -154,8 +154,11 @@ class Engine:
         """Run `work` now, on this thread; raises `StorageUnavailableError` if it would have to wait."""
         self.check_usable()
         assert self._here is not None  # noqa: S101 - tells the type checker what check_usable made sure of
-        with translating(self.path):
+        try:
             return work(self._here)
+        except Exception:
+            with translating(self.path):  # entered only now: it would take longer than the shortest reads
+                raise
 
     # --- the threads
 
@@ -168,7 +171,12 @@ class Engine:
         self._writer.connection()
         self._reader_connection()
         # Its settings read the file, which another process may have locked for a moment while it opens or closes.
-        self._here = connect_reader(self.path, busy_timeout_ms=self._busy_timeout_ms, cache_kib=tuning.LOOP_CACHE_KIB)
+        self._here = connect_reader(
+            self.path,
+            busy_timeout_ms=self._busy_timeout_ms,
+            cache_kib=tuning.LOOP_CACHE_KIB,
+            mmap_bytes=tuning.LOOP_MMAP_BYTES,
+        )
         wait_for_locks(self._here, 0)
 
     def _run_upkeep(self, requests: Sequence[Request]) -> None:

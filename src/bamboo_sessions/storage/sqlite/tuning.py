@@ -14,7 +14,11 @@ LOOP_CACHE_KIB: Final = 8 * 1024
 """KiB of pages for the small reads on the event loop's thread."""
 
 MMAP_BYTES: Final = 256 * 1024 * 1024
-"""Bytes of the file that readers map into memory: saves copies on cold reads."""
+"""Bytes of the file that the reader thread maps into memory: saves copies on cold reads."""
+
+LOOP_MMAP_BYTES: Final = 0
+"""Likewise on the event loop's thread: nothing, for SQLite drops the whole map after each commit of anybody, and to map
+the file anew takes longer than to copy the few pages of a small read."""
 
 STATEMENTS_MAX: Final = 128
 """Prepared statements that a connection keeps: all that this engine has."""
