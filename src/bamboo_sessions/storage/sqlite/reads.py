@@ -20,7 +20,8 @@ from bamboo_sessions.domain.message import Message, from_body
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.commit import SessionKey, State
 from bamboo_sessions.storage.sqlite.connection import reading, row_of, rows_of, value_of
-from bamboo_sessions.storage.sqlite.sessions import SessionRow, find, read_head, with_counters
+from bamboo_sessions.storage.sqlite.heads import read_head, with_counters
+from bamboo_sessions.storage.sqlite.sessions import SessionRow, find
 from bamboo_sessions.storage.sqlite.tuning import (
     CHUNK_BYTES_MAX,
     CHUNK_MESSAGES_MAX,

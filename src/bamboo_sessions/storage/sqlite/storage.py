@@ -56,7 +56,8 @@ from bamboo_sessions.storage.sqlite import (
 from bamboo_sessions.storage.sqlite.connection import Durability, check_place, reading, row_of, value_of
 from bamboo_sessions.storage.sqlite.engine import Engine
 from bamboo_sessions.storage.sqlite.errors import understanding
-from bamboo_sessions.storage.sqlite.sessions import find, read_head, require
+from bamboo_sessions.storage.sqlite.heads import read_head
+from bamboo_sessions.storage.sqlite.sessions import find, require
 from bamboo_sessions.storage.sqlite.tuning import LOOP_MESSAGES_MAX
 
 T = TypeVar("T")

@@ -47,6 +47,12 @@ POSITION_STEP: Final = 1 << 20
 RESTART_WAIT_MS: Final = 100
 """Milliseconds that the writer waits for readers of a write-ahead log that has grown too long."""
 
+RECENT_HEADS_MAX: Final = 2_048
+"""Heads that are kept as objects, by their stored form, in case they are listed again: some pages of some lists."""
+
+RECENT_HEAD_BYTES_MAX: Final = 1_024
+"""Bytes of a document up to which its head is kept, so that all of them take a few MiB at most."""
+
 LOOP_HEADS_MAX: Final = 100
 """Rows of a listing, likewise read on the event loop's thread. About 1 ms."""
 
