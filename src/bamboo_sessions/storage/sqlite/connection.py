@@ -21,6 +21,9 @@ from bamboo_sessions.storage.sqlite import tuning
 Durability = Literal["full", "relaxed"]
 Row = tuple[Any, ...]
 
+DATA_VERSION: Final = "PRAGMA data_version"
+"""A number of 32 bits that changes once another connection has committed anything; means nothing to other ones."""
+
 _MOUNTS: Final = Path("/proc/mounts")
 _NETWORK: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "ncpfs", "lustre", "beegfs"}

@@ -32,6 +32,8 @@ COUNTERS: Final = (
 )
 """What `heads_of` takes from `sessions`; the document comes behind it."""
 
+DOCUMENT: Final = "SELECT document FROM heads WHERE session = ?"
+
 _counters: Final = attrgetter(*COUNTERS.split(", "))
 _set: Final = msgspec.structs.force_setattr
 _QUESTION: Final = msgspec.json.Decoder(PendingQuestion)
@@ -43,7 +45,11 @@ _HINT: Final = (
 
 def read_head(connection: apsw.Connection, row: SessionRow) -> SessionHead:
     """The head of a living session. Raises `StorageCorruptError`."""
-    document = value_of(connection, "SELECT document FROM heads WHERE session = ?", (row.key,))
+    return head_of(connection, row, value_of(connection, DOCUMENT, (row.key,)))
+
+
+def head_of(connection: apsw.Connection, row: SessionRow, document: bytes | None) -> SessionHead:
+    """The head of a living session, whose document is known. Raises `StorageCorruptError`."""
     return heads_of(connection, [(*_counters(row), document)])[0]
 
 

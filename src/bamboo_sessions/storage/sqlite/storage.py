@@ -53,7 +53,7 @@ from bamboo_sessions.storage.sqlite import (
     usage,
     windows,
 )
-from bamboo_sessions.storage.sqlite.connection import Durability, check_place, reading, row_of, value_of
+from bamboo_sessions.storage.sqlite.connection import DATA_VERSION, Durability, check_place, reading, row_of, value_of
 from bamboo_sessions.storage.sqlite.engine import Engine
 from bamboo_sessions.storage.sqlite.errors import understanding
 from bamboo_sessions.storage.sqlite.heads import read_head
@@ -136,7 +136,7 @@ class SqliteStorage(SessionStorage):
 
     def freshness(self) -> int | None:
         try:
-            version: int = self._engine.read_here(lambda c: value_of(c, "PRAGMA data_version"))
+            version: int = self._engine.read_here(lambda c: value_of(c, DATA_VERSION))
         except StorageUnavailableError:
             return None
         return self._engine.number << _VERSION_BITS | version  # the pragma's value means nothing to other connections

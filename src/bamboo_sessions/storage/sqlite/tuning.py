@@ -32,8 +32,9 @@ LOOP_BYTES_MAX: Final = 256 * 1024
 CHUNK_MESSAGES_MAX: Final = 512
 """Messages that are read and decoded at once: about 0.5 ms for which no other thread runs."""
 
-CHUNK_BYTES_MAX: Final = 8 * 1024 * 1024
-"""Bytes, likewise, so that long messages don't fill the memory twice."""
+CHUNK_BYTES_MAX: Final = 64 * 1024
+"""Bytes, likewise. For longer texts the C library takes memory from the system and gives it back, chunk by chunk, which
+takes nearly as long as decoding them."""
 
 LOCK_POLL_SECONDS: Final = 0.0005
 """How often a writer that waits for another process asks again."""
