@@ -1,7 +1,7 @@
 """Reading whole sessions: at first in full, later only what is new (G7, G8).
 
 A short session is read by one statement, which sees one commit and needs no transaction. Of a long one, messages are
-read in chunks: SQLite joins the bodies of some hundred rows to one JSON array, which is decoded at once. That is half
+read in chunks: SQLite joins the bodies of some hundred rows to one text, which is decoded at once. That is half
 again as fast as row by row, and the thread asks for the interpreter's lock once a chunk, not once a row, so that a
 busy event loop neither waits for a long read nor slows it down. What can't be decoded together is read again row by
 row, which carries what only `json` can read (L94), and names what is corrupt.
@@ -31,16 +31,16 @@ from bamboo_sessions.storage.sqlite.tuning import (
     LOOP_MESSAGES_MAX,
 )
 
-_MESSAGES: Final = msgspec.json.Decoder(list[Message])
+_MESSAGES: Final = msgspec.json.Decoder(Message)
 _ROWS: Final = """
     SELECT position, body FROM messages WHERE session = ? AND removed_revision IS NULL AND position > ?
     ORDER BY position LIMIT ?"""
 _CHUNK: Final = f"""
-    SELECT CAST('[' || group_concat(body, ',') || ']' AS BLOB), max(position), count(*) FROM ({_ROWS})"""  # noqa: S608
+    SELECT CAST(group_concat(body, char(10)) AS BLOB), max(position), count(*) FROM ({_ROWS})"""  # noqa: S608
 _SHORT: Final = f"""
     SELECT {COLUMNS}, document, CASE
         WHEN message_count <= {LOOP_MESSAGES_MAX} AND message_bytes <= {LOOP_BYTES_MAX} AND question_count = 0 THEN (
-            SELECT CAST('[' || ifnull(group_concat(body, ','), '') || ']' AS BLOB) FROM (
+            SELECT CAST(ifnull(group_concat(body, char(10)), '') AS BLOB) FROM (
                 SELECT body FROM messages WHERE session = key AND removed_revision IS NULL ORDER BY position))
         END
     FROM sessions LEFT JOIN heads ON heads.session = key WHERE namespace = ? AND session_id = ?"""  # noqa: S608
@@ -81,13 +81,14 @@ def read(connection: apsw.Connection, key: SessionKey, *, small: bool = False) -
 
 
 def _short(connection: apsw.Connection, key: SessionKey) -> Snapshot | None:
-    """A living session without questions whose messages are few and sound; `None` if it isn't one."""
+    """A living session without questions whose messages are few and sound; `None` if it isn't one, or `TooLong`."""
     found = row_of(connection, _SHORT, key)
-    if found is None or found[-1] is None:
+    if found is None:
         return None
     *columns, document, joined = found
     row = SessionRow(*columns)
-    messages = _decoded(joined, row.message_count)
+    _check_small(row.message_count, row.message_bytes, small=True)
+    messages = None if joined is None else _decoded(joined, row.message_count)
     if messages is None or not row.is_living:
         return None
     return Snapshot(head_of(connection, row, document), FrozenMessages(messages), row.message_bytes)
@@ -159,14 +160,14 @@ def _chunk(connection: apsw.Connection, row: SessionRow, position: int, limit: i
 
 def messages_of(session_id: str, bodies: Sequence[bytes | None]) -> list[Message]:
     """The messages in `bodies`, decoded at once if they can be; raises as `message_of` does."""
-    messages = _decoded(b"[" + b",".join(body or b"" for body in bodies) + b"]", len(bodies))
+    messages = _decoded(b"\n".join([body or b"" for body in bodies]), len(bodies))
     return [message_of(session_id, body) for body in bodies] if messages is None else messages
 
 
 def _decoded(joined: bytes, count: int) -> list[Message] | None:
-    """The `count` messages in a JSON array; `None` if they have to be looked at one by one."""
+    """The `count` messages in `joined`, one a line; `None` if they have to be looked at one by one."""
     try:
-        messages = _MESSAGES.decode(joined)
+        messages = _MESSAGES.decode_lines(joined)
     except (ValueError, RecursionError):
         return None
     return messages if len(messages) == count else None
