@@ -36,6 +36,7 @@ DOCUMENT: Final = "SELECT document FROM heads WHERE session = ?"
 
 _counters: Final = attrgetter(*COUNTERS.split(", "))
 _set: Final = msgspec.structs.force_setattr
+_LONG: Final = bytes(RECENT_HEAD_BYTES_MAX + 1)  # stands for a document that is missing, so that it isn't kept
 _QUESTION: Final = msgspec.json.Decoder(PendingQuestion)
 _HINT: Final = (
     "Restore a backup, or delete the session: until then, listings that it belongs to fail. "
@@ -55,17 +56,15 @@ def head_of(connection: apsw.Connection, row: SessionRow, document: bytes | None
 
 def heads_of(connection: apsw.Connection, rows: Sequence[Row]) -> list[SessionHead]:
     """The heads in rows of `COUNTERS` and a document each. Raises `StorageCorruptError`."""
-    heads = []
-    for row in rows:
-        document = row[-1]
-        head = _recent(row) if document and len(document) <= RECENT_HEAD_BYTES_MAX else _without_questions(row)
+    heads = [_recent(row) if len(row[-1] or _LONG) <= RECENT_HEAD_BYTES_MAX else _head_in(row) for row in rows]
+    for place, row in enumerate(rows):
         if row[0]:
-            head = msgspec.structs.replace(head, questions=_questions(connection, *row[1:3]))
-        heads.append(head)
+            heads[place] = msgspec.structs.replace(heads[place], questions=_questions(connection, *row[1:3]))
     return heads
 
 
-def _without_questions(row: Row) -> SessionHead:
+def _head_in(row: Row) -> SessionHead:
+    """The head without its questions."""
     _, _, session_id, revision, incarnation, metadata_version, count, created_at, updated_at, document = row
     head = _decoded(session_id, document)  # nobody else has seen it yet, so that its fields can be set
     _set(head, "revision", revision)
@@ -77,7 +76,7 @@ def _without_questions(row: Row) -> SessionHead:
     return head
 
 
-_recent: Final = lru_cache(RECENT_HEADS_MAX)(_without_questions)
+_recent: Final = lru_cache(RECENT_HEADS_MAX)(_head_in)
 
 
 def _decoded(session_id: str, document: bytes | None) -> SessionHead:

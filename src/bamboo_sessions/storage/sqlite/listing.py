@@ -7,7 +7,7 @@ sessions pass has an index of its own, and its few sessions are sorted. Which of
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import apsw
 
@@ -18,6 +18,7 @@ from bamboo_sessions.storage.sqlite.heads import COUNTERS, heads_of
 from bamboo_sessions.storage.sqlite.sessions import storable
 from bamboo_sessions.storage.sqlite.tuning import FEW_SESSIONS_MAX, LOOP_HEADS_MAX
 
+_HEADS: Final = "LEFT JOIN heads ON heads.session = key"
 _Args = tuple[str | int | None, ...]
 
 
@@ -51,7 +52,7 @@ def list_heads(connection: apsw.Connection, query: ListQuery) -> HeadPage:
 def _page(connection: apsw.Connection, source: str, filters: Sequence[_Filter], query: ListQuery) -> list[Row]:
     """The rows of the page, as `heads_of` takes them, and one more if there is one.
 
-    The rows are found and put in order without their documents, which can be long.
+    Rows that have to be sorted are sorted without their documents, which can be long.
     """
     field = query.order.lstrip("-")
     descending = query.order.startswith("-")
@@ -61,8 +62,11 @@ def _page(connection: apsw.Connection, source: str, filters: Sequence[_Filter], 
     where, args = _joined(filters)
     way = "DESC" if descending else "ASC"
     order = f"ORDER BY {field} {way}, session_id {way}"
-    page = f"SELECT {COUNTERS} FROM {source} WHERE {where} {order} LIMIT ?"  # noqa: S608 - fixed names
-    sql = f"SELECT {COUNTERS}, document FROM ({page}) LEFT JOIN heads ON heads.session = key {order}"  # noqa: S608
+    if is_cheap(query):
+        sql = f"SELECT {COUNTERS}, document FROM {source} {_HEADS} WHERE {where} {order} LIMIT ?"  # noqa: S608 - fixed names
+    else:
+        page = f"SELECT {COUNTERS} FROM {source} WHERE {where} {order} LIMIT ?"  # noqa: S608 - fixed names
+        sql = f"SELECT {COUNTERS}, document FROM ({page}) {_HEADS} {order}"  # noqa: S608 - fixed names
     return rows_of(connection, sql, (*args, query.limit + 1))
 
 

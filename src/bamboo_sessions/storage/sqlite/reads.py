@@ -158,9 +158,12 @@ def _chunk(connection: apsw.Connection, row: SessionRow, position: int, limit: i
     return [message_of(row.session_id, body) for _, body in found], found[-1][0] if found else position
 
 
-def messages_of(session_id: str, bodies: Sequence[bytes | None]) -> list[Message]:
+def messages_of(session_id: str, bodies: Sequence[bytes]) -> list[Message]:
     """The messages in `bodies`, decoded at once if they can be; raises as `message_of` does."""
-    messages = _decoded(b"\n".join([body or b"" for body in bodies]), len(bodies))
+    try:
+        messages = _decoded(b"\n".join(bodies), len(bodies))
+    except TypeError:  # one is missing
+        messages = None
     return [message_of(session_id, body) for body in bodies] if messages is None else messages
 
 

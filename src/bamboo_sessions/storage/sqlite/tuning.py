@@ -24,7 +24,7 @@ STATEMENTS_MAX: Final = 128
 """Prepared statements that a connection keeps: all that this engine has."""
 
 LOOP_MESSAGES_MAX: Final = 100
-"""Messages that are read on the event loop's thread; more go to the reader thread. About 0.3 ms."""
+"""Messages that are read on the event loop's thread; more go to the reader thread. About 0.2 ms."""
 
 LOOP_BYTES_MAX: Final = 256 * 1024
 """Bytes, likewise."""
@@ -55,7 +55,7 @@ RECENT_HEAD_BYTES_MAX: Final = 1_024
 """Bytes of a document up to which its head is kept, so that all of them take a few MiB at most."""
 
 LOOP_HEADS_MAX: Final = 100
-"""Rows of a listing, likewise read on the event loop's thread. About 1 ms."""
+"""Rows of a listing, likewise read on the event loop's thread. About 0.2 ms."""
 
 PROBLEMS_MAX: Final = 1_000
 """Findings of one check; a file with more needs its backup, not a list."""

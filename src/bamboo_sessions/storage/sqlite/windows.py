@@ -58,7 +58,7 @@ class _Span(msgspec.Struct, frozen=True):
     after: int | None
     before: int | None
 
-    def bodies(self, limit: int) -> tuple[list[bytes | None], bool]:
+    def bodies(self, limit: int) -> tuple[list[bytes], bool]:
         """At most `limit` messages of the window, in order, and whether it has more, further on."""
         within = "" if self.before is None else _IN_FRONT
         if self.after is not None:
