@@ -33,8 +33,8 @@ CHUNK_MESSAGES_MAX: Final = 512
 """Messages that are read and decoded at once: about 0.5 ms for which no other thread runs."""
 
 CHUNK_BYTES_MAX: Final = 64 * 1024
-"""Bytes, likewise. For longer texts the C library may take memory from the system and give it back, chunk by chunk, which
-can take as long as decoding them."""
+"""Bytes, likewise. For longer texts the C library may take memory from the system and give it back, chunk by chunk,
+which can take as long as decoding them."""
 
 LOCK_POLL_SECONDS: Final = 0.0005
 """How often a writer that waits for another process asks again."""

@@ -91,10 +91,11 @@ def read_window(connection: apsw.Connection, key: SessionKey, query: WindowQuery
         after, before = (_place(connection, key, row.key, anchor, at) for anchor in (query.after, query.before))
         span = _Span(connection, row.key, query.at_revision, after, before)
         bodies, has_more = span.bodies(query.count)
+        beyond = _FROM_BEFORE if after is None else _FROM_BEFORE + _BEHIND
         return Window(
             messages=tuple(messages_of(key.session_id, bodies)),
             has_earlier=has_more if after is None else span.has(_UP_TO_AFTER),
-            has_later=(has_more and after is not None) or (before is not None and span.has(_FROM_BEFORE)),
+            has_later=(has_more and after is not None) or (before is not None and span.has(beyond)),
             message_count=row.message_count if query.at_revision is None else span.count(),
             revision=at,
         )
