@@ -118,4 +118,4 @@ def is_cheap(query: ListQuery) -> bool:
     filters += [query.run_status, query.pinned, query.has_question]
     if "created_at" in query.order:
         filters += [query.owner, query.updated_before]
-    return all(wanted is None for wanted in filters) and not query.total and query.limit <= LOOP_HEADS_MAX
+    return filters.count(None) == len(filters) and not query.total and query.limit <= LOOP_HEADS_MAX
