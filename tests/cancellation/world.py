@@ -210,7 +210,8 @@ def plain(state: Snapshot | Tombstone | None) -> Any:  # noqa: ANN401 - plain va
         ("new" if len(message.id) == _GENERATED_ID else message.id, message.role, message.text)
         for message in state.messages
     ]
-    return {"head": msgspec.to_builtins(state.head), "messages": messages}
+    head = msgspec.to_builtins(state.head, order="deterministic")  # equal sets may be in another order
+    return {"head": head, "messages": messages}
 
 
 def content_of(state: State) -> State:

@@ -21,6 +21,7 @@ from bamboo_sessions.domain.limits import MESSAGE_BYTES_MAX, check_limit
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "event"]
 ROLES: Final = frozenset(get_args(Role))
+_FrozenDict: Final = json.FrozenDict
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -121,17 +122,20 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
     native: Native | None = None
 
     def __post_init__(self) -> None:
-        """Check what the type checker can't, and freeze what comes as a list or a dict."""
-        if not isinstance(self.role, str) or self.role not in ROLES:
+        """Check what the type checker can't, and freeze what comes as a list or a dict.
+
+        It runs for each message that is decoded: types are compared first, which is quicker than `isinstance`.
+        """
+        if (type(self.role) is not str and not isinstance(self.role, str)) or self.role not in ROLES:
             message = f"{self.role!r} is no role of a message."
             raise InvalidMessageError(message, hint="Use one of: " + ", ".join(sorted(ROLES)) + ".")
-        if getattr(self.created_at, "tzinfo", None) is not UTC:
+        if type(self.created_at) is not datetime or self.created_at.tzinfo is not UTC:
             msgspec.structs.force_setattr(self, "created_at", _in_utc(self.id, self.created_at))
-        if isinstance(self.content, list):
+        if type(self.content) is not str and isinstance(self.content, list):
             msgspec.structs.force_setattr(self, "content", tuple(self.content))
-        if isinstance(self.tool_calls, list):
+        if type(self.tool_calls) is not tuple and isinstance(self.tool_calls, list):
             msgspec.structs.force_setattr(self, "tool_calls", tuple(self.tool_calls))
-        if type(self.metadata) is not json.FrozenDict:
+        if type(self.metadata) is not _FrozenDict:
             metadata = json.frozen(self.metadata, what="Message.metadata")
             msgspec.structs.force_setattr(self, "metadata", metadata)
 

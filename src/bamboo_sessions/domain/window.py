@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import msgspec
 
@@ -16,7 +17,7 @@ def first_of_window(messages: Sequence[Message], limit: int) -> int | None:
     `None` if the pair begins before `messages` do, so that more have to be read.
     """
     start = max(0, len(messages) - limit)
-    return _first_border(messages, [*range(start, len(messages)), *range(start - 1, -1, -1)])
+    return _first_border(messages, chain(range(start, len(messages)), range(start - 1, -1, -1)))
 
 
 def end_of_window(messages: Sequence[Message], limit: int) -> int | None:
@@ -26,10 +27,10 @@ def end_of_window(messages: Sequence[Message], limit: int) -> int | None:
     """
     if len(messages) <= limit:
         return len(messages)
-    return _first_border(messages, [*range(limit, 0, -1), *range(limit + 1, len(messages))])
+    return _first_border(messages, chain(range(limit, 0, -1), range(limit + 1, len(messages))))
 
 
-def _first_border(messages: Sequence[Message], places: Sequence[int]) -> int | None:
+def _first_border(messages: Sequence[Message], places: Iterable[int]) -> int | None:
     """The first of `places` that isn't between a call and its results."""
     return next((place for place in places if messages[place].role != "tool"), None)
 

@@ -62,6 +62,7 @@ class Listing(Bound):
 
         Raises:
             InputError: A wrong limit, order or cursor.
+            StorageCorruptError: A session of the page can't be read. It is named; leaving it out would be wrong (G8).
         """
         _check_order(order)
         _check_filters(filters)

@@ -19,13 +19,13 @@ from bamboo_sessions.domain.report import CheckReport, Problem
 from bamboo_sessions.storage.sqlite.connection import Row, reading, row_of, rows_of, value_of
 from bamboo_sessions.storage.sqlite.damage import changed_in_file, changed_in_session, checksum
 from bamboo_sessions.storage.sqlite.errors import NONSENSE
+from bamboo_sessions.storage.sqlite.heads import read_head
 from bamboo_sessions.storage.sqlite.history import VERSIONS
 from bamboo_sessions.storage.sqlite.sessions import (
     COLUMNS,
     FILTERS,
     SessionRow,
     filters_of,
-    read_head,
     storable,
 )
 from bamboo_sessions.storage.sqlite.tuning import FULL_CHECK_BYTES_MAX, PROBLEMS_MAX

@@ -21,6 +21,9 @@ from bamboo_sessions.storage.sqlite import tuning
 Durability = Literal["full", "relaxed"]
 Row = tuple[Any, ...]
 
+DATA_VERSION: Final = "PRAGMA data_version"
+"""A number of 32 bits that changes once another connection has committed anything; means nothing to other ones."""
+
 _MOUNTS: Final = Path("/proc/mounts")
 _NETWORK: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "ncpfs", "lustre", "beegfs"}
@@ -68,6 +71,7 @@ def _network_file_system(folder: Path) -> str | None:
 def connect(path: str, *, busy_timeout_ms: int) -> apsw.Connection:
     """A connection without further settings: what the schema is made with."""
     connection = apsw.Connection(path, statementcachesize=tuning.STATEMENTS_MAX)
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)  # else `LIMIT ?` compiles its statement anew at each call
     wait_for_locks(connection, busy_timeout_ms)
     return connection
 
@@ -121,11 +125,13 @@ def connect_writer(path: str, durability: Durability, *, busy_timeout_ms: int) -
     return connection
 
 
-def connect_reader(path: str, *, busy_timeout_ms: int, cache_kib: int) -> apsw.Connection:
+def connect_reader(
+    path: str, *, busy_timeout_ms: int, cache_kib: int, mmap_bytes: int = tuning.MMAP_BYTES
+) -> apsw.Connection:
     """A connection that can't change anything."""
     connection = connect(path, busy_timeout_ms=busy_timeout_ms)
     with _closed_on_failure(connection):
-        _set(connection, "full", cache_kib=cache_kib, mmap_bytes=tuning.MMAP_BYTES)
+        _set(connection, "full", cache_kib=cache_kib, mmap_bytes=mmap_bytes)
         connection.execute("PRAGMA query_only = 1").fetchall()
     return connection
 

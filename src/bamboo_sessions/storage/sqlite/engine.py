@@ -24,7 +24,7 @@ import apsw
 
 from bamboo_sessions.domain.errors import StorageError
 from bamboo_sessions.domain.limits import GROUP_BYTES_MAX, GROUP_COMMITS_MAX
-from bamboo_sessions.storage.sqlite import tuning
+from bamboo_sessions.storage.sqlite import reads, tuning
 from bamboo_sessions.storage.sqlite.connection import (
     Durability,
     close,
@@ -174,8 +174,11 @@ class Engine:
         """Run `work` now, on this thread; raises `StorageUnavailableError` if it would have to wait."""
         self.check_usable()
         assert self._here is not None  # noqa: S101 - tells the type checker what check_usable made sure of
-        with translating(self.path):
+        try:
             return work(self._here)
+        except Exception:
+            with translating(self.path):  # entered only now: it would take longer than the shortest reads
+                raise
 
     # --- the threads
 
@@ -186,9 +189,15 @@ class Engine:
         """Make the file ready, and the connections, so that the first calls needn't wait for them."""
         prepare(self.path, busy_timeout_ms=self._busy_timeout_ms)
         self._writer.connection()
-        self._reader_connection()
+        reads.warm_up(self._reader_connection())
         # Its settings read the file, which another process may have locked for a moment while it opens or closes.
-        self._here = connect_reader(self.path, busy_timeout_ms=self._busy_timeout_ms, cache_kib=tuning.LOOP_CACHE_KIB)
+        self._here = connect_reader(
+            self.path,
+            busy_timeout_ms=self._busy_timeout_ms,
+            cache_kib=tuning.LOOP_CACHE_KIB,
+            mmap_bytes=tuning.LOOP_MMAP_BYTES,
+        )
+        reads.warm_up(self._here)
         wait_for_locks(self._here, 0)
 
     def _run_upkeep(self, requests: Sequence[Request]) -> None:

@@ -7,16 +7,18 @@ sessions pass has an index of its own, and its few sessions are sorted. Which of
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import apsw
 
 from bamboo_sessions.domain.clock import to_micros
 from bamboo_sessions.storage.query import Cursor, HeadPage, ListQuery
 from bamboo_sessions.storage.sqlite.connection import Row, reading, rows_of, value_of
-from bamboo_sessions.storage.sqlite.sessions import COLUMNS, SessionRow, read_head, storable
+from bamboo_sessions.storage.sqlite.heads import COUNTERS, heads_of
+from bamboo_sessions.storage.sqlite.sessions import storable
 from bamboo_sessions.storage.sqlite.tuning import FEW_SESSIONS_MAX, LOOP_HEADS_MAX
 
+_HEADS: Final = "LEFT JOIN heads ON heads.session = key"
 _Args = tuple[str | int | None, ...]
 
 
@@ -34,22 +36,24 @@ def list_heads(connection: apsw.Connection, query: ListQuery) -> HeadPage:
     with reading(connection):
         source = f"sessions {_best_index(connection, filters)}"
         found = _page(connection, source, filters, query)
-        rows = [SessionRow(*columns) for columns in found[: query.limit]]
-        heads = tuple(read_head(connection, row) for row in rows)
+        heads = tuple(heads_of(connection, found[: query.limit]))
         total = None
         if query.total:
             where, args = _joined(filters)
             total = value_of(connection, f"SELECT count(*) FROM {source} WHERE {where}", args)  # noqa: S608 - fixed names
     cursor = None
     if len(found) > query.limit:
-        last = rows[-1]
-        micros = last.updated_at if query.order.endswith("updated_at") else last.created_at
-        cursor = Cursor(query.order, micros, last.session_id)
+        _, _, last, *_, created_at, updated_at, _ = found[query.limit - 1]
+        micros = updated_at if query.order.endswith("updated_at") else created_at
+        cursor = Cursor(query.order, micros, last)
     return HeadPage(heads, cursor, total)
 
 
 def _page(connection: apsw.Connection, source: str, filters: Sequence[_Filter], query: ListQuery) -> list[Row]:
-    """The rows of the page, and one more if there is one."""
+    """The rows of the page, as `heads_of` takes them, and one more if there is one.
+
+    Rows that have to be sorted are sorted without their documents, which can be long.
+    """
     field = query.order.lstrip("-")
     descending = query.order.startswith("-")
     if query.cursor is not None:
@@ -57,7 +61,12 @@ def _page(connection: apsw.Connection, source: str, filters: Sequence[_Filter], 
         filters = [*filters, _Filter(f"({field}, session_id) {'<' if descending else '>'} (?, ?)", place)]
     where, args = _joined(filters)
     way = "DESC" if descending else "ASC"
-    sql = f"SELECT {COLUMNS} FROM {source} WHERE {where} ORDER BY {field} {way}, session_id {way} LIMIT ?"  # noqa: S608
+    order = f"ORDER BY {field} {way}, session_id {way}"
+    if is_cheap(query):
+        sql = f"SELECT {COUNTERS}, document FROM {source} {_HEADS} WHERE {where} {order} LIMIT ?"  # noqa: S608 - fixed names
+    else:
+        page = f"SELECT {COUNTERS} FROM {source} WHERE {where} {order} LIMIT ?"  # noqa: S608 - fixed names
+        sql = f"SELECT {COUNTERS}, document FROM ({page}) {_HEADS} {order}"  # noqa: S608 - fixed names
     return rows_of(connection, sql, (*args, query.limit + 1))
 
 
@@ -109,4 +118,4 @@ def is_cheap(query: ListQuery) -> bool:
     filters += [query.run_status, query.pinned, query.has_question]
     if "created_at" in query.order:
         filters += [query.owner, query.updated_before]
-    return all(wanted is None for wanted in filters) and not query.total and query.limit <= LOOP_HEADS_MAX
+    return filters.count(None) == len(filters) and not query.total and query.limit <= LOOP_HEADS_MAX

@@ -19,8 +19,9 @@ from bamboo_sessions.storage.sqlite.check import (
     living_sessions,
     versions_of,
 )
+from bamboo_sessions.storage.sqlite.heads import read_head
 from bamboo_sessions.storage.sqlite.history import add_tool_calls
-from bamboo_sessions.storage.sqlite.sessions import FILTERS, SessionRow, filters_of, read_head
+from bamboo_sessions.storage.sqlite.sessions import FILTERS, SessionRow, filters_of
 
 
 def backup_path(path: Path, moment: datetime) -> Path:

@@ -1,14 +1,16 @@
 """Reading whole sessions: at first in full, later only what is new (G7, G8).
 
-Messages are read in chunks: SQLite joins the bodies of some hundred rows to one JSON array, which is decoded at once.
-That is half again as fast as row by row, and the thread asks for the interpreter's lock once a chunk, not once a row,
-so that a busy event loop neither waits for a long read nor slows it down. A chunk that can't be decoded is read
-again row by row, which carries what only `json` can read (L94), and names what is corrupt.
+A short session is read by one statement, which sees one commit and needs no transaction. Of a long one, messages are
+read in chunks: SQLite joins the bodies of some hundred rows to one text, which is decoded at once. That is half
+again as fast as row by row, and the thread asks for the interpreter's lock once a chunk, not once a row, so that a
+busy event loop neither waits for a long read nor slows it down. What can't be decoded together is read again row by
+row, which carries what only `json` can read (L94), and names what is corrupt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import apsw
@@ -19,8 +21,9 @@ from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.message import Message, from_body
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.commit import SessionKey, State
-from bamboo_sessions.storage.sqlite.connection import reading, row_of, rows_of, value_of
-from bamboo_sessions.storage.sqlite.sessions import SessionRow, find, read_head, with_counters
+from bamboo_sessions.storage.sqlite.connection import DATA_VERSION, reading, row_of, rows_of, value_of
+from bamboo_sessions.storage.sqlite.heads import DOCUMENT, head_of, read_head, with_counters
+from bamboo_sessions.storage.sqlite.sessions import COLUMNS, SessionRow, find
 from bamboo_sessions.storage.sqlite.tuning import (
     CHUNK_BYTES_MAX,
     CHUNK_MESSAGES_MAX,
@@ -28,12 +31,19 @@ from bamboo_sessions.storage.sqlite.tuning import (
     LOOP_MESSAGES_MAX,
 )
 
-_MESSAGES: Final = msgspec.json.Decoder(list[Message])
+_MESSAGES: Final = msgspec.json.Decoder(Message)
 _ROWS: Final = """
     SELECT position, body FROM messages WHERE session = ? AND removed_revision IS NULL AND position > ?
     ORDER BY position LIMIT ?"""
 _CHUNK: Final = f"""
-    SELECT CAST('[' || group_concat(body, ',') || ']' AS BLOB), max(position), count(*) FROM ({_ROWS})"""  # noqa: S608
+    SELECT CAST(group_concat(body, char(10)) AS BLOB), max(position), count(*) FROM ({_ROWS})"""  # noqa: S608
+_SHORT: Final = f"""
+    SELECT {COLUMNS}, document, CASE
+        WHEN message_count <= {LOOP_MESSAGES_MAX} AND message_bytes <= {LOOP_BYTES_MAX} AND question_count = 0 THEN (
+            SELECT CAST(ifnull(group_concat(body, char(10)), '') AS BLOB) FROM (
+                SELECT body FROM messages WHERE session = key AND removed_revision IS NULL ORDER BY position))
+        END
+    FROM sessions LEFT JOIN heads ON heads.session = key WHERE namespace = ? AND session_id = ?"""  # noqa: S608
 _PLACE_BEFORE: Final = """
     SELECT position FROM messages WHERE session = ? AND removed_revision IS NULL
     ORDER BY position DESC LIMIT 1 OFFSET ?"""
@@ -42,17 +52,46 @@ _ORDER: Final = """
     WHERE session = ? AND removed_revision IS NULL ORDER BY position"""
 
 
+def warm_up(connection: apsw.Connection) -> None:
+    """Let SQLite read the schema, and compile what a load asks, before anybody waits for the first one.
+
+    What goes wrong here is told to whoever reads.
+    """
+    with suppress(apsw.Error), reading(connection):
+        value_of(connection, DATA_VERSION)
+        row_of(connection, _SHORT, ("", ""))
+        find(connection, SessionKey("", ""))
+        rows_of(connection, _CHUNK, (0, 0, 1))
+        rows_of(connection, DOCUMENT, (0,))
+
+
 class TooLong(Exception):
     """The read is too long for the event loop's thread."""
 
 
 def read(connection: apsw.Connection, key: SessionKey, *, small: bool = False) -> State:
     """The whole session, or what its deletion left, or `None`; `small` refuses long reads with `TooLong`."""
+    if small and (snapshot := _short(connection, key)) is not None:
+        return snapshot
     with reading(connection):
         row = find(connection, key)
         if row is None or not row.is_living:
             return None if row is None else row.tombstone
         return _whole(connection, row, small=small)
+
+
+def _short(connection: apsw.Connection, key: SessionKey) -> Snapshot | None:
+    """A living session without questions whose messages are few and sound; `None` if it isn't one, or `TooLong`."""
+    found = row_of(connection, _SHORT, key)
+    if found is None:
+        return None
+    *columns, document, joined = found
+    row = SessionRow(*columns)
+    _check_small(row.message_count, row.message_bytes, small=True)
+    messages = None if joined is None else _decoded(joined, row.message_count)
+    if messages is None or not row.is_living:
+        return None
+    return Snapshot(head_of(connection, row, document), FrozenMessages(messages), row.message_bytes)
 
 
 def read_newer(connection: apsw.Connection, key: SessionKey, known: Snapshot, *, small: bool = False) -> State:
@@ -108,24 +147,33 @@ def _chunk(connection: apsw.Connection, row: SessionRow, position: int, limit: i
     """At most `limit` messages behind `position`, and the position of the last. The inner query gives the order."""
     try:
         joined, last, count = rows_of(connection, _CHUNK, (row.key, position, limit))[0]
-        messages = _MESSAGES.decode(joined) if count else []
-        if len(messages) == count:
-            return messages, last
-    except (ValueError, RecursionError, apsw.TooBigError):
+    except apsw.TooBigError:
         pass
+    else:
+        if not count:
+            return [], position
+        if (messages := _decoded(joined, count)) is not None:
+            return messages, last
     found = rows_of(connection, _ROWS, (row.key, position, limit))
     return [message_of(row.session_id, body) for _, body in found], found[-1][0] if found else position
 
 
-def messages_of(session_id: str, bodies: Sequence[bytes | None]) -> list[Message]:
+def messages_of(session_id: str, bodies: Sequence[bytes]) -> list[Message]:
     """The messages in `bodies`, decoded at once if they can be; raises as `message_of` does."""
     try:
-        messages = _MESSAGES.decode(b"[" + b",".join(body or b"" for body in bodies) + b"]")
-        if len(messages) == len(bodies):
-            return messages
+        messages = _decoded(b"\n".join(bodies), len(bodies))
+    except TypeError:  # one is missing
+        messages = None
+    return [message_of(session_id, body) for body in bodies] if messages is None else messages
+
+
+def _decoded(joined: bytes, count: int) -> list[Message] | None:
+    """The `count` messages in `joined`, one a line; `None` if they have to be looked at one by one."""
+    try:
+        messages = _MESSAGES.decode_lines(joined)
     except (ValueError, RecursionError):
-        pass
-    return [message_of(session_id, body) for body in bodies]
+        return None
+    return messages if len(messages) == count else None
 
 
 def message_of(session_id: str, body: bytes | None) -> Message:

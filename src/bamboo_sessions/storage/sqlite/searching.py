@@ -32,6 +32,7 @@ from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.search_query import SearchQuery
 from bamboo_sessions.storage.sqlite.connection import Row
 from bamboo_sessions.storage.sqlite.errors import translating
+from bamboo_sessions.storage.sqlite.heads import read_head
 from bamboo_sessions.storage.sqlite.indexing import HEAD_TABLES, MESSAGE_TABLES, namespace_mark
 from bamboo_sessions.storage.sqlite.search_file import Main
 from bamboo_sessions.storage.sqlite.search_terms import (
@@ -42,7 +43,7 @@ from bamboo_sessions.storage.sqlite.search_terms import (
     question,
     words_question,
 )
-from bamboo_sessions.storage.sqlite.sessions import COLUMNS, SessionRow, find, read_head
+from bamboo_sessions.storage.sqlite.sessions import COLUMNS, SessionRow, find
 from bamboo_sessions.storage.sqlite.tuning import SEARCH_CANDIDATES
 
 _WORDS: Final = "SELECT rowid FROM {words} WHERE {words} MATCH :words ORDER BY rowid DESC"

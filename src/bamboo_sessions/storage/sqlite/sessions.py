@@ -1,7 +1,7 @@
-"""Rows of `sessions`, the documents in `heads`, and the questions: reading and writing a session's head.
+"""Rows of `sessions`, and how a session's head is written: its row, its document in `heads`, its questions.
 
 The document holds the head; the columns hold what commits count and listings filter by, and win over the document
-where both have a field (counters, times).
+where both have a field (counters, times). `heads` puts the two together again.
 """
 
 from __future__ import annotations
@@ -9,19 +9,16 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple, overload
 
 import apsw
-import msgspec
 
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.clock import from_micros, to_micros
-from bamboo_sessions.domain.errors import SessionDeletedError, SessionNotFoundError, StorageCorruptError
-from bamboo_sessions.domain.head import SessionHead, head_document, head_from_document
-from bamboo_sessions.domain.question import PendingQuestion, Questions
+from bamboo_sessions.domain.errors import SessionDeletedError, SessionNotFoundError
+from bamboo_sessions.domain.head import SessionHead, head_document
+from bamboo_sessions.domain.question import Questions
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.storage.commit import Admission, Current, SessionKey
-from bamboo_sessions.storage.sqlite.connection import row_of, rows_of, value_of
+from bamboo_sessions.storage.sqlite.connection import row_of
 from bamboo_sessions.storage.sqlite.damage import checksum
-
-_QUESTION: Final = msgspec.json.Decoder(PendingQuestion)
 
 
 class SessionRow(NamedTuple):
@@ -97,42 +94,6 @@ def storable(text: str | None) -> str | None:
     if text is None or text.isascii():
         return text
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-# --- reading
-
-
-def read_head(connection: apsw.Connection, row: SessionRow) -> SessionHead:
-    """The head of a living session. Raises `StorageCorruptError` (G8)."""
-    document = value_of(connection, "SELECT document FROM heads WHERE session = ?", (row.key,))
-    if document is None:
-        raise StorageCorruptError(
-            f"Session {row.session_id!r} has no head.", hint="Run `bamboo-sessions check` on this store."
-        )
-    head = head_from_document(document, row.session_id)
-    questions = read_questions(connection, row) if row.question_count else ()
-    return msgspec.structs.replace(
-        with_counters(head, row), created_at=from_micros(row.created_at), questions=questions
-    )
-
-
-def with_counters(head: SessionHead, row: SessionRow) -> SessionHead:
-    """`head` at the revision of `row`."""
-    return msgspec.structs.replace(
-        head,
-        revision=row.revision,
-        incarnation=row.incarnation,
-        metadata_version=row.metadata_version,
-        updated_at=from_micros(row.updated_at),
-        message_count=row.message_count,
-    )
-
-
-def read_questions(connection: apsw.Connection, row: SessionRow) -> Questions:
-    """All questions of a session, in the order of its head."""
-    found = rows_of(connection, "SELECT document FROM questions WHERE session = ? ORDER BY seq", (row.key,))
-    what = f"A question of session {row.session_id!r}"
-    return tuple(json.decode(document, _QUESTION, what=what) for (document,) in found)
 
 
 # --- writing

@@ -52,10 +52,11 @@ from bamboo_sessions.storage.sqlite import (
     usage,
     windows,
 )
-from bamboo_sessions.storage.sqlite.connection import Durability, check_place, reading, row_of, value_of
+from bamboo_sessions.storage.sqlite.connection import DATA_VERSION, Durability, check_place, reading, row_of, value_of
 from bamboo_sessions.storage.sqlite.engine import Engine
 from bamboo_sessions.storage.sqlite.errors import NONSENSE, not_understood, understanding
-from bamboo_sessions.storage.sqlite.sessions import find, read_head, require
+from bamboo_sessions.storage.sqlite.heads import read_head
+from bamboo_sessions.storage.sqlite.sessions import find, require
 from bamboo_sessions.storage.sqlite.tuning import HERE_BYTES_MAX, HERE_MESSAGES_MAX, LOOP_MESSAGES_MAX
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class SqliteStorage(SessionStorage):
 
     def freshness(self) -> int | None:
         try:
-            version: int = self._engine.read_here(lambda c: value_of(c, "PRAGMA data_version"))
+            version: int = self._engine.read_here(lambda c: value_of(c, DATA_VERSION))
         except StorageUnavailableError:
             return None
         return self._engine.number << _VERSION_BITS | version  # the pragma's value means nothing to other connections

@@ -14,13 +14,17 @@ LOOP_CACHE_KIB: Final = 8 * 1024
 """KiB of pages for the small reads on the event loop's thread."""
 
 MMAP_BYTES: Final = 256 * 1024 * 1024
-"""Bytes of the file that readers map into memory: saves copies on cold reads."""
+"""Bytes of the file that the reader thread maps into memory: saves copies on cold reads."""
+
+LOOP_MMAP_BYTES: Final = 0
+"""Likewise on the event loop's thread: nothing, for SQLite drops the whole map after each commit of anybody, and to map
+the file anew takes longer than to copy the few pages of a small read."""
 
 STATEMENTS_MAX: Final = 128
 """Prepared statements that a connection keeps: all that this engine has."""
 
 LOOP_MESSAGES_MAX: Final = 100
-"""Messages that are read on the event loop's thread; more go to the reader thread. About 0.3 ms."""
+"""Messages that are read on the event loop's thread; more go to the reader thread. About 0.2 ms."""
 
 LOOP_BYTES_MAX: Final = 256 * 1024
 """Bytes, likewise."""
@@ -28,8 +32,9 @@ LOOP_BYTES_MAX: Final = 256 * 1024
 CHUNK_MESSAGES_MAX: Final = 512
 """Messages that are read and decoded at once: about 0.5 ms for which no other thread runs."""
 
-CHUNK_BYTES_MAX: Final = 8 * 1024 * 1024
-"""Bytes, likewise, so that long messages don't fill the memory twice."""
+CHUNK_BYTES_MAX: Final = 64 * 1024
+"""Bytes, likewise. For longer texts the C library may take memory from the system and give it back, chunk by chunk,
+which can take as long as decoding them."""
 
 LOCK_POLL_SECONDS: Final = 0.0005
 """How often a writer that waits for another process asks again."""
@@ -70,8 +75,14 @@ LOG_PAGES_GROWN_MAX: Final = 256
 RESTART_WAIT_MS: Final = 100
 """Milliseconds that the writer waits for readers of a write-ahead log that has grown too long."""
 
+RECENT_HEADS_MAX: Final = 2_048
+"""Heads that are kept as objects, by their stored form, in case they are listed again: some pages of some lists."""
+
+RECENT_HEAD_BYTES_MAX: Final = 1_024
+"""Bytes of a document up to which its head is kept, so that all of them take a few MiB at most."""
+
 LOOP_HEADS_MAX: Final = 100
-"""Rows of a listing, likewise read on the event loop's thread. About 1 ms."""
+"""Rows of a listing, likewise read on the event loop's thread. About 0.2 ms."""
 
 PROBLEMS_MAX: Final = 1_000
 """Findings of one check; a file with more needs its backup, not a list."""

@@ -1,11 +1,14 @@
 """Reading a stretch of a history: the newest messages, those before one, those after one; also at an old revision.
 
-A message that was removed keeps its place, so a reader who stands there can page on.
+A message that was removed keeps its place, so a reader who stands there can page on. One message more than asked for
+is fetched, which tells whether the history goes on in the direction of reading; the other direction is asked for only
+if there is an anchor, behind which there could be something.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 import apsw
 import msgspec
@@ -14,7 +17,7 @@ from bamboo_sessions.domain.errors import MessageNotFoundError
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.query import Window, WindowQuery
-from bamboo_sessions.storage.sqlite.connection import Row, reading, row_of, rows_of
+from bamboo_sessions.storage.sqlite.connection import reading, row_of, rows_of
 from bamboo_sessions.storage.sqlite.reads import messages_of
 from bamboo_sessions.storage.sqlite.sessions import find
 
@@ -27,6 +30,24 @@ _ANCHOR: Final = """
     SELECT position FROM messages WHERE session = :session AND message_id = :id
     ORDER BY added_revision <= :at AND ifnull(removed_revision > :at, true) DESC, row DESC LIMIT 1"""
 
+_BEHIND: Final = " AND position > :after"
+_IN_FRONT: Final = " AND position < :before"
+_UP_TO_AFTER: Final = " AND position <= :after"
+_FROM_BEFORE: Final = " AND position >= :before"
+
+
+@cache
+def _sql(column: str, condition: str, order: str, *, is_past: bool) -> str:
+    """A query for messages under a condition of the above, built once."""
+    end = f"ORDER BY position {order} LIMIT :limit"
+    if not is_past:
+        return f"SELECT {column} FROM messages WHERE {_LIVE}{condition} {end}"  # noqa: S608 - constants
+    halves = (  # living and removed messages have an index each: SQLite merges the two as it walks them
+        f"SELECT {column}, position FROM messages WHERE {half}{condition}"  # noqa: S608 - constants
+        for half in (_LIVE_SINCE, _REMOVED_SINCE)
+    )
+    return f"{' UNION ALL '.join(halves)} {end}"
+
 
 class _Span(msgspec.Struct, frozen=True):
     """The messages of a session, now or at a revision, and the positions between which a window lies."""
@@ -37,31 +58,27 @@ class _Span(msgspec.Struct, frozen=True):
     after: int | None
     before: int | None
 
-    def rows(self, count: int) -> list[Row]:
-        """Positions and bodies of the window's messages, in order."""
-        bounds = "AND position > :after " if self.after is not None else ""
-        bounds += "AND position < :before " if self.before is not None else ""
+    def bodies(self, limit: int) -> tuple[list[bytes], bool]:
+        """At most `limit` messages of the window, in order, and whether it has more, further on."""
+        within = "" if self.before is None else _IN_FRONT
         if self.after is not None:
-            return self._select(bounds, "ASC", count, columns="position, body")
-        return self._select(bounds, "DESC", count, columns="position, body")[::-1]
+            found = self._select("body", _BEHIND + within, "ASC", limit + 1)
+            return found[:limit], len(found) > limit
+        found = self._select("body", within, "DESC", limit + 1)
+        return found[:limit][::-1], len(found) > limit
 
-    def exists(self, condition: str, place: int) -> bool:
-        """Whether there is a message at such a position."""
-        return bool(self._select(f"AND position {condition} :place", "ASC", 1, place))
+    def has(self, condition: str) -> bool:
+        """Whether there is a message under one of the conditions above."""
+        return bool(self._select("1", condition, "ASC", 1))
 
     def count(self) -> int:
         """How many messages there are."""
-        return len(self._select("", "ASC", -1))
+        return len(self._select("1", "", "ASC", -1))
 
-    def _select(
-        self, condition: str, order: str, limit: int, place: int = 0, *, columns: str = "position"
-    ) -> list[Row]:
-        """Living and removed messages have an index each: SQLite merges the two as it walks them."""
-        halves = (_LIVE,) if self.at is None else (_LIVE_SINCE, _REMOVED_SINCE)
-        source = " UNION ALL ".join(f"SELECT {columns} FROM messages WHERE {half} {condition}" for half in halves)  # noqa: S608
-        sql = f"{source} ORDER BY position {order} LIMIT :limit"
-        names = {"session": self.session, "at": self.at, "after": self.after, "before": self.before}
-        return rows_of(self.connection, sql, {**names, "place": place, "limit": limit})
+    def _select(self, column: str, condition: str, order: str, limit: int) -> list[Any]:
+        sql = _sql(column, condition, order, is_past=self.at is not None)
+        names = {"session": self.session, "at": self.at, "after": self.after, "before": self.before, "limit": limit}
+        return [row[0] for row in rows_of(self.connection, sql, names)]
 
 
 def read_window(connection: apsw.Connection, key: SessionKey, query: WindowQuery) -> Window | Tombstone | None:
@@ -73,12 +90,12 @@ def read_window(connection: apsw.Connection, key: SessionKey, query: WindowQuery
         at = row.revision if query.at_revision is None else query.at_revision
         after, before = (_place(connection, key, row.key, anchor, at) for anchor in (query.after, query.before))
         span = _Span(connection, row.key, query.at_revision, after, before)
-        rows = span.rows(query.count)
-        has_earlier, has_later = _beyond(span, rows)
+        bodies, has_more = span.bodies(query.count)
+        beyond = _FROM_BEFORE if after is None else _FROM_BEFORE + _BEHIND
         return Window(
-            messages=tuple(messages_of(key.session_id, [body for _, body in rows])),
-            has_earlier=has_earlier,
-            has_later=has_later,
+            messages=tuple(messages_of(key.session_id, bodies)),
+            has_earlier=has_more if after is None else span.has(_UP_TO_AFTER),
+            has_later=(has_more and after is not None) or (before is not None and span.has(beyond)),
             message_count=row.message_count if query.at_revision is None else span.count(),
             revision=at,
         )
@@ -93,12 +110,3 @@ def _place(connection: apsw.Connection, key: SessionKey, session: int, message_i
         raise MessageNotFoundError(key.session_id, message_id)
     position: int = found[0]
     return position
-
-
-def _beyond(span: _Span, rows: list[Row]) -> tuple[bool, bool]:
-    """Whether there are messages before and after the window."""
-    if rows:
-        return span.exists("<", rows[0][0]), span.exists(">", rows[-1][0])
-    if span.after is not None:
-        return span.exists("<=", span.after), span.exists(">", span.after)
-    return False, span.before is not None and span.exists(">=", span.before)

@@ -80,7 +80,8 @@ class _Both:
         ids = [None, *(message.id for message in self.source.known_messages[-30:])]
         revision = random.choice([None, random.randrange(20)])
         count = random.randrange(1, 6)
-        for after, before in ((None, None), (random.choice(ids), None), (None, random.choice(ids))):
+        one, other = random.choice(ids), random.choice(ids)
+        for after, before in ((None, None), (one, None), (None, one), (one, other)):
             query = WindowQuery(count, after=after, before=before, at_revision=revision)
             expected = await _outcome(self.other.read_window(key, query))
             assert await _outcome(self.one.read_window(key, query)) == expected, query

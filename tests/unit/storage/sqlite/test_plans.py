@@ -98,8 +98,8 @@ async def test_the_next_page_of_a_listing_is_a_seek(storage: SqliteStorage, orde
     steps = storage._engine.read_here(work)
     _check(steps)
     wanted = "sessions_owner" if owner else f"sessions_{order.strip('-')[:7]}"
-    assert wanted in steps[0]
-    assert "<" in steps[0] or ">" in steps[0]
+    (seek,) = [step for step in steps if wanted in step]
+    assert "<" in seek or ">" in seek
 
 
 @pytest.mark.parametrize(("passing", "index"), [(2, "sessions_pinned"), (9, "sessions_updated")])
