@@ -75,7 +75,7 @@ class SavePlan:
             return None
         commit = to_commit(self.key, durable, merged, self._store, commit_id=self.commit_id, at=self.now)
         commit = msgspec.structs.replace(commit, records=self.records, fence=self.fence, reuse_deleted=self.creating)
-        self.result = Snapshot(merged.head, merged.messages, bytes_after(durable, commit))
+        self.result = Snapshot(merged.head, merged.messages, _bytes_after(durable, commit))
         return commit
 
     def _admitted(self, state: State) -> Snapshot | None:
@@ -171,15 +171,16 @@ def _insertions(delta: HistoryDelta, store: Callable[[Message], StoredMessage]) 
 
 def check_commit_size(commit: Commit) -> None:
     """Raise `LimitExceededError` if the commit is larger than one may be."""
-    count = sum(len(insertion.messages) for insertion in commit.insertions) + len(commit.edits)
-    what = f"The change of session {commit.key.session_id!r}"
-    check_limit(what, count, COMMIT_MESSAGES_MAX, "messages")
-    check_limit(what, commit.size, COMMIT_BYTES_MAX, "bytes")
+    count = sum([len(insertion.messages) for insertion in commit.insertions]) + len(commit.edits)
+    if count > COMMIT_MESSAGES_MAX or commit.size > COMMIT_BYTES_MAX:
+        what = f"The change of session {commit.key.session_id!r}"
+        check_limit(what, count, COMMIT_MESSAGES_MAX, "messages")
+        check_limit(what, commit.size, COMMIT_BYTES_MAX, "bytes")
 
 
-def bytes_after(durable: Snapshot | None, commit: Commit) -> int:
+def _bytes_after(durable: Snapshot | None, commit: Commit) -> int:
     """Stored bytes of the messages after the commit; removals count with the average."""
-    if durable is None or not durable.messages:
+    if durable is None or not (count := len(durable.messages)):
         return commit.size
-    kept = len(durable.messages) - len(commit.removals) - len(commit.edits)
-    return durable.messages_bytes * max(0, kept) // len(durable.messages) + commit.size
+    kept = count - len(commit.removals) - len(commit.edits)
+    return durable.messages_bytes * max(0, kept) // count + commit.size

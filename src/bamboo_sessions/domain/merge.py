@@ -138,7 +138,9 @@ def merge(
         return _first(mine.head, delta, now)
     conflicts = [*delta.conflicts]
     ignored: tuple[str, ...] = ()
-    if unmoved:
+    if unmoved and not mine.head_touched:
+        head = durable.head
+    elif unmoved:
         head = _with_group_version(durable.head, mine.head)
     else:
         head, ignored = _merge_heads(base.head if base else None, mine.head, durable.head, conflicts)
@@ -212,9 +214,8 @@ def with_raised_version(before: SessionHead, after: SessionHead) -> SessionHead:
 
 def _with_group_version(base: SessionHead, mine: SessionHead) -> SessionHead:
     """The copy's head when nothing happened in between; the group's version never stays behind its content (L09)."""
-    kept = mine.authoritative_keys & mine.metadata.keys()
-    if kept != mine.authoritative_keys:
-        mine = msgspec.structs.replace(mine, authoritative_keys=kept)
+    if not mine.authoritative_keys <= mine.metadata.keys():
+        mine = msgspec.structs.replace(mine, authoritative_keys=mine.authoritative_keys & mine.metadata.keys())
     return with_raised_version(base, mine)
 
 

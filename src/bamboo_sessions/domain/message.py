@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
+from operator import attrgetter, is_
 from typing import Any, Final, Literal, get_args
 
 import msgspec
@@ -212,12 +213,38 @@ def to_stored(message: Message) -> StoredMessage:
     """Encode `message`; raises `InvalidMessageError` or `LimitExceededError` before anything is written (L86)."""
     check_message(message)
     check_message_id(message.id)
-    try:
-        body = json.encode_readable(message, _checked, what=f"Message {message.id!r}")
-    except InputError as exc:
-        raise InvalidMessageError(str(exc), hint=exc.hint) from exc
+    body = json.encode(message) if _is_plain(message) else _checked_body(message)
     check_limit(f"Message {message.id!r}", len(body), MESSAGE_BYTES_MAX, "bytes")
     return StoredMessage(message, body, hash_of_body(body))
+
+
+_DEFAULTED: Final = attrgetter(
+    *(
+        field.name
+        for field in msgspec.structs.fields(Message)
+        if field.name not in {"id", "role", "content", "created_at"}
+    )
+)
+_DEFAULTS: Final = _DEFAULTED(Message(role="user"))
+
+
+def _is_plain(message: Message) -> bool:
+    """Whether it has a text and nothing else, as most messages do: that is sure to be read back as it is."""
+    return (
+        type(message.content) is str
+        and type(message.role) is str
+        and type(message.id) is str
+        and type(message.created_at) is datetime
+        and all(map(is_, _DEFAULTED(message), _DEFAULTS))
+    )
+
+
+def _checked_body(message: Message) -> bytes:
+    """The JSON of `message`, which was read back to make sure of what its constructor doesn't check."""
+    try:
+        return json.encode_readable(message, _checked, what=f"Message {message.id!r}")
+    except InputError as exc:
+        raise InvalidMessageError(str(exc), hint=exc.hint) from exc
 
 
 def hash_of_body(body: bytes) -> bytes:

@@ -388,10 +388,13 @@ class Session:
             if self._base is not None:  # it is changed in place, which touched nothing
                 changes.setdefault("updated_at", self._now())
         time_set = self._touched_at is None and "updated_at" in self._changes
+        head_touched = self._base is None or len(changes) > ("updated_at" in changes)
         if self._touched_at is not None:
             changes["updated_at"] = self._touched_at
         head = msgspec.structs.replace(self._head, **changes) if changes else self._head
-        return Draft(head, self._messages.frozen(), dict(self._messages.replaced), self._mutations, time_set)
+        return Draft(
+            head, self._messages.frozen(), dict(self._messages.replaced), self._mutations, time_set, head_touched
+        )
 
     def rebase(self, base: Snapshot, head: SessionHead, messages: FrozenMessages | None = None) -> None:
         """Become a copy of `base` with the unsaved changes that make it `head` and `messages` (`None`: none)."""

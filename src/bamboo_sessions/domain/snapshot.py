@@ -36,7 +36,7 @@ class Draft(msgspec.Struct, frozen=True):
     """A working copy, frozen at the moment of a call.
 
     `mutations` counts the changes that it had seen by then. `time_set` says that `updated_at` was set by hand, which
-    is a change in itself.
+    is a change in itself. A head that is not `head_touched` is that of the base, but for `updated_at`.
     """
 
     head: SessionHead
@@ -44,3 +44,4 @@ class Draft(msgspec.Struct, frozen=True):
     replaced: Replaced = msgspec.field(default_factory=dict)
     mutations: int = 0
     time_set: bool = False
+    head_touched: bool = True
