@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -90,12 +90,10 @@ class Patience:
 
     Args:
         seconds: For how long; 0: never wait. May be set anew.
-        on_waiting: Called with the seconds that were waited so far, before each nap.
     """
 
-    def __init__(self, seconds: float, on_waiting: Callable[[float], object] = lambda _: None) -> None:
+    def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._on_waiting = on_waiting
         self._since = 0.0
 
     def __call__(self, attempt: int) -> bool:
@@ -103,10 +101,8 @@ class Patience:
         now = time.monotonic()
         if attempt == 0:
             self._since = now
-        waited = now - self._since
-        if waited >= self.seconds:
+        if now - self._since >= self.seconds:
             return False
-        self._on_waiting(waited)
         time.sleep(tuning.LOCK_POLL_SECONDS)
         return True
 

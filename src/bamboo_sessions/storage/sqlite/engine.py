@@ -80,7 +80,7 @@ class Engine:
             self._writer.run,
             self._writer.finish,
             batch=Batch(GROUP_COMMITS_MAX, GROUP_BYTES_MAX),
-            after=self._writer.tend_log,
+            after=self._writer.tidy,
         )
         self._writing_here = Here(self._writer, self._writing)
         self._reading = Worker("bamboo-sessions reader", self._run_reads, self._close_reader)

@@ -39,11 +39,11 @@ which can take as long as decoding them."""
 LOCK_POLL_SECONDS: Final = 0.0005
 """How often a writer that waits for another process asks again."""
 
-CLAIM_SECONDS: Final = 0.004
-"""How long a writer waits for other processes before it asks to go first. Eight busy ones need two ms for a round."""
-
 TURN_WAIT_SECONDS: Final = 1.0
-"""How long a writer stands back for another process before it asks SQLite all the same: that one may be stopped."""
+"""How long a writer queues behind other processes before it asks SQLite all the same: the first may be stopped."""
+
+TURN_KEEP_SECONDS: Final = 0.001
+"""How long a writer that had to queue keeps its turn: for three commits. A longer one is quicker, and less fair."""
 
 HERE_SYNC_SECONDS_MAX: Final = 0.0005
 """How long the disk may take on average for commits to be made on the event loop's thread: what it stands still for."""

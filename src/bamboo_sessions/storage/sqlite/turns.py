@@ -1,19 +1,21 @@
-"""Who writes next, among the processes on one file: whoever comes, until somebody has waited too long.
+"""Whose turn it is to write, among the processes on one file: a queue that the system keeps.
 
-SQLite lets waiting writers poll, and whoever happens to ask at the right moment is next. That is quick, for the one
-that has just written has its pages in memory; but under load some wait for a hundred commits of the others (L45).
-So a writer that has waited for long locks a small file beside the database, and whoever begins to write while it is
-locked stands back. Nothing but fairness rests on it: who can't have the file (another system, a read-only folder), or
-has stood back for long (the process ahead may have been stopped), asks SQLite all the same, which decides.
+SQLite lets waiting writers poll, and whoever happens to ask at the right moment is next: under load some wait for a
+hundred commits of the others. So writers queue for an advisory lock on a small file beside the database first, where
+the system wakes one after the other (L45). Waking one costs as much as a commit, and its pages have to be read again;
+so who had to wait, as others do now, keeps the turn for a moment, in which its next commits cost what they cost alone.
+
+Nothing but fairness rests on it: a writer that can't have it (another system, a read-only folder, a process that was
+stopped while it held it) goes on and asks SQLite, which decides.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import time
+from queue import SimpleQueue
 from typing import Final
-
-from bamboo_sessions.storage.sqlite.tuning import CLAIM_SECONDS, LOCK_POLL_SECONDS
 
 try:
     import fcntl
@@ -25,65 +27,133 @@ SUFFIX: Final = "-turn"
 
 
 class Turn:
-    """This process's part in it. Used by one thread at a time.
+    """This process's place in the queue. Used by one thread at a time.
 
     Args:
         path: The database.
-        wait_seconds: How long to stand back before asking SQLite all the same.
+        wait_seconds: How long to wait for a turn before going on without one.
+        keep_seconds: How long a turn is kept that had to be waited for.
     """
 
-    def __init__(self, path: str, wait_seconds: float) -> None:
+    def __init__(self, path: str, wait_seconds: float, keep_seconds: float) -> None:
         self._path = path + SUFFIX
         self._wait_seconds = wait_seconds
+        self._keep_seconds = keep_seconds
         self._file: int | None = None
+        self._queue: _Queue | None = None
         self._is_mine = False
-        self._is_stuck = False
+        self._ends_at = 0.0
 
-    def is_anothers(self) -> bool:
-        """Whether another process asks to go first. Never waits."""
-        if self._is_mine or fcntl is None:
-            return False
-        try:
-            fcntl.flock(self._opened(), fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        fcntl.flock(self._opened(), fcntl.LOCK_UN)
-        self._is_stuck = False
-        return False
-
-    def stand_back(self) -> None:
-        """Wait as long as another process asks to go first; not again for one that doesn't move."""
-        end = time.monotonic() + self._wait_seconds
-        while self.is_anothers() and not self._is_stuck:
-            self._is_stuck = time.monotonic() >= end
-            time.sleep(LOCK_POLL_SECONDS)
-
-    def claim_after(self, seconds: float) -> None:
-        """Ask to go first if `seconds` of waiting are long; nothing happens if another process does so. Never waits."""
-        if seconds < CLAIM_SECONDS or self._is_mine or fcntl is None:
+    def take(self) -> None:
+        """Wait until it is this process's turn, or for as long as one waits for it."""
+        if self.take_at_once():
             return
+        if self._queue is None:
+            self._queue = _Queue(self._opened())
+        self._is_mine = self._queue.wait(self._wait_seconds)
+        self._ends_at = time.monotonic() + self._keep_seconds
+
+    def take_at_once(self) -> bool:
+        """Whether one may write now: it is this process's turn, or turns don't matter. Never waits."""
+        if self._is_mine or fcntl is None or self._is_stuck():
+            return True
         try:
             fcntl.flock(self._opened(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
         except OSError:
-            return
+            return True
         self._is_mine = True
+        self._ends_at = 0.0
+        return True
+
+    def seconds_left(self) -> float | None:
+        """For how long the turn may be kept; `None`: it isn't this process's. At the end it has to be given back."""
+        return max(0.0, self._ends_at - time.monotonic()) if self._is_mine else None
+
+    def give_if_over(self) -> None:
+        """Let the next one write, unless there is time left."""
+        if self._is_mine and time.monotonic() >= self._ends_at:
+            self.give()
 
     def give(self) -> None:
-        """Ask no longer."""
-        if self._is_mine:
+        """Let the next one write."""
+        if self._is_mine and self._file is not None:
             self._is_mine = False
-            fcntl.flock(self._opened(), fcntl.LOCK_UN)
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Let go of the file for good."""
+        """Leave the queue for good."""
         self.give()
         file, self._file = self._file, None
-        if file is not None:
+        if self._queue is not None:
+            self._queue.close()
+        elif file is not None:
             os.close(file)
 
     def _opened(self) -> int:
         if self._file is None:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         return self._file
+
+    def _is_stuck(self) -> bool:
+        """Whether an earlier turn is still being waited for: somebody holds it and doesn't move."""
+        return self._queue is not None and self._queue.is_waiting
+
+
+class _Queue:
+    """Waits for the lock on a thread of its own, since that wait has no time limit. Closes the file in the end."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._wishes: SimpleQueue[_Wish | None] = SimpleQueue()
+        self.is_waiting = False
+        threading.Thread(target=self._main, name="bamboo-sessions turn", daemon=True).start()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the lock was got in time; if not, it is let go as soon as it comes."""
+        wish = _Wish()
+        self.is_waiting = True
+        self._wishes.put(wish)
+        return wish.came.acquire(timeout=seconds) or not wish.give_up()
+
+    def close(self) -> None:
+        """End the thread, once it has nothing to wait for."""
+        self._wishes.put(None)
+
+    def _main(self) -> None:
+        while (wish := self._wishes.get()) is not None:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX)
+                is_ours = True
+            except OSError:
+                is_ours = False
+            self.is_waiting = False
+            if not wish.grant() and is_ours:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+        os.close(self._file)
+
+
+class _Wish:
+    """One wait: either it is granted, or it was given up, never both."""
+
+    def __init__(self) -> None:
+        self.came = threading.Semaphore(0)
+        self._open: list[None] = [None]
+
+    def grant(self) -> bool:
+        """Tell that the lock is there; `False` if nobody waits for it any more."""
+        granted = self._take()
+        self.came.release()
+        return granted
+
+    def give_up(self) -> bool:
+        """Wait no longer; `False` if it was granted at this very moment."""
+        return self._take()
+
+    def _take(self) -> bool:
+        try:
+            self._open.pop()  # one atomic step: only one of the two succeeds
+        except IndexError:
+            return False
+        return True

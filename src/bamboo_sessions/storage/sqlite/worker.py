@@ -63,7 +63,7 @@ class Worker:
         run: Does a batch.
         finish: Called in the thread when it ends.
         batch: Bounds of a batch.
-        after: Called in the thread after a batch was answered.
+        after: Called in the thread after a batch was answered; and again after the seconds that it gives, if it does.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Worker:
         finish: Callable[[], None],
         *,
         batch: Batch = ONE_BY_ONE,
-        after: Callable[[], None] | None = None,
+        after: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._queue: SimpleQueue[Request | None] = SimpleQueue()
         self._run = run
@@ -115,14 +115,14 @@ class Worker:
 
     def _main(self) -> None:
         going = True
+        again: float | None = None
         while going:
-            requests, going = self._next()
+            requests, going = self._next(again)
             if requests:
                 self._guarded(requests)
                 _wake(requests)
-                del requests  # nothing is kept alive while waiting
-                if self._after is not None:
-                    self._after()
+            del requests  # nothing is kept alive while waiting
+            again = self._after()
         self._finish()
 
     def _guarded(self, requests: Sequence[Request]) -> None:
@@ -133,9 +133,12 @@ class Worker:
             for request in requests:
                 request.result, request.error = None, request.error or exc
 
-    def _next(self) -> tuple[list[Request], bool]:
-        """All that is waiting, within the bounds; and whether to go on."""
-        first = self._queue.get()
+    def _next(self, seconds: float | None) -> tuple[list[Request], bool]:
+        """All that is waiting, within the bounds, or nothing after so many seconds; and whether to go on."""
+        try:
+            first = self._queue.get(timeout=seconds)
+        except Empty:
+            return [], True
         if first is None:
             return [], False
         requests, size = [first], first.size

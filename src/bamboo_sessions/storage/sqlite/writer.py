@@ -55,8 +55,8 @@ class Writer:
         self._busy_timeout_seconds = busy_timeout_ms / 1000
         self._open: apsw.Connection | None = None
         self._mutex = Lock()
-        self._turn = Turn(location, tuning.TURN_WAIT_SECONDS)
-        self._patience = Patience(0, self._turn.claim_after)
+        self._turn = Turn(location, tuning.TURN_WAIT_SECONDS, tuning.TURN_KEEP_SECONDS)
+        self._patience = Patience(0)
         self._was_written = False
         self.sync_seconds: float | None = None
         """How long the disk takes to make a group of commits durable, on average of late; `None`: nobody knows yet."""
@@ -94,33 +94,34 @@ class Writer:
         """Run `requests`, together if it can be, and fill in results and errors."""
         with self._mutex:
             self._patience.seconds = self._busy_timeout_seconds
-            self._turn.stand_back()
-            if len(requests) == 1 or not self._run_together(requests):
-                for request in requests:
-                    self._run_alone(request)
+            self._turn.take()
+            try:
+                if len(requests) == 1 or not self._run_together(requests):
+                    for request in requests:
+                        self._run_alone(request)
+            finally:
+                self._turn.give_if_over()
 
     def run_at_once(self, requests: Sequence[Request]) -> bool:
         """As `run`, if nobody has to be waited for and nothing fails; `False`: nothing has happened."""
         if not self._mutex.acquire(blocking=False):
             return False
         try:
-            if self._open is None or self._turn.is_anothers():
+            if self._open is None or not self._turn.take_at_once():
                 return False
             self._patience.seconds = 0.0
             return self._run_in(self._begin(), requests)
         except apsw.Error:
             return False
         finally:
+            self._turn.give_if_over()
             self._mutex.release()
 
     def _begin(self) -> apsw.Connection:
         connection = self.connection()
-        try:
-            if connection.in_transaction:  # an interrupt came just after it was begun
-                connection.execute("ROLLBACK")
-            connection.execute("BEGIN IMMEDIATE")
-        finally:
-            self._turn.give()
+        if connection.in_transaction:  # an interrupt came just after it was begun
+            connection.execute("ROLLBACK")
+        connection.execute("BEGIN IMMEDIATE")
         return connection
 
     def _run_together(self, requests: Sequence[Request]) -> bool:
@@ -204,10 +205,18 @@ class Writer:
         if discard or connection.in_transaction:
             self.close()
 
-    # --- the write-ahead log
+    # --- after a group was answered
 
-    def tend_log(self) -> None:
-        """After a group was answered: look after the write-ahead log."""
+    def tidy(self) -> float | None:
+        """Look after the turn and the log; after how many seconds to do so again (`None`: after the next group)."""
+        with self._mutex:
+            self._turn.give_if_over()
+            left = self._turn.seconds_left()
+        if left is None:
+            self._tend_log()
+        return left
+
+    def _tend_log(self) -> None:
         with self._mutex:
             connection = self._open
             if connection is None or not self.log.is_due:

@@ -24,6 +24,7 @@ from bamboo_sessions.storage.sqlite.tuning import (
     HERE_MESSAGES_MAX,
     HERE_SYNC_SECONDS_MAX,
 )
+from bamboo_sessions.storage.sqlite.turns import Turn
 from bamboo_sessions.storage.sqlite.worker import Request
 from bamboo_sessions.storage.sqlite.writer import Writer
 from tests.unit.storage.sqlite.commits import appending, key_of
@@ -191,13 +192,15 @@ async def test_L45_the_event_loop_waits_for_no_lock(storage: SqliteStorage, path
 
 
 async def test_L45_the_event_loop_does_not_push_in(storage: SqliteStorage, watched: Watched) -> None:
-    """While another process asks to go first, commits are left to the writer thread, which stands back."""
-    stands_back = threading.Event()
-    turn = storage._engine._writer._turn
-    turn.is_anothers = lambda: True  # type: ignore[method-assign]
-    turn.stand_back = stands_back.set  # type: ignore[method-assign]
-    assert (await _append(storage, "1")).revision == 1
-    assert stands_back.is_set()
+    """While it is another process's turn, commits are left to the writer thread, which queues."""
+    turn = Turn(storage._engine.path, 60.0, 0.0)
+    turn.take()
+    waiting = _append(storage, "1")
+    while not (queue := storage._engine._writer._turn._queue) or not queue.is_waiting:
+        await anyio.lowlevel.checkpoint()
+    assert not waiting.done()
+    turn.close()
+    assert (await waiting).revision == 1
     assert watched.places == ["elsewhere"]
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
-import apsw
 import pytest
 
 from bamboo_sessions import Message, SessionRepository
@@ -20,87 +19,148 @@ LONG = 60.0
 
 
 @contextmanager
-def _turn(path: Path, wait_seconds: float = LONG) -> Iterator[Turn]:
-    turn = Turn(str(path), wait_seconds)
+def _turn(path: Path, wait_seconds: float = LONG, keep_seconds: float = 0.0) -> Iterator[Turn]:
+    turn = Turn(str(path), wait_seconds, keep_seconds)
     try:
         yield turn
     finally:
         turn.close()
 
 
-def test_L45_who_has_waited_for_long_goes_first(path: Path) -> None:
-    """While one that has waited asks to go first, another stands back, and goes on when that has its way."""
+def _waits(turn: Turn) -> bool:
+    return turn._queue is not None and turn._queue.is_waiting
+
+
+def test_L45_the_next_one_writes_when_the_first_is_done(path: Path) -> None:
+    """Whoever comes second waits until the first gives its turn away, and then has it."""
     order: list[str] = []
-    stands_back = threading.Event()
-    with _turn(path) as starving, _turn(path) as other:
+    with _turn(path) as first, _turn(path) as second:
 
         def write() -> None:
-            assert other.is_anothers()
-            stands_back.set()
-            other.stand_back()
-            order.append("other")
+            second.take()
+            order.append("second")
+            second.give()
 
-        starving.claim_after(tuning.CLAIM_SECONDS)
+        first.take()
         thread = threading.Thread(target=write)
         thread.start()
-        assert stands_back.wait(LONG)
-        order.append("starving")
-        starving.give()
-        thread.join(LONG)
-    assert order == ["starving", "other"]
-
-
-def test_nobody_asks_to_go_first_at_once(path: Path) -> None:
-    """Who has waited for a moment only doesn't hold up the others."""
-    with _turn(path) as one, _turn(path) as other:
-        one.claim_after(tuning.CLAIM_SECONDS / 2)
-        assert not other.is_anothers()
-        one.claim_after(tuning.CLAIM_SECONDS)
-        assert other.is_anothers()
-        assert not one.is_anothers()
-
-
-def test_one_at_a_time_goes_first(path: Path) -> None:
-    """What another has asked for already can't be had as well, until that one has given it back."""
-    with _turn(path) as first, _turn(path) as second:
-        first.claim_after(LONG)
-        second.claim_after(LONG)
-        second.give()
-        assert second.is_anothers()
+        while not _waits(second):
+            pass
+        order.append("first")
         first.give()
-        second.claim_after(LONG)
-        assert first.is_anothers()
+        thread.join()
+        assert order == ["first", "second"]
+        first.take()
+        assert first._is_mine
 
 
-def test_nobody_waits_for_ever_behind_a_process_that_was_stopped(path: Path) -> None:
-    """One stands back for a while, not again for the same one that doesn't move, and again for the next."""
-    with _turn(path) as stopped, _turn(path, wait_seconds=0.0) as other:
-        stopped.claim_after(LONG)
-        other.stand_back()
-        assert other._is_stuck
-        other.stand_back()  # at once: the time of waiting is over
-        stopped.give()
-        assert not other.is_anothers()
-        assert not other._is_stuck
+def _wait_behind(first: Turn, second: Turn) -> None:
+    """Let `second` have to wait for `first`."""
+    first.take()
+    thread = threading.Thread(target=second.take)
+    thread.start()
+    while not _waits(second):
+        pass
+    first.give_if_over()
+    thread.join(LONG)
 
 
-def test_without_a_file_there_are_no_turns(path: Path) -> None:
-    """Where the file can't be made, nobody stands back, and nobody can ask for it."""
-    with _turn(path.parent / "nowhere" / "x.db") as turn:
-        turn.claim_after(LONG)
-        turn.stand_back()
-        assert not turn.is_anothers()
-        turn.give()
+def test_who_had_to_wait_keeps_the_turn_for_a_moment(path: Path) -> None:
+    """Several commits in a row then, while others wait; at the end of its time it is given back."""
+    with _turn(path, keep_seconds=LONG) as first, _turn(path, keep_seconds=LONG) as second:
+        _wait_behind(first, second)
+        for _ in range(3):
+            assert second.take_at_once()
+            second.give_if_over()
+            assert not first.take_at_once()
+        left = second.seconds_left()
+        assert left is not None
+        assert 0 < left <= LONG
+        second._ends_at = 0.0
+        assert second.seconds_left() == 0.0
+        second.give_if_over()
+        assert second.seconds_left() is None
+        assert first.take_at_once()
+
+
+def test_who_had_not_to_wait_keeps_nothing(path: Path) -> None:
+    """A turn that was free is given back after each group, also by one that had to wait before."""
+    with _turn(path, keep_seconds=LONG) as first, _turn(path, keep_seconds=LONG) as second:
+        _wait_behind(first, second)
+        second.give()
+        assert second.take_at_once()
+        second.give_if_over()
+        assert first.take_at_once()
+
+
+def test_nobody_waits_at_once(path: Path) -> None:
+    """Asked not to wait, one is told that it's another's turn, and isn't in the queue afterwards."""
+    with _turn(path) as first, _turn(path) as second:
+        assert first.take_at_once()
+        assert not second.take_at_once()
+        first.give()
+        assert first.take_at_once()
 
 
 def test_without_locks_of_files_there_are_no_turns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a system without `flock` SQLite alone decides."""
     monkeypatch.setattr(turns, "fcntl", None)
     with _turn(path) as turn:
-        turn.claim_after(LONG)
-        turn.stand_back()
-        assert not turn.is_anothers()
-    assert not os.path.lexists(f"{path}{SUFFIX}")
+        turn.take()
+        assert turn.take_at_once()
+        assert not turn._is_mine
+    assert not Path(f"{path}{SUFFIX}").exists()
+
+
+def test_nobody_waits_for_ever_behind_a_process_that_was_stopped(path: Path) -> None:
+    """After a while one goes on without a turn, doesn't queue again meanwhile, and queues again once it is free."""
+    with _turn(path) as stopped, _turn(path, wait_seconds=0.01) as other, _turn(path) as third:
+        stopped.take()
+        other.take()
+        assert not other._is_mine
+        assert _waits(other)
+        other.take()
+        assert not other._is_mine
+        assert other.take_at_once()
+        stopped.give()
+        while _waits(other):
+            pass
+        third.take()  # what came too late was let go
+        assert third._is_mine
+        third.give()
+        other.take()
+        assert other._is_mine
+
+
+def test_without_a_file_there_are_no_turns(path: Path) -> None:
+    """Where the file can't be made, one goes on without a turn."""
+    with _turn(path.parent / "nowhere" / "x.db") as turn:
+        turn.take()
+        assert not turn._is_mine
+
+
+def test_giving_what_one_has_not_changes_nothing(path: Path) -> None:
+    """A turn that wasn't had can't be taken from another."""
+    with _turn(path) as first, _turn(path, wait_seconds=0.0) as second, _turn(path, wait_seconds=0.0) as third:
+        first.take()
+        second.take()
+        second.give()
+        third.take()
+        assert not third._is_mine
+
+
+def test_closing_leaves_nothing(path: Path) -> None:
+    """The thread that waited ends, and the next process has its turn."""
+    before = set(threading.enumerate())
+    with _turn(path) as first, _turn(path, wait_seconds=0.0) as second:
+        first.take()
+        second.take()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(LONG)
+    assert not set(threading.enumerate()) - before
+    with _turn(path, wait_seconds=0.0) as third:
+        third.take()
+        assert third._is_mine
 
 
 @pytest.mark.anyio
@@ -109,26 +169,24 @@ async def test_writing_goes_on_while_somebody_keeps_the_turn(path: Path, monkeyp
     monkeypatch.setattr(tuning, "TURN_WAIT_SECONDS", 0.01)
     async with SessionRepository.open(path) as sessions:
         with _turn(path) as stopped:
-            stopped.claim_after(LONG)
+            stopped.take()
             assert (await sessions.append("s", Message.user("a"), create=True)).revision == 1
         Path(f"{path}{SUFFIX}").unlink()
         assert (await sessions.append("s", Message.user("b"))).revision == 2
 
 
 @pytest.mark.anyio
-async def test_L45_a_writer_that_finds_the_file_locked_asks_to_go_first(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While it waits for another transaction it claims the next turn, and gives it back once it writes."""
-    monkeypatch.setattr(turns, "CLAIM_SECONDS", 0.0)
+async def test_a_turn_that_was_kept_is_given_back_by_itself(path: Path) -> None:
+    """Who had to wait and then has nothing more to write doesn't keep the others waiting."""
     async with SessionRepository.open(path) as sessions:
-        other = apsw.Connection(str(path))
-        other.execute("BEGIN IMMEDIATE")
-        with _turn(path) as third:
-            async with anyio.create_task_group() as group:
-                group.start_soon(lambda: sessions.append("s", Message.user("a"), create=True))
-                while not third.is_anothers():
-                    await anyio.lowlevel.checkpoint()
-                other.execute("COMMIT")
-            assert not third.is_anothers()
-        other.close()
+        await sessions.append("s", Message.user("a"), create=True)
+        with _turn(path) as other:
+            other.take()
+            waiting = asyncio.ensure_future(sessions.append("s", Message.user("b")))
+            mine = sessions.storage._engine._writer._turn  # type: ignore[attr-defined]
+            while not _waits(mine):
+                await anyio.lowlevel.checkpoint()
+            other.give()
+            assert (await waiting).revision == 2
+            await asyncio.to_thread(other.take)
+            assert other._is_mine
