@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import anyio
 import pytest
 
+from bamboo_sessions import Message, SessionRepository
 from bamboo_sessions.coordination.started import going_on
+from bamboo_sessions.storage.sqlite.here import Here
 
 pytestmark = pytest.mark.anyio
 
@@ -74,3 +77,27 @@ async def test_it_can_be_cancelled(waits_for_a_future: bool) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert tidied == ["yes"]
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite"])
+async def test_who_writes_without_a_pause_starves_nobody(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writes that needn't wait still let other tasks run, every few of them."""
+    monkeypatch.setattr(Here, "is_quick", True)
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with SessionRepository.open(url if "://" in url else tmp_path / "sessions.db") as sessions:
+        session = await sessions.load_or_create("s")
+        task = asyncio.get_running_loop().create_task(other())
+        for _ in range(20):
+            session.add_message(Message.user("x"))
+            await sessions.save(session)
+        assert turns >= 5
+        task.cancel()

@@ -4,9 +4,9 @@ Handing a commit to a thread and its result back changes threads twice: 100 µs 
 on a disk that syncs quickly. So as long as commits are that quick, short ones are made here. What would have to wait,
 for another process or for a slow disk, goes to the writer thread: the event loop never waits for a lock.
 
-Nobody is told before its commit is durable (G1), and many still share one sync: the first that comes in a turn of the
-loop is committed at once, those that come after it together as soon as all tasks that are ready had their say. While
-such groups are the rule, the first one joins them.
+Nobody is told before its commit is durable (G1), and many still share one sync: what the first task in a turn of the
+loop writes is committed at once, what others write together, as soon as all tasks that are ready had their say. While
+such groups are the rule, the first task joins them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Here:
         self._writer = writer
         self._worker = worker
         self._gathered: list[Request] = []
-        self._is_first = True
+        self._first: asyncio.Task[Any] | None = None
         self._is_crowded = False
 
     @property
@@ -46,9 +46,7 @@ class Here:
     async def write(self, work: Callable[[Any], T]) -> T:
         """Run `work` as one transaction, durable when this returns. `work` may run again."""
         loop = asyncio.get_running_loop()
-        if self._is_first and not self._is_crowded:
-            self._is_first = False
-            loop.call_soon(self._begin_turn)
+        if not self._is_crowded and self._is_alone(loop):
             request = Request(work, 0, None, None)
             if self._run([request]):
                 if request.error is not None:
@@ -63,8 +61,16 @@ class Here:
         self._gathered.append(Request(work, 0, loop, future))
         return await future
 
+    def _is_alone(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether no other task has written in this turn of the loop."""
+        task = asyncio.current_task(loop)
+        if self._first is None:
+            self._first = task
+            loop.call_soon(self._begin_turn)
+        return self._first is task
+
     def _begin_turn(self) -> None:
-        self._is_first = True
+        self._first = None
 
     def _wait_for_more(self) -> None:
         """One turn longer: who was committed one turn later than the others would be so for ever."""
