@@ -27,7 +27,7 @@ import pytest
 
 from tests.mutation.mutants import Mutant, compiled
 
-TESTS: Final = ("tests/unit/domain", "tests/merge", "tests/conformance/test_memory.py")
+TESTS: Final = ("tests/unit/domain", "tests/merge", "tests/conformance/test_memory.py", "tests/docs/test_complete.py")
 _WARNINGS: Final = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 _OPTIONS: Final = (
     "-q",
