@@ -4,7 +4,9 @@ from collections.abc import Iterable
 
 import pytest
 
+from bamboo_sessions.domain.errors import InvalidMessageError
 from bamboo_sessions.domain.history import FrozenMessages
+from bamboo_sessions.domain.ids import check_message_id
 from bamboo_sessions.domain.merge import Merged, rebase
 from bamboo_sessions.domain.merge_history import FRONT, HistoryDelta, Insertion, find_call, merge_history
 from bamboo_sessions.domain.message import Message
@@ -730,3 +732,9 @@ def test_a_result_of_nobody_does_not_make_orphans() -> None:
     a, c, t = message("a"), call("c"), Message(role="tool", content="x", id="t")
     delta = _merged([a, c, t], [c, t, result("r", "c")], [a, c, t])
     assert (ids(delta.messages), delta.orphaned) == ("c t r", ())
+
+
+def test_the_front_is_no_message() -> None:
+    """The word for the place before all messages can't be a message's id."""
+    with pytest.raises(InvalidMessageError):
+        check_message_id(FRONT)
