@@ -172,6 +172,12 @@ def test_a_score_by_hand() -> None:
     assert _match("word", _text("." * 29_996 + "word")).score == pytest.approx(1 + 0.7 / (1 + 0.5 + 30))
 
 
+@pytest.mark.parametrize(("place", "weight"), [("title", 1.0), ("summary", 0.8), ("message", 0.7), ("tool_call", 0.5)])
+def test_a_place_has_its_weight(place: Place, weight: float) -> None:
+    """A find in a title counts for more than one in a text, and that for more than one in a tool's arguments."""
+    assert _match("word", _text("word" + "." * 496, place)).score == pytest.approx(1 + weight / 2)
+
+
 def test_whole_words_are_told_apart() -> None:
     """A match knows whether all of it was found as whole words."""
     assert _match("word", _text("word")).is_whole

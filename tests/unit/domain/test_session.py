@@ -714,3 +714,21 @@ def test_a_head_has_a_limit() -> None:
     """What a session holds beside its messages is bounded."""
     with pytest.raises(LimitExceededError, match="without its messages"):
         head_document(_head(metadata={"k": "x" * HEAD_BYTES_MAX}))
+
+
+def test_what_storage_counts_is_never_a_change() -> None:
+    """A copy has the counters of its base, whatever those of the head that it is to become."""
+    copy = _loaded(revision=5, incarnation=3, message_count=0)
+    base = copy.base
+    assert base is not None
+    copy.rebase(base, _head(revision=4, incarnation=2, message_count=9))
+    assert copy.is_clean
+    copy.rebase(base, _head(revision=4, incarnation=2, message_count=9, model="m"))
+    assert copy.freeze().head == msgspec.structs.replace(base.head, model="m")
+
+
+def test_a_title_is_a_persons_unless_it_is_said_to_be_generated() -> None:
+    """L61: a flag tells, not the text."""
+    assert not Session("s").title_generated
+    assert not Session("s", title="New session").title_generated
+    assert Session("s", title="New session", title_generated=True).title_generated
