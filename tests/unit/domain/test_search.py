@@ -145,8 +145,9 @@ def test_what_a_snippet_leaves_out(text: str) -> None:
 
 def test_a_snippet_of_a_text_that_is_searched_in_part() -> None:
     """Of a text too long to be searched as a whole something was left out, even if all that was searched is shown."""
-    text = "word".rjust(SEARCHED_CHARS_MAX) + "more"
-    assert snippet(parse("word"), text).cut_after
+    text = "word".rjust(SEARCHED_CHARS_MAX)
+    assert not snippet(parse("word"), text).cut_after
+    assert snippet(parse("word"), text + "more").cut_after
 
 
 # --- borders that mutants have shown
