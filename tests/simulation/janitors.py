@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 from bamboo_sessions import SessionCache
 from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN
 from tests.simulation.world import Client, SkewedClock
 
-DAY = timedelta(hours=COMMIT_ID_HOURS_MIN)
+DAY: Final = timedelta(hours=COMMIT_ID_HOURS_MIN)
 
 
 async def janitor(client: Client, _session_id: str) -> None:

@@ -51,6 +51,8 @@ async def _in_block(client: Client, session_id: str, block: LeaseBlock, on_busy:
     done.result = lease.session.id
     if lease.session.id not in {session_id, *client.world.forks}:
         client.world.forks.append(lease.session.id)
+    if lease.session.fence != lease.token:
+        client.world.findings.append(f"{client.name} runs on {lease.session.id} without a fence (G12)")
     try:
         await run(client, lease)
     finally:
