@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -142,6 +142,16 @@ async def world_on(file: Path | None) -> AsyncIterator[World]:
     assert open_files() == before
 
 
+@contextmanager
+def told_where(at: int, how: str) -> Iterator[None]:
+    """A failure says at which point, and how, the call was cancelled."""
+    try:
+        yield
+    except BaseException as exc:
+        exc.add_note(f"cancelled at point {at}: {how}")
+        raise
+
+
 async def seed(storage: SessionStorage) -> None:
     """Sessions of every kind."""
     clock = ManualClock()
@@ -230,12 +240,14 @@ def content_of(state: State) -> State:
     return content
 
 
-def open_files() -> int:
-    """How many files this process has open; 0 where that can't be told."""
-    try:
-        return len(list(Path("/proc/self/fd").iterdir()))
-    except OSError:
-        return 0
+def open_files() -> list[str]:
+    """What this process has open; nothing where that can't be told."""
+    found = []
+    with suppress(OSError):
+        for descriptor in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):  # that of the folder itself is closed by now
+                found.append(str(descriptor.readlink()))
+    return sorted(found)
 
 
 def check_free(file: Path) -> None:

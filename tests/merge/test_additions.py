@@ -1,5 +1,9 @@
 """Where additions stand: at the end, inside, or in the place of what they replace."""
 
+import pytest
+
+from bamboo_sessions.domain.errors import InvalidMessageError
+from bamboo_sessions.domain.ids import check_message_id
 from bamboo_sessions.domain.merge_history import FRONT, Insertion
 from bamboo_sessions.domain.report import MergeConflict
 from tests.merge.helpers import history, ids, load, snapshot
@@ -157,3 +161,9 @@ def test_compacting_twice_before_a_save() -> None:
     replace(copy, "a b", "s")
     replace(copy, "s c", "t")
     assert ids(saved_on(copy, committed_meanwhile("abcdx")).messages) == "t d x"
+
+
+def test_the_front_is_no_message() -> None:
+    """The word for the place before all messages can't be a message's id."""
+    with pytest.raises(InvalidMessageError):
+        check_message_id(FRONT)

@@ -58,6 +58,8 @@ def main() -> int:
     found = [mutant for path in _paths(arguments) for mutant in mutants_of(path)]
     reasons = {name: one["why"] for one in tomllib.loads(EXPLAINED.read_text())["reason"] for name in one["mutants"]}
     wanted = [mutant for mutant in found if mutant.name not in reasons]
+    if arguments.imported:
+        wanted = [mutant for mutant in wanted if mutant.function is None]
     if arguments.again:
         last = {row["name"] for row in json.loads(REPORT.read_text()) if row["outcome"] == "survived"}
         wanted = [mutant for mutant in wanted if mutant.name in last]
@@ -83,6 +85,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/mutate", description=__doc__)
     parser.add_argument("paths", nargs="*", default=[str(DOMAIN)], help="modules or folders; the domain by default")
     parser.add_argument("--changed", action="store_true", help="only modules that differ from the branch main")
+    parser.add_argument("--imported", action="store_true", help="only what importing runs")
     parser.add_argument("--again", action="store_true", help="only what survived the last run")
     parser.add_argument("--sample", type=int, metavar="N", help="only N mutants, drawn with --seed")
     parser.add_argument("--seed", type=int, default=0)

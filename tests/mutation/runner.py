@@ -27,7 +27,8 @@ import pytest
 
 from tests.mutation.mutants import Mutant, compiled
 
-TESTS: Final = ("tests/unit/domain", "tests/merge", "tests/conformance/test_memory.py")
+TESTS: Final = ("tests/unit/domain", "tests/merge", "tests/conformance/test_memory.py", "tests/docs/test_complete.py")
+_TABLES: Final = ("tests/docs/", "tests/unit/domain/test_values.py")  # these hold most of what importing runs
 _WARNINGS: Final = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 _OPTIONS: Final = (
     "-q",
@@ -61,7 +62,8 @@ class Reach(msgspec.Struct):
         key = (mutant.path, mutant.function or 0)
         near = {test for test, called in self.functions.items() if mutant.path in {path for path, _ in called}}
         chosen = [test for test in self.seconds if mutant.function is None or key in self.functions[test]]
-        return sorted(chosen, key=lambda test: (test not in near, self.seconds[test]))
+        is_table = {test: mutant.function is None and test.startswith(_TABLES) for test in chosen}
+        return sorted(chosen, key=lambda test: (not is_table[test], test not in near, self.seconds[test]))
 
 
 def use_examples(count: int) -> None:

@@ -20,8 +20,9 @@ from bamboo_sessions.testing.history_checker import (
     check_history,
 )
 from tests.simulation.clients import view
+from tests.simulation.feed_checks import feed_findings
 from tests.simulation.linearizability import Span, is_linearizable
-from tests.simulation.network import Version, last_revision
+from tests.simulation.network import Version
 from tests.simulation.world import CHAT, LIFE, LOG, Operation, World
 
 NEVER_REFUSED = {"MessageIdConflictError", "InputError", "InvalidMessageError", "StorageCorruptError"}
@@ -38,7 +39,7 @@ def check(world: World) -> list[str]:
         *_removals(world),
         *_order(world),
         *_leases(world),
-        *_feed(world),
+        *feed_findings(world),
         *world.findings,
         *(f"{done.what} was refused: {done.error}" for done in world.history if done.error in NEVER_REFUSED),
         *(
@@ -55,7 +56,7 @@ def check(world: World) -> list[str]:
 def _acknowledged(world: World) -> Iterator[str]:
     stored: list[StoredSession] = []
     notes: list[Acknowledgement] = []
-    for session_id in (LOG, CHAT, "life"):
+    for session_id in list(world.store.log):
         state = world.store.state(session_id)
         if isinstance(state, Snapshot):
             stored.append(StoredSession.of(Session.from_snapshot(state)))
@@ -98,21 +99,21 @@ def _notes(done: Operation, incarnation: int, removed: set[str]) -> Iterator[Ack
 
 
 def _removals(world: World) -> Iterator[str]:
-    meant: set[str] = set()
+    meant: defaultdict[str, set[str]] = defaultdict(set)  # by session: a fork has the same messages, and keeps them
     removing: set[int] = set()
-    taken: defaultdict[str, list[int]] = defaultdict(list)
+    taken: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for done in world.history:
         if done.what == "save":
-            meant.update(done.argument["removed"])
+            meant[done.session].update(done.argument["removed"])
         elif done.what == "remove_last":
             removing.add(done.number)
             for id_ in done.result or ():
-                taken[id_].append(done.number)
+                taken[done.session, id_].append(done.number)
     yield from (f"message {id_} was given to {numbers} (G2)" for id_, numbers in taken.items() if len(numbers) > 1)
     for session_id, versions in world.store.log.items():
         for before, after in pairwise(versions):
             if after.operation not in removing:
-                for id_ in set(_removed_in_storage([before, after])) - meant:
+                for id_ in set(_removed_in_storage([before, after])) - meant[session_id]:
                     yield f"{session_id}: message {id_} went by operation {after.operation}, which removes nothing (G2)"
 
 
@@ -179,16 +180,37 @@ def _lives(world: World) -> Iterator[str]:
             yield f"{done} saved a copy of a former life (G9)"
 
 
+# --- forks: each begins with what its original was at that revision, and is a session of its own from then on
+
+
 def _forks(world: World) -> Iterator[str]:
+    numbers = {done.number: done for done in world.history}
+    for session_id, versions in world.store.log.items():
+        first = next((version for version in versions if isinstance(version.state, Snapshot)), None)
+        if first is None or not isinstance(first.state, Snapshot) or first.state.head.forked_from is None:
+            continue
+        origin = first.state.head.forked_from
+        begun = numbers[first.operation].start
+        original = [
+            tuple(state.messages)
+            for state in _during(world.store.log[origin.session_id], begun, first.step)
+            if isinstance(state, Snapshot) and state.revision == origin.revision
+        ]
+        if tuple(first.state.messages) not in original:
+            yield f"{session_id} doesn't begin as {origin.session_id} was at revision {origin.revision} (G3)"
     for done in world.history:
         if done.what == "fork" and done.result and done.end is not None:
-            originals = [
-                tuple(message.id for message in state.messages)
-                for state in _during(world.store.log[done.session], done.start, done.end)
-                if isinstance(state, Snapshot)
-            ]
-            if done.result[-1] not in originals:
-                yield f"{done} has messages that the original never had (G3)"
+            there = [view(Session.from_snapshot(state)) for state in _states(world, done.argument)]
+            if done.result not in there:
+                yield f"{done} shows a fork that never was (G3)"
+        if done.what == "lease" and done.argument == "fork" and done.result not in {None, done.session}:
+            origins = {state.head.forked_from for state in _states(world, done.result)}
+            if done.session not in {origin.session_id for origin in origins if origin is not None}:
+                yield f"{done} goes on in a session that is no fork of it"
+
+
+def _states(world: World, session_id: str) -> Iterator[Snapshot]:
+    yield from (version.state for version in world.store.log[session_id] if isinstance(version.state, Snapshot))
 
 
 # --- G12: a zombie can't write; who was in time is never refused
@@ -201,32 +223,15 @@ def _leases(world: World) -> Iterator[str]:
             if version.fence is not None and version.fence < newest:
                 yield f"{session_id}: lease {version.fence} wrote after {newest} by {version.operation} (G12)"
             newest = max(newest, version.fence or 0)
-    over = {"SessionDeletedError", "SessionNotFoundError"}
     for done in world.history:
-        allowed = {"lease": {"SessionBusyError"}, "save": {"LeaseLostError"}}.get(done.what)
-        if (
-            allowed
-            and done.outcome == "refused"
-            and done.error not in allowed | (over if done.session == LIFE else set())
-        ):
-            yield f"{done} was refused (G12)"
-
-
-# --- G11: each commit is told once, in its order
-
-
-def _feed(world: World) -> Iterator[str]:
-    feed = [(change.session_id, change.revision) for change in world.feed]
-    made = defaultdict(list)
-    for session_id, revision in feed:
-        made[session_id].append(revision)
-    for session_id, versions in world.store.log.items():
-        revisions = [last_revision(version.state) for version in versions if version.state is not None]
-        if made[session_id] != revisions:
-            yield f"the feed tells {made[session_id]} of {session_id}; there was {revisions} (G11)"
-    for told in world.told:
-        if [(change.session_id, change.revision) for change in told.changes] != feed:
-            yield f"a subscriber was told {told.changes}; the feed is {feed} (G11)"
+        if done.outcome == "refused" and done.what in {"lease", "save"}:
+            allowed = {"SessionDeletedError", "SessionNotFoundError"} if done.session == LIFE else set()
+            if done.what == "save":
+                allowed.add("LeaseLostError")
+            elif done.argument != "fork":  # which is never told that the session is busy
+                allowed.add("SessionBusyError")
+            if done.error not in allowed:
+                yield f"{done} was refused (G12)"
 
 
 # --- linearizability, told from what clients saw alone

@@ -156,17 +156,22 @@ async def appender(client: Client, session_id: str) -> None:
     """Adds messages without loading, and adds them again if it doesn't know what became of them."""
     for _ in range(client.world.plan.rounds):
         await client.pause()
-        messages = tuple(_user(client) for _ in range(client.chance.randint(1, 2)))
-        argument = {"how": "append", "turns": (tuple(m.id for m in messages),), "removed": (), "life": 0}
-        for _ in range(3):
-            create = session_id == LIFE and client.chance.random() < 0.5
-            done, added = await client.do(
-                "append", session_id, client.repo.append(session_id, *messages, create=create), argument
-            )
-            if added is not None:
-                done.result = {"revision": added.revision, "count": added.message_count, "asked": ()}
-            if done.outcome not in {"unknown", "failed"}:
-                break
+        await append(client, session_id)
+
+
+async def append(client: Client, session_id: str) -> None:
+    """Add messages, a few times if need be."""
+    messages = tuple(_user(client) for _ in range(client.chance.randint(1, 2)))
+    argument = {"how": "append", "turns": (tuple(m.id for m in messages),), "removed": (), "life": 0}
+    for _ in range(3):
+        create = session_id == LIFE and client.chance.random() < 0.5
+        done, added = await client.do(
+            "append", session_id, client.repo.append(session_id, *messages, create=create), argument
+        )
+        if added is not None:
+            done.result = {"revision": added.revision, "count": added.message_count, "asked": ()}
+        if done.outcome not in {"unknown", "failed"}:
+            break
 
 
 # --- people
@@ -180,10 +185,11 @@ async def person(client: Client, session_id: str) -> None:
         if what == "answer":
             await _answer(client, session_id)
         else:
-            await _author(client, session_id, what)
+            await author(client, session_id, what)
 
 
-async def _author(client: Client, session_id: str, what: str) -> None:
+async def author(client: Client, session_id: str, what: str) -> None:
+    """Set the title or a value; `conditional`: the title, if nobody did so since it was looked at."""
     value = client.world.id("title")
     if_version = None
     if what == "conditional":
@@ -281,8 +287,9 @@ async def forker(client: Client, session_id: str) -> None:
 
 
 Behaviour = Callable[[Client, str], Coroutine[Any, Any, None]]
+Who = tuple[tuple[Behaviour, tuple[str, ...], int], ...]
 
-WHO: Final[tuple[tuple[Behaviour, tuple[str, ...], int], ...]] = (
+WHO: Final[Who] = (
     (agent, (LOG, CHAT, CHAT, LIFE), 6),
     (appender, (LOG, LOG, CHAT, LIFE), 3),
     (person, (CHAT, LIFE), 3),
@@ -293,4 +300,4 @@ WHO: Final[tuple[tuple[Behaviour, tuple[str, ...], int], ...]] = (
 )
 """Who there is, on which sessions, and how many of a hundred or so. Further kinds of clients are added here."""
 
-__all__ = ["WHO", "Behaviour", "Operation", "change", "finish", "load", "save", "view"]
+__all__ = ["WHO", "Behaviour", "Operation", "Who", "append", "author", "change", "finish", "load", "save", "view"]

@@ -17,6 +17,7 @@ from bamboo_sessions import MemoryStorage, StorageUnavailableError
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.storage.commit import Commit, Committed, SessionKey, State
 from bamboo_sessions.storage.port import Plan
+from bamboo_sessions.storage.query import FeedPage
 from bamboo_sessions.testing import FaultyStorage
 from bamboo_sessions.testing.faults import READS, SYNCHRONOUS, WRITES
 from tests.simulation.loop import SimulatedLoop, process
@@ -40,13 +41,31 @@ class Version(NamedTuple):
     fence: int | None = None
 
 
+class Made(NamedTuple):
+    """A commit: at which step, of which session, and the revision that it made."""
+
+    step: int
+    session_id: str
+    revision: int
+
+
+class Kept(NamedTuple):
+    """What the store keeps of its feed from a step on: the commits behind the number `floor`, in an epoch."""
+
+    step: int
+    epoch: str
+    floor: int
+
+
 class Store:
-    """The shared storage, and the states of each session that it went through."""
+    """The shared storage, the states of each session that it went through, and its commits in their order."""
 
     def __init__(self, loop: SimulatedLoop) -> None:
         self.loop = loop
         self.engine = MemoryStorage()
         self.log: defaultdict[str, list[Version]] = defaultdict(lambda: [Version(0, 0, None)])
+        self.commits: list[Made] = []
+        self.kept = [self._kept()]
 
     def note(self, number: int) -> None:
         """Log what has changed."""
@@ -56,6 +75,13 @@ class Store:
             last = versions[-1].state
             if last is None or last_revision(last) != last_revision(state):
                 versions.append(Version(self.loop.steps, number, state, fence.get()))
+                self.commits.append(Made(self.loop.steps, key.session_id, last_revision(state)))
+        if self._kept()[1:] != self.kept[-1][1:]:
+            self.kept.append(self._kept())
+
+    def _kept(self) -> Kept:
+        oldest = self.engine._contents.feed.bounds.oldest
+        return Kept(self.loop.steps, oldest.epoch, oldest.number)
 
     def state(self, session_id: str) -> Snapshot | Tombstone | None:
         """What is stored now."""
@@ -70,13 +96,17 @@ class Link(FaultyStorage):
         chance: Decides latencies and faults.
         slowest: The longest way in one direction, in seconds.
         faults: How probable a fault is, for each call.
+        page: The most changes of the feed that are handed out at once.
     """
 
-    def __init__(self, store: Store, chance: random.Random, *, slowest: float, faults: float) -> None:
+    def __init__(
+        self, store: Store, chance: random.Random, *, slowest: float, faults: float, page: int | None = None
+    ) -> None:
         super().__init__(store.engine)
         self._store = store
         self._chance = chance
         self._slowest = slowest
+        self._page = page
         self._process = process.get()
         self.back_at = 0.0
         """When the store can be reached again, if it can't now."""
@@ -100,6 +130,10 @@ class Link(FaultyStorage):
             return commit
 
         return await super().transact(key, noted)
+
+    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+        """Pass on; a page may be shorter than what was asked for."""
+        return await super().read_changes(namespace, after, min(limit, self._page or limit))
 
     async def _do(self, call: str, work: Callable[[], Awaitable[T]]) -> T:
         if self._store.loop.is_crashed(self._process):

@@ -12,10 +12,22 @@ import msgspec
 
 from bamboo_sessions import Session, SessionRepository
 from tests.simulation.checks import check
-from tests.simulation.clients import WHO, Behaviour, finish
+from tests.simulation.clients import Behaviour, finish
 from tests.simulation.loop import SimulatedLoop, process
-from tests.simulation.runners import FROM_SEED, MORE
-from tests.simulation.world import CHAT, LIFE, LOG, Client, Operation, Process, SkewedClock, World, seeded_ids
+from tests.simulation.population import RUNS_FROM, UPKEEP_FROM, population
+from tests.simulation.subscribers import follow
+from tests.simulation.world import (
+    CHAT,
+    LIFE,
+    LOG,
+    Client,
+    Operation,
+    Process,
+    SkewedClock,
+    Told,
+    World,
+    seeded_ids,
+)
 
 
 class Outcome(NamedTuple):
@@ -37,9 +49,11 @@ def simulate(seed: int) -> Outcome:
     """Run the world of `seed` to its end and judge it."""
     loop = SimulatedLoop(seed)
     world = World(loop, seed)
-    if seed >= FROM_SEED:
+    if seed >= RUNS_FROM:
         troubles = {"pauses": world.chance.choice((0, 1, 3)), "outages": world.chance.choice((0, 0, 1, 4))}
         world.plan = msgspec.structs.replace(world.plan, **troubles)
+    if seed >= UPKEEP_FROM:
+        world.plan = msgspec.structs.replace(world.plan, page=world.chance.choice((1, 2, 5, None)))
     errors: list[str] = []
     loop.set_exception_handler(lambda _, context: errors.append(f"unhandled: {context}"))
     try:
@@ -96,8 +110,7 @@ async def _process(world: World, name: str, clients: int) -> list[Client]:
     process.set(name)
     made = Process(world, name)
     chosen: list[tuple[Behaviour, str]] = []
-    who = (*WHO, *MORE) if world.seed >= FROM_SEED else WHO
-    kinds = [entry for entry in who for _ in range(entry[2])]
+    kinds = [entry for entry in population(world.seed) for _ in range(entry[2])]
     for _ in range(clients):
         behaviour, sessions, _ = world.chance.choice(kinds)
         chosen.append((behaviour, world.chance.choice(sessions)))
@@ -140,11 +153,14 @@ async def _end(world: World, clients: list[Client]) -> list[str]:
 
 
 async def _catch_up(world: World) -> None:
-    """Each subscriber reads what is left of the feed."""
+    """Each subscriber reads what is left of the feed, and somebody reads all that is kept."""
+    world.told.append(Told("the end"))
     async with SessionRepository.open(world.store.engine) as sessions:
-        world.feed = [change async for change in sessions.changes(live=False)]
         for told in world.told:
-            told.changes.extend([change async for change in sessions.changes(after=told.position, live=False)])
+            await follow(world, sessions, told, live=False, seconds=1)
+            if told.is_refused:
+                told.position = told.follows[-1].oldest
+                await follow(world, sessions, told, live=False, seconds=1)
 
 
 if __name__ == "__main__":

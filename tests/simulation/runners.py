@@ -1,18 +1,11 @@
-"""Agents that run under a lease, and subscribers of the feed: the clients of the worlds from `FROM_SEED` on."""
+"""Agents that run under a lease, one at a time, or each in a fork of its own if the session is busy."""
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import aclosing, suppress
-from typing import Final
-
 from bamboo_sessions import RunLease
-from tests.simulation.clients import Behaviour, change, load, save
-from tests.simulation.network import key_of
-from tests.simulation.world import CHAT, LIFE, LOG, Client, Told, Work
-
-FROM_SEED: Final = 2**32
-"""Smaller seeds are worlds without these clients, so that what was found in those can be repeated."""
+from bamboo_sessions.repository.leases import LeaseBlock
+from tests.simulation.clients import append, author, change, load, save
+from tests.simulation.world import Client, Work
 
 
 async def runner(client: Client, session_id: str) -> None:
@@ -27,16 +20,47 @@ async def runner(client: Client, session_id: str) -> None:
             on_busy=chance.choice(("reject", "wait", "wait")),
             timeout=chance.choice((0.2, 5.0)),
         )
-        _, lease = await client.do("lease", session_id, block.__aenter__())
-        if lease is not None:
-            try:
-                await _run(client, lease)
-            finally:
-                client.copy = None
-                await block.__aexit__(None, None, None)
+        await _in_block(client, session_id, block, "queue")
 
 
-async def _run(client: Client, lease: RunLease) -> None:
+async def brancher(client: Client, session_id: str) -> None:
+    """Runs on a session or on a fork of it, one that is there or, if that is busy, a new one; writes to forks, too."""
+    for _ in range(client.world.plan.rounds):
+        await client.pause()
+        chance = client.chance
+        forks = client.world.forks[-3:]
+        target = chance.choice((session_id, session_id, *forks))
+        block = client.repo.lease(target, ttl=chance.choice((0.1, 0.3, 2.0)), holder=client.name, on_busy="fork")
+        await _in_block(client, target, block, "fork")
+        if forks:
+            await chance.choice((_retitle, append, _look))(client, chance.choice(forks))
+
+
+async def _retitle(client: Client, session_id: str) -> None:
+    await author(client, session_id, "title")
+
+
+async def _look(client: Client, session_id: str) -> None:
+    await load(client, session_id)
+
+
+async def _in_block(client: Client, session_id: str, block: LeaseBlock, on_busy: str) -> None:
+    done, lease = await client.do("lease", session_id, block.__aenter__(), on_busy)
+    if lease is None:
+        return
+    done.result = lease.session.id
+    if lease.session.id not in {session_id, *client.world.forks}:
+        client.world.forks.append(lease.session.id)
+    if lease.session.fence != lease.token:
+        client.world.findings.append(f"{client.name} runs on {lease.session.id} without a fence (G12)")
+    try:
+        await run(client, lease)
+    finally:
+        client.copy = None
+        await block.__aexit__(None, None, None)
+
+
+async def run(client: Client, lease: RunLease) -> None:
     """Some turns; a run that is told that it lost its lease ends, one that isn't goes on."""
     work = client.work = Work()
     client.copy = lease.session
@@ -47,44 +71,3 @@ async def _run(client: Client, lease: RunLease) -> None:
         await client.pause()
         if client.copy is None or (lease.is_lost and client.chance.random() < 0.5):
             return
-
-
-async def subscriber(client: Client, _session_id: str) -> None:
-    """Follows the feed, stops, and resumes from what it has recorded; a crashed one is followed by another one."""
-    told = client.world.subscribe(client.process.name)
-    for _ in range(client.world.plan.rounds):
-        await client.pause()
-        await client.do("follow", "", _follow(client, told))
-        if told.changes and client.chance.random() < 0.5:
-            await _look(client, told)
-
-
-async def _follow(client: Client, told: Told) -> None:
-    live = client.chance.random() < 0.7
-    with suppress(TimeoutError):
-        async with (
-            asyncio.timeout(client.chance.random()),
-            aclosing(client.repo.changes(after=told.position, live=live)) as changes,
-        ):
-            async for each in changes:
-                told.changes.append(each)
-                if client.chance.random() < 0.1:
-                    return
-
-
-async def _look(client: Client, told: Told) -> None:
-    """A load after a change shows its revision or a newer one (G11)."""
-    last = told.changes[-1]
-    waits = client.repo.cache.is_dirty(key_of(last.session_id))
-    session = await load(client, last.session_id)
-    if session is None or waits or client.repo.cache.is_dirty(key_of(last.session_id)):
-        return
-    if session.revision < last.revision:
-        client.world.findings.append(f"{client.name} was told {last} and then loaded {session} (G11)")
-
-
-MORE: Final[tuple[tuple[Behaviour, tuple[str, ...], int], ...]] = (
-    (runner, (CHAT, CHAT, LIFE), 8),
-    (subscriber, (LOG,), 5),
-)
-"""Who else there is."""

@@ -19,13 +19,13 @@ import pytest
 
 from tests.simulation.linearizability import Span, is_linearizable
 from tests.simulation.loop import SimulatedLoop, StuckError, process
+from tests.simulation.population import RUNS_FROM, UPKEEP_FROM
 from tests.simulation.run import Outcome, simulate
-from tests.simulation.runners import FROM_SEED
 
 HERE = Path(__file__).parent
 SECONDS = 10
 LONG_SEEDS = 2_500
-WORLDS = (0, FROM_SEED)
+WORLDS = (0, RUNS_FROM, UPKEEP_FROM)
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def test_as_many_seeds_as_time_allows(first: int) -> None:
     chance = random.SystemRandom()
     begun = time.monotonic()
     while time.monotonic() - begun < SECONDS:
-        outcome = simulate(first + chance.randrange(FROM_SEED))
+        outcome = simulate(first + chance.randrange(RUNS_FROM))
         assert not outcome.findings, str(outcome)
 
 

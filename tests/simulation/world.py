@@ -78,6 +78,7 @@ class Plan(msgspec.Struct, frozen=True):
     impatience: float
     pauses: int = 0
     outages: int = 0
+    page: int | None = None
 
     @classmethod
     def drawn(cls, chance: random.Random) -> Plan:
@@ -93,16 +94,41 @@ class Plan(msgspec.Struct, frozen=True):
         )
 
 
+Ending = Literal["all", "left", "refused"]
+
+
+class Follow(msgspec.Struct):
+    """One time that a subscriber read the feed: from where, what it was told, and how that ended, if it is known.
+
+    `all`: the iteration ended, as there was no more; `left`: the subscriber ended it; `refused`: there would be a gap.
+    """
+
+    after: str | None
+    start: int
+    changes: list[SessionChange] = msgspec.field(default_factory=list)
+    ending: Ending | None = None
+    end: int = 0
+    reason: str = ""
+    oldest: str = ""
+
+
 class Told(msgspec.Struct):
     """What a subscriber has recorded, which outlives its process."""
 
     process: str
-    changes: list[SessionChange] = msgspec.field(default_factory=list)
+    position: str | None = None
+    """Where to resume."""
+    follows: list[Follow] = msgspec.field(default_factory=list)
 
     @property
-    def position(self) -> str | None:
-        """Where to resume."""
-        return self.changes[-1].position if self.changes else None
+    def is_refused(self) -> bool:
+        """Whether the feed could not be resumed when this was tried last."""
+        return bool(self.follows) and self.follows[-1].ending == "refused"
+
+    @property
+    def last(self) -> SessionChange | None:
+        """The newest change that it was told."""
+        return next((follow.changes[-1] for follow in reversed(self.follows) if follow.changes), None)
 
 
 class World:
@@ -117,7 +143,7 @@ class World:
         self.history: list[Operation] = []
         self.processes: dict[str, Process] = {}
         self.told: list[Told] = []
-        self.feed: list[SessionChange] = []
+        self.forks: list[str] = []
         self.findings: list[str] = []
         self._made = 0
 
@@ -161,15 +187,20 @@ class Process:
         self.world = world
         chance = random.Random(world.chance.getrandbits(64))
         plan = world.plan
-        self.link = Link(world.store, chance, slowest=plan.slowest, faults=plan.faults)
+        self.link = Link(world.store, chance, slowest=plan.slowest, faults=plan.faults, page=plan.page)
         cache = SessionCache(chance.choice((0, 4_000, 1_000_000)))
-        clock = SkewedClock(world.loop, chance.choice((0.0, 0.0, -3_600.0, 2.0, 3_600.0)))
-        backoff = Backoff(0.001, 0.02, chance.random)
-        store = LockedSessionStore(self.link, cache, clock=clock, backoff=backoff)
-        self.repo = SessionRepository(cache, self.link, store)
-        self.repo._tiers.tolerant._backoff = Backoff(0.05, 5.0, chance.random)
-        self.clock = clock
+        self._chance = chance
+        self.clock = SkewedClock(world.loop, chance.choice((0.0, 0.0, -3_600.0, 2.0, 3_600.0)))
+        self.repo = self.repository(cache, self.clock)
         world.processes[name] = self
+
+    def repository(self, cache: SessionCache, clock: SkewedClock) -> SessionRepository:
+        """A repository over this process's link."""
+        backoff = Backoff(0.001, 0.02, self._chance.random)
+        store = LockedSessionStore(self.link, cache, clock=clock, backoff=backoff)
+        repo = SessionRepository(cache, self.link, store)
+        repo._tiers.tolerant._backoff = Backoff(0.05, 5.0, self._chance.random)
+        return repo
 
     def client(self, name: str) -> Client:
         """Somebody who works in this process."""

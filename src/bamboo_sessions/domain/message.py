@@ -49,7 +49,7 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return json.encode(self.arguments).decode()
 
 
-class TextPart(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="text"):
+class TextPart(msgspec.Struct, frozen=True, gc=False, tag="text"):
     """Text among other parts."""
 
     text: str

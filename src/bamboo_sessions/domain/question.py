@@ -24,7 +24,7 @@ QuestionState = Literal["open", "withdrawn", "answered", "consumed"]
 _RANK: Final[dict[QuestionState, int]] = {"open": 0, "withdrawn": 1, "answered": 2, "consumed": 3}
 
 
-class QuestionOption(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class QuestionOption(msgspec.Struct, frozen=True, gc=False):
     """One offered answer. The `id` is what counts, the label may be translated (L48)."""
 
     id: str

@@ -86,7 +86,7 @@ class CleanupReport(msgspec.Struct, frozen=True, kw_only=True):
     failed: tuple[CleanupFailure, ...] = ()
 
 
-class UnsavedWork(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class UnsavedWork(msgspec.Struct, frozen=True, kw_only=True):
     """Work that storage refused for good after a tolerant save: which session, why, and when."""
 
     namespace: str

@@ -33,3 +33,9 @@ def test_times_without_zone_are_refused(bad: datetime) -> None:
     """The error names what was given."""
     with pytest.raises(InputError, match=r"^It must be"):
         utc(bad, what="It")
+
+
+def test_times_are_counted_from_1970() -> None:
+    """Stored times are microseconds since the beginning of 1970 in UTC, in every release."""
+    assert to_micros(datetime(1970, 1, 1, tzinfo=UTC)) == 0
+    assert from_micros(1) == datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC)

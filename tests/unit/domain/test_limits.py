@@ -41,3 +41,9 @@ def test_check_limit_refuses_only_what_is_above() -> None:
     check_limit("It", 10, 10)
     with pytest.raises(LimitExceededError, match="It is too large: 1,001 bytes, the limit is 1,000 bytes"):
         check_limit("It", 1_001, 1_000, "bytes")
+
+
+def test_a_limit_without_a_unit() -> None:
+    """What has no unit is told as numbers alone."""
+    with pytest.raises(LimitExceededError, match=r"It is too large: 2, the limit is 1\."):
+        check_limit("It", 2, 1)

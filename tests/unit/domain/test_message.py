@@ -133,6 +133,7 @@ def test_a_time_in_another_zone_is_kept_as_utc_to_the_microsecond() -> None:
         {"tool_calls": (ToolCall("c", 5),)},  # type: ignore[arg-type]
         {"tool_calls": (ToolCall("c", "f", [1]),)},  # type: ignore[arg-type]
         {"tool_calls": "no"},
+        {"tool_calls": None},
         {"tool_call_id": 5},
         {"tool_success": "yes"},
         {"name": 1.5},

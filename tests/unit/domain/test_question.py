@@ -285,3 +285,13 @@ def test_refusals_name_session_and_question(state: QuestionState, text: str, err
     with pytest.raises(error) as caught:
         answered("s", question, text, answer_id=None, at=AT)
     assert (vars(caught.value)["session_id"], vars(caught.value)["question"]) == ("s", "q")
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_state_comes_back_as_it_was_stored(state: QuestionState) -> None:
+    """A stored question names its state, and every release knows the four of them."""
+    question = msgspec.structs.replace(_ask(), state=state)
+    assert msgspec.json.decode(msgspec.json.encode(question), type=PendingQuestion) == question
+    check_question(question)
+    named = {"tool_call_id": "c", "tool_name": "f", "question": "q", "state": state}
+    assert msgspec.convert(named, PendingQuestion).state == state

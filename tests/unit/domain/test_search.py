@@ -145,8 +145,9 @@ def test_what_a_snippet_leaves_out(text: str) -> None:
 
 def test_a_snippet_of_a_text_that_is_searched_in_part() -> None:
     """Of a text too long to be searched as a whole something was left out, even if all that was searched is shown."""
-    text = "word".rjust(SEARCHED_CHARS_MAX) + "more"
-    assert snippet(parse("word"), text).cut_after
+    text = "word".rjust(SEARCHED_CHARS_MAX)
+    assert not snippet(parse("word"), text).cut_after
+    assert snippet(parse("word"), text + "more").cut_after
 
 
 # --- borders that mutants have shown
@@ -170,6 +171,12 @@ def test_a_score_by_hand() -> None:
     assert _match("wor word", typical).score == pytest.approx(0.7 / 2)
     assert _match("word", _text("word" + "." * 996)).score == pytest.approx(1 + 0.7 / 2.5)
     assert _match("word", _text("." * 29_996 + "word")).score == pytest.approx(1 + 0.7 / (1 + 0.5 + 30))
+
+
+@pytest.mark.parametrize(("place", "weight"), [("title", 1.0), ("summary", 0.8), ("message", 0.7), ("tool_call", 0.5)])
+def test_a_place_has_its_weight(place: Place, weight: float) -> None:
+    """A find in a title counts for more than one in a text, and that for more than one in a tool's arguments."""
+    assert _match("word", _text("word" + "." * 496, place)).score == pytest.approx(1 + weight / 2)
 
 
 def test_whole_words_are_told_apart() -> None:

@@ -92,3 +92,14 @@ def test_equal_metadata_stays_the_same_object() -> None:
     session.rebase(base, base.head)
     nested["k"] = 1
     assert session.metadata == {"nested": {"k": 1}}
+
+
+def test_what_storage_counts_is_never_a_change() -> None:
+    """A copy has the counters of its base, whatever those of the head that it is to become."""
+    copy = loaded(revision=5, incarnation=3, message_count=0)
+    base = copy.base
+    assert base is not None
+    copy.rebase(base, a_head(revision=4, incarnation=2, message_count=9))
+    assert copy.is_clean
+    copy.rebase(base, a_head(revision=4, incarnation=2, message_count=9, model="m"))
+    assert copy.freeze().head == msgspec.structs.replace(base.head, model="m")

@@ -185,3 +185,10 @@ def test_metadata_of_a_new_session_leaves_its_time_alone() -> None:
     session = Session("s", updated_at=START, created_at=START)
     session.metadata["k"] = 1
     assert session.freeze().head.updated_at == START
+
+
+def test_a_title_is_a_persons_unless_it_is_said_to_be_generated() -> None:
+    """L61: a flag tells, not the text."""
+    assert not Session("s").title_generated
+    assert not Session("s", title="New session").title_generated
+    assert Session("s", title="New session", title_generated=True).title_generated

@@ -178,7 +178,9 @@ async def test_a_forgotten_storage_warns_and_ends_its_threads(path: Path) -> Non
     """Dropping an open storage is a ResourceWarning, and its threads end."""
     storage = SqliteStorage(path)
     await storage.open()
-    threads = [worker._thread for worker in (storage._engine._writing, storage._engine._reading)]
+    engine = storage._engine
+    threads = [worker._thread for worker in (engine._writing, engine._reading, engine._upkeep)]
+    del engine
     with pytest.warns(ResourceWarning, match="never closed"):
         del storage
     for thread in threads:
