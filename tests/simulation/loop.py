@@ -97,12 +97,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._crashed.clear()
         self._ready.extend(self._stopped)
         self._stopped.clear()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        while left:
+        while left := self._left():
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
-            left = asyncio.all_tasks() - {asyncio.current_task()}
+
+    def _left(self) -> list[asyncio.Task[Any]]:
+        """All other tasks, in the order in which they were made: that of a set differs from run to run."""
+        left = asyncio.all_tasks(self) - {asyncio.current_task(self)}
+        return sorted(left, key=lambda task: int(task.get_name()))
 
     # --- running
 

@@ -58,12 +58,14 @@ def simulate(seed: int) -> Outcome:
     loop.set_exception_handler(lambda _, context: errors.append(f"unhandled: {context}"))
     try:
         findings = loop.run_until_complete(_live(world, seed))
-        loop.run_until_complete(loop.shutdown_asyncgens())
     except Exception:  # noqa: BLE001 - whatever it is, it has a seed
         findings = [traceback.format_exc()]
+    steps, seconds, trace = loop.steps, loop.time(), loop.trace  # what is cleared up now depends on the memory's state
+    try:
+        loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()
-    return Outcome(seed, (*findings, *errors), tuple(world.history), loop.steps, loop.time(), loop.trace)
+    return Outcome(seed, (*findings, *errors), tuple(world.history), steps, seconds, trace)
 
 
 async def _live(world: World, seed: int) -> list[str]:
