@@ -56,16 +56,16 @@ def simulate(seed: int) -> Outcome:
         world.plan = msgspec.structs.replace(world.plan, page=world.chance.choice((1, 2, 5, None)))
     errors: list[str] = []
     loop.set_exception_handler(lambda _, context: errors.append(f"unhandled: {context}"))
+    told: tuple[int, float, str] | None = None
     try:
         findings = loop.run_until_complete(_live(world, seed))
+        told = loop.steps, loop.time(), loop.trace  # what is cleared up now depends on the state of the memory
+        loop.run_until_complete(loop.shutdown_asyncgens())
     except Exception:  # noqa: BLE001 - whatever it is, it has a seed
         findings = [traceback.format_exc()]
-    steps, seconds, trace = loop.steps, loop.time(), loop.trace  # what is cleared up now depends on the memory's state
-    try:
-        loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()
-    return Outcome(seed, (*findings, *errors), tuple(world.history), steps, seconds, trace)
+    return Outcome(seed, (*findings, *errors), tuple(world.history), *(told or (loop.steps, loop.time(), loop.trace)))
 
 
 async def _live(world: World, seed: int) -> list[str]:
