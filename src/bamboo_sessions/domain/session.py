@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, Generic, Never, Self, TypeVar, overload
+from typing import Any, Final
 
 import msgspec
 
@@ -21,53 +21,9 @@ from bamboo_sessions.domain.ids import check_name, check_session_id
 from bamboo_sessions.domain.limits import QUESTIONS_PER_SESSION_MAX, SPAWN_DEPTH_MAX, check_limit
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.question import PendingQuestion, Questions, advanced, check_question, oldest_open, withdrawn
+from bamboo_sessions.domain.session_fields import Field, Fixed
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
 from bamboo_sessions.domain.usage import TokenUsage
-
-T = TypeVar("T")
-
-
-class _Fixed(Generic[T]):
-    """A field of the head that can't be changed."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, session: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, session: Session, owner: type) -> T: ...
-    def __get__(self, session: Session | None, owner: type) -> Self | T:
-        if session is None:
-            return self
-        value: T = getattr(session._head, self.name)
-        return value
-
-    def __set__(self, session: Session, value: Never) -> None:
-        message = f"Session.{self.name} is fixed when the session is created and can't be set."
-        raise AttributeError(message)
-
-
-class _Field(_Fixed[T]):
-    """A field of the head that can be set; only what differs from the head is kept in the working copy."""
-
-    def __init__(self, *kinds: type) -> None:
-        self.kinds = kinds
-
-    def __get__(self, session: Session | None, owner: type) -> Any:  # noqa: ANN401 - T, as the overloads say
-        if session is None:
-            return self
-        changes = session._changes
-        return changes[self.name] if self.name in changes else getattr(session._head, self.name)
-
-    def __set__(self, session: Session, value: T) -> None:
-        if not isinstance(value, self.kinds) or (isinstance(value, bool) and bool not in self.kinds):
-            wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in self.kinds)
-            message = f"Session.{self.name} must be {wanted}, not {value!r}."
-            raise InputError(message, hint="Nothing was changed.")
-        stored = json.frozen(value, what=f"Session.{self.name}") if isinstance(value, Mapping) else value
-        session._change(self.name, stored)
-
 
 _NONE = type(None)
 
@@ -111,31 +67,31 @@ class Session:
         "unsettled",  # the store's own: the last save, while its outcome isn't known
     )
 
-    id = _Fixed[str]()
-    namespace = _Fixed[str]()
-    owner = _Fixed["str | None"]()
-    kind = _Fixed[str]()
-    parent_session_id = _Fixed["str | None"]()
-    root_session_id = _Fixed[str]()
-    spawn_depth = _Fixed[int]()
-    forked_from = _Fixed[ForkOrigin | None]()
-    created_at = _Fixed[datetime]()
-    incarnation = _Fixed[int]()
-    revision = _Fixed[int]()
-    authoritative_keys = _Fixed[frozenset[str]]()
-    title = _Field["str | None"](str, _NONE)
-    title_version = _Field[int](int)
-    title_generated = _Field[bool](bool)
-    pinned = _Field[bool](bool)
-    archived = _Field[bool](bool)
-    metadata_version = _Field[int](int)
-    model = _Field["str | None"](str, _NONE)
-    provider = _Field["str | None"](str, _NONE)
-    reasoning_effort = _Field["str | None"](str, _NONE)
-    workspace = _Field["str | None"](str, _NONE)
-    token_usage = _Field["TokenUsage | None"](TokenUsage, _NONE)
-    run_state = _Field["str | Mapping[str, Any] | None"](str, Mapping, _NONE)
-    summary = _Field["Summary | None"](Summary, _NONE)
+    id = Fixed[str]()
+    namespace = Fixed[str]()
+    owner = Fixed["str | None"]()
+    kind = Fixed[str]()
+    parent_session_id = Fixed["str | None"]()
+    root_session_id = Fixed[str]()
+    spawn_depth = Fixed[int]()
+    forked_from = Fixed[ForkOrigin | None]()
+    created_at = Fixed[datetime]()
+    incarnation = Fixed[int]()
+    revision = Fixed[int]()
+    authoritative_keys = Fixed[frozenset[str]]()
+    title = Field["str | None"](str, _NONE)
+    title_version = Field[int](int)
+    title_generated = Field[bool](bool)
+    pinned = Field[bool](bool)
+    archived = Field[bool](bool)
+    metadata_version = Field[int](int)
+    model = Field["str | None"](str, _NONE)
+    provider = Field["str | None"](str, _NONE)
+    reasoning_effort = Field["str | None"](str, _NONE)
+    workspace = Field["str | None"](str, _NONE)
+    token_usage = Field["TokenUsage | None"](TokenUsage, _NONE)
+    run_state = Field["str | Mapping[str, Any] | None"](str, Mapping, _NONE)
+    summary = Field["Summary | None"](Summary, _NONE)
 
     def __init__(
         self,

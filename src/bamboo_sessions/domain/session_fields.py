@@ -1,0 +1,56 @@
+"""The fields of a head as attributes of a working copy: fixed ones, and ones that can be set and are checked then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, Never, Self, TypeVar, overload
+
+from bamboo_sessions.domain import json
+from bamboo_sessions.domain.errors import InputError
+
+if TYPE_CHECKING:
+    from bamboo_sessions.domain.session import Session
+
+T = TypeVar("T")
+
+
+class Fixed(Generic[T]):
+    """A field of the head that can't be changed."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, session: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, session: Session, owner: type) -> T: ...
+    def __get__(self, session: Session | None, owner: type) -> Self | T:
+        if session is None:
+            return self
+        value: T = getattr(session._head, self.name)
+        return value
+
+    def __set__(self, session: Session, value: Never) -> None:
+        message = f"Session.{self.name} is fixed when the session is created and can't be set."
+        raise AttributeError(message)
+
+
+class Field(Fixed[T]):
+    """A field of the head that can be set; only what differs from the head is kept in the working copy."""
+
+    def __init__(self, *kinds: type) -> None:
+        self.kinds = kinds
+
+    def __get__(self, session: Session | None, owner: type) -> Any:  # noqa: ANN401 - T, as the overloads say
+        if session is None:
+            return self
+        changes = session._changes
+        return changes[self.name] if self.name in changes else getattr(session._head, self.name)
+
+    def __set__(self, session: Session, value: T) -> None:
+        if not isinstance(value, self.kinds) or (isinstance(value, bool) and bool not in self.kinds):
+            wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in self.kinds)
+            message = f"Session.{self.name} must be {wanted}, not {value!r}."
+            raise InputError(message, hint="Nothing was changed.")
+        stored = json.frozen(value, what=f"Session.{self.name}") if isinstance(value, Mapping) else value
+        session._change(self.name, stored)
