@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -294,47 +293,42 @@ class Committing:
     async def own(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` to its end; cancelling the caller only stops its waiting (G10).
 
-        What has to wait becomes a task of the store's.
+        It becomes a task of the store's: at once, or if storage `begins_at_once`, only if it has to wait.
         """
-        context = copy_context()
-        try:
-            awaited = context.run(work.send, None)
-        except StopIteration as done:
-            self.signal.notify()  # by now the state that whoever waits for commits will look for is published (L55)
-            self._at_once = (self._at_once + 1) % _AT_ONCE_MAX
-            if not self._at_once:
-                await asyncio.sleep(0)  # other tasks have their turn, as if this one had waited
-            result: T = done.value
-            return result
-        except BaseException:
-            self.signal.notify()
-            raise
+        awaited: asyncio.Future[Any] | None = None
+        if self.storage.begins_at_once:
+            try:
+                awaited = work.send(None)
+            except StopIteration as done:
+                await self._ended_at_once()
+                result: T = done.value
+                return result
+            except BaseException:
+                self.signal.notify()
+                raise
+            work = going_on(work, awaited)
+        return await self._as_task(work)
+
+    async def _ended_at_once(self) -> None:
+        self.signal.notify()  # by now the state that whoever waits for commits will look for is published (L55)
+        self._at_once = (self._at_once + 1) % _AT_ONCE_MAX
+        if not self._at_once:
+            await asyncio.sleep(0)  # other tasks have their turn, as if this one had waited
+
+    async def _as_task(self, work: Coroutine[Any, Any, T]) -> T:
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
-        task = loop.create_task(self._to_its_end(work, awaited, outcome), context=context)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await outcome
 
-    async def _to_its_end(
-        self, work: Coroutine[Any, Any, T], awaited: asyncio.Future[Any] | None, outcome: asyncio.Future[T]
-    ) -> None:
-        """Tell who waits for commits when `work` has ended, and then its caller, if that still waits."""
-        try:
-            result = await going_on(work, awaited)
-        except BaseException as exc:
+        def ended(task: asyncio.Task[T]) -> None:
+            self._tasks.discard(task)
             self.signal.notify()
-            if isinstance(exc, asyncio.CancelledError):  # the event loop ends
-                outcome.cancel()
-                raise
-            if outcome.done():
-                _log_unseen(exc)
-            else:
-                outcome.set_exception(exc)
-        else:
-            self.signal.notify()
-            if not outcome.done():
-                outcome.set_result(result)
+            work.close()  # it may have been cancelled before it began
+            _tell(task, outcome)
+
+        task = loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(ended)
+        return await outcome
 
     async def aclose(self) -> None:
         """Wait for the commits under way, and end the waiting for further ones."""
@@ -375,10 +369,18 @@ def _result(state: State, planned: Planned, committed: Committed) -> Snapshot | 
     return Snapshot(head, planned.result.messages, planned.result.messages_bytes)
 
 
-def _log_unseen(exc: BaseException) -> None:
-    """Nobody waits for this work any more, so its failure would go unseen."""
-    level = logging.INFO if isinstance(exc, BambooSessionsError) else logging.ERROR
-    _log.log(level, "a cancelled caller's write failed: %s", exc)
+def _tell(task: asyncio.Task[T], outcome: asyncio.Future[T]) -> None:
+    """Hand on what became of `task`. If nobody waits for it any more, its failure would go unseen."""
+    if task.cancelled():
+        outcome.cancel()
+    elif (exc := task.exception()) is None:
+        if not outcome.done():
+            outcome.set_result(task.result())
+    elif not outcome.done():
+        outcome.set_exception(exc)
+    else:
+        level = logging.INFO if isinstance(exc, BambooSessionsError) else logging.ERROR
+        _log.log(level, "a cancelled caller's write failed: %s", exc)
 
 
 def living(key: SessionKey, state: State) -> Snapshot:

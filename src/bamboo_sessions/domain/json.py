@@ -131,6 +131,14 @@ def encode(value: object) -> bytes:
         return stdlib_json.dumps(plain, separators=(",", ":")).encode("ascii")
 
 
+def encode_plain(value: object) -> bytes | None:
+    """The same, or `None` where a text isn't Unicode."""
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:
+        return None
+
+
 def decode(data: bytes, into: msgspec.json.Decoder[T], *, what: str) -> T:
     """The value in `data`; raises `StorageCorruptError`, naming `what`, if it can't be read (G8)."""
     try:

@@ -213,7 +213,7 @@ def to_stored(message: Message) -> StoredMessage:
     """Encode `message`; raises `InvalidMessageError` or `LimitExceededError` before anything is written (L86)."""
     check_message(message)
     check_message_id(message.id)
-    body = json.encode(message) if _is_plain(message) else _checked_body(message)
+    body = (json.encode_plain(message) if _is_plain(message) else None) or _checked_body(message)
     check_limit(f"Message {message.id!r}", len(body), MESSAGE_BYTES_MAX, "bytes")
     return StoredMessage(message, body, hash_of_body(body))
 
@@ -231,7 +231,8 @@ _DEFAULTS: Final = _DEFAULTED(Message(role="user"))
 def _is_plain(message: Message) -> bool:
     """Whether it has a text and nothing else, as most messages do: that is sure to be read back as it is."""
     return (
-        type(message.content) is str
+        type(message) is Message
+        and type(message.content) is str
         and type(message.role) is str
         and type(message.id) is str
         and type(message.created_at) is datetime

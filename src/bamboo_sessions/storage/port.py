@@ -17,7 +17,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK
@@ -73,6 +73,12 @@ class Peek(NamedTuple):
 
 class SessionStorage(ABC):
     """A durable tier. All calls may be made at the same time from one event loop."""
+
+    begins_at_once: ClassVar[bool] = False
+    """Whether the beginning of a call may run in another task than its rest: what needn't wait needs no task then.
+
+    Not if anything that belongs to a task is used in a call: time limits, task groups, clients built on them.
+    """
 
     # --- life
 

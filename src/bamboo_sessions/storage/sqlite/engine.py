@@ -62,7 +62,7 @@ class Engine:
     """An open database file. Made, used and closed on one event loop's thread."""
 
     def __init__(self, path: str, durability: Durability, busy_timeout_ms: int) -> None:
-        self.path = path
+        self.path = path = os.path.realpath(path)  # SQLite keeps its log beside the file, not beside a link to it
         self._durability = durability
         self._busy_timeout_ms = busy_timeout_ms
         self.number = next(_numbers)
@@ -80,7 +80,7 @@ class Engine:
             self._writer.run,
             self._writer.finish,
             batch=Batch(GROUP_COMMITS_MAX, GROUP_BYTES_MAX),
-            after=self._writer.tidy,
+            after=self._writer.tend_log,
         )
         self._writing_here = Here(self._writer, self._writing)
         self._reading = Worker("bamboo-sessions reader", self._run_reads, self._close_reader)
@@ -159,7 +159,7 @@ class Engine:
         """
         self.check_usable()
         if is_short and self._writing_here.is_quick:
-            result = await self._writing_here.write(work)
+            result = await self._writing_here.write(work, size)
         else:
             result = await self._writing.submit(work, size)
         self.search.written()

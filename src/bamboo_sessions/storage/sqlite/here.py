@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from bamboo_sessions.storage.sqlite.tuning import HERE_COMMITS_MAX, HERE_SYNC_SECONDS_MAX
+from bamboo_sessions.storage.sqlite.tuning import HERE_COMMITS_MAX, HERE_GROUP_BYTES_MAX, HERE_SYNC_SECONDS_MAX
 from bamboo_sessions.storage.sqlite.worker import Request, Worker, check_room, settle
 from bamboo_sessions.storage.sqlite.writer import Writer
 
@@ -43,23 +43,28 @@ class Here:
         seconds = self._writer.sync_seconds
         return seconds is not None and seconds <= HERE_SYNC_SECONDS_MAX
 
-    async def write(self, work: Callable[[Any], T]) -> T:
-        """Run `work` as one transaction, durable when this returns. `work` may run again."""
+    async def write(self, work: Callable[[Any], T], size: int) -> T:
+        """Run `work` as one transaction, durable when this returns. `work` may run again. `size` is in bytes."""
         loop = asyncio.get_running_loop()
         if not self._is_crowded and self._is_alone(loop):
-            request = Request(work, 0, None, None)
+            request = Request(work, size, None, None)
             if self._run([request]):
                 if request.error is not None:
                     raise request.error
                 result: T = request.result
                 return result
-            return await self._worker.submit(work)
-        check_room(len(self._gathered))
+            return await self._worker.submit(work, size)
+        check_room(len(self._gathered) + self._worker.waiting)
         future: asyncio.Future[T] = loop.create_future()
+        self._gather(Request(work, size, loop, future), loop)
+        return await future
+
+    def _gather(self, request: Request, loop: asyncio.AbstractEventLoop) -> None:
+        if self._gathered and self._gathered[0].loop is not loop:  # which was closed meanwhile
+            self.finish()
         if not self._gathered:
             loop.call_soon(self._wait_for_more)
-        self._gathered.append(Request(work, 0, loop, future))
-        return await future
+        self._gathered.append(request)
 
     def _is_alone(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether no other task has written in this turn of the loop."""
@@ -77,19 +82,34 @@ class Here:
         asyncio.get_running_loop().call_soon(self._commit_gathered)
 
     def _commit_gathered(self) -> None:
-        group, self._gathered = self._gathered[:HERE_COMMITS_MAX], self._gathered[HERE_COMMITS_MAX:]
+        group = self._next_group()
         if self._gathered:
             asyncio.get_running_loop().call_soon(self._commit_gathered)
         self._is_crowded = len(group) > 1
-        if group and self._run(group):
-            settle(group)
-        else:
-            self._hand_over(group)
+        done = False
+        try:
+            done = bool(group) and self._run(group)
+        finally:
+            if done:
+                settle(group)
+            else:
+                self._hand_over(group)
+
+    def _next_group(self) -> list[Request]:
+        """As many as a few milliseconds take."""
+        size = count = 0
+        for request in self._gathered[:HERE_COMMITS_MAX]:
+            size += request.size
+            if count and size > HERE_GROUP_BYTES_MAX:
+                break
+            count += 1
+        group, self._gathered = self._gathered[:count], self._gathered[count:]
+        return group
 
     def _run(self, group: list[Request]) -> bool:
         done = self._writer.run_at_once(group)
         if done and self._writer.log.is_due:
-            self._worker.post(lambda _: None)  # it looks after the log when it has worked
+            self._worker.wake()
         return done
 
     def _hand_over(self, group: list[Request]) -> None:
@@ -98,5 +118,6 @@ class Here:
 
     def finish(self) -> None:
         """Leave what was gathered to the thread: the loop may not have another turn."""
+        self._writer.recover()
         group, self._gathered = self._gathered, []
         self._hand_over(group)

@@ -41,6 +41,9 @@ class Log:
 
     def committed(self, pages: int) -> None:
         """Take note that the log has that many pages now."""
+        if pages < self._pages:  # it has started over
+            self._pages_due = WAL_PAGES_CHECKPOINT
+            self.finish_checkpoint = False
         self._pages = pages
 
     @property
@@ -59,11 +62,8 @@ class Log:
         The bulk of a checkpoint is another thread's work. What came meanwhile is done here, for only a log that is
         checkpointed to its end can start over. A reader may hold the log: then it is tried again when it has grown.
         """
-        if self._pages < WAL_PAGES_CHECKPOINT:
-            self._pages_due = WAL_PAGES_CHECKPOINT
-            self.finish_checkpoint = False
-            if self._is_short:
-                self._grow(connection)
+        if self._is_short:
+            self._grow(connection)
         elif self.finish_checkpoint:
             self.finish_checkpoint = False
             self._checkpoint(connection, apsw.SQLITE_CHECKPOINT_PASSIVE)

@@ -57,7 +57,7 @@ from bamboo_sessions.storage.sqlite.engine import Engine
 from bamboo_sessions.storage.sqlite.errors import NONSENSE, not_understood, understanding
 from bamboo_sessions.storage.sqlite.heads import read_head
 from bamboo_sessions.storage.sqlite.sessions import find, require
-from bamboo_sessions.storage.sqlite.tuning import HERE_BYTES_MAX, HERE_MESSAGES_MAX, LOOP_MESSAGES_MAX
+from bamboo_sessions.storage.sqlite.tuning import HERE_BYTES_MAX, HERE_ROW_BYTES, LOOP_MESSAGES_MAX
 
 if TYPE_CHECKING:
     from bamboo_sessions.storage.search_query import SearchQuery
@@ -71,14 +71,16 @@ _VERSION_BITS: Final = 32
 """`PRAGMA data_version` is a number of 32 bits."""
 
 
-def _is_short(commit: Commit, size: int) -> bool:
-    """Whether a commit takes no longer than what else an event loop does in between."""
-    if size > HERE_BYTES_MAX or commit.history_from is not None:
-        return False
-    count = len(commit.edits) + len(commit.removals) + len(commit.usage) + len(commit.records)
+def _weight(commit: Commit) -> int | None:
+    """How much work a commit is, in bytes; `None` if only its transaction can tell: it may renumber a whole session."""
+    if commit.history_from is not None:
+        return None
+    rows = len(commit.edits) + len(commit.removals) + len(commit.usage) + len(commit.records)
     for insertion in commit.insertions:
-        count += len(insertion.messages)
-    return count <= HERE_MESSAGES_MAX
+        if insertion.after is not None:
+            return None
+        rows += len(insertion.messages)
+    return commit.size + HERE_ROW_BYTES * rows
 
 
 class _ReadState(Protocol):
@@ -96,6 +98,8 @@ class SqliteStorage(SessionStorage):
         create_parents: Whether to make the folders above the file.
         clock: Names the backups that `check` makes.
     """
+
+    begins_at_once = True
 
     def __init__(
         self,
@@ -249,8 +253,9 @@ class SqliteStorage(SessionStorage):
     # --- writing
 
     async def commit(self, commit: Commit) -> Committed:
-        size = commit.size
-        return await self._engine.write(lambda c: self._applied(c, commit), size, is_short=_is_short(commit, size))
+        weight = _weight(commit)
+        is_short = weight is not None and weight <= HERE_BYTES_MAX
+        return await self._engine.write(lambda c: self._applied(c, commit), weight or commit.size, is_short=is_short)
 
     def _applied(self, connection: apsw.Connection, commit: Commit) -> Committed:
         try:

@@ -42,9 +42,6 @@ LOCK_POLL_SECONDS: Final = 0.0005
 TURN_WAIT_SECONDS: Final = 1.0
 """How long a writer queues behind other processes before it asks SQLite all the same: the first may be stopped."""
 
-TURN_KEEP_SECONDS: Final = 0.001
-"""How long a writer that had to queue keeps its turn: for three commits. A longer one is quicker, and less fair."""
-
 HERE_SYNC_SECONDS_MAX: Final = 0.0005
 """How long the disk may take on average for commits to be made on the event loop's thread: what it stands still for."""
 
@@ -54,11 +51,14 @@ PAGES_SECONDS: Final = 0.00002
 HERE_COMMITS_MAX: Final = 64
 """Commits that the event loop's thread makes in one go: about 3 ms."""
 
-HERE_MESSAGES_MAX: Final = 32
-"""Messages of a commit that the event loop's thread makes, removals and edits included: about 0.3 ms."""
-
 HERE_BYTES_MAX: Final = 64 * 1024
-"""Bytes of such a commit, likewise."""
+"""Bytes of a commit that the event loop's thread makes, rows counted with `HERE_ROW_BYTES`: less than a ms."""
+
+HERE_GROUP_BYTES_MAX: Final = 128 * 1024
+"""Bytes of all commits that it makes in one go, likewise: about 3 ms."""
+
+HERE_ROW_BYTES: Final = 1024
+"""What a row counts for beside its contents: writing one takes as long as this many bytes more."""
 
 POSITION_STEP: Final = 1 << 20
 """Distance of two messages added at the end: twenty insertions fit between any two."""
@@ -72,8 +72,8 @@ LOG_PAGES_AHEAD: Final = 32
 LOG_PAGES_GROWN_MAX: Final = 256
 """Pages by which the log is made longer at once, 1 MB: a few ms, during which nobody else writes."""
 
-RESTART_WAIT_MS: Final = 100
-"""Milliseconds that the writer waits for readers of a write-ahead log that has grown too long."""
+LOG_WAIT_MS: Final = 100
+"""Milliseconds that looking after the write-ahead log waits for its readers, and for other processes that write."""
 
 RECENT_HEADS_MAX: Final = 2_048
 """Heads that are kept as objects, by their stored form, in case they are listed again: some pages of some lists."""

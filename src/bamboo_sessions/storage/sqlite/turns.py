@@ -2,18 +2,14 @@
 
 SQLite lets waiting writers poll, and whoever happens to ask at the right moment is next: under load some wait for a
 hundred commits of the others. So writers queue for an advisory lock on a small file beside the database first, where
-the system wakes one after the other (L45). Waking one costs as much as a commit, and its pages have to be read again;
-so who had to wait, as others do now, keeps the turn for a moment, in which its next commits cost what they cost alone.
-
-Nothing but fairness rests on it: a writer that can't have it (another system, a read-only folder, a process that was
-stopped while it held it) goes on and asks SQLite, which decides.
+the system wakes one after the other (L45). Nothing but fairness rests on it: a writer that can't have it (another
+system, a read-only folder, a process that was stopped while it held it) goes on and asks SQLite, which decides.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 from queue import SimpleQueue
 from typing import Final
 
@@ -32,17 +28,14 @@ class Turn:
     Args:
         path: The database.
         wait_seconds: How long to wait for a turn before going on without one.
-        keep_seconds: How long a turn is kept that had to be waited for.
     """
 
-    def __init__(self, path: str, wait_seconds: float, keep_seconds: float) -> None:
+    def __init__(self, path: str, wait_seconds: float) -> None:
         self._path = path + SUFFIX
         self._wait_seconds = wait_seconds
-        self._keep_seconds = keep_seconds
         self._file: int | None = None
         self._queue: _Queue | None = None
         self._is_mine = False
-        self._ends_at = 0.0
 
     def take(self) -> None:
         """Wait until it is this process's turn, or for as long as one waits for it."""
@@ -51,7 +44,6 @@ class Turn:
         if self._queue is None:
             self._queue = _Queue(self._opened())
         self._is_mine = self._queue.wait(self._wait_seconds)
-        self._ends_at = time.monotonic() + self._keep_seconds
 
     def take_at_once(self) -> bool:
         """Whether one may write now: it is this process's turn, or turns don't matter. Never waits."""
@@ -64,17 +56,7 @@ class Turn:
         except OSError:
             return True
         self._is_mine = True
-        self._ends_at = 0.0
         return True
-
-    def seconds_left(self) -> float | None:
-        """For how long the turn may be kept; `None`: it isn't this process's. At the end it has to be given back."""
-        return max(0.0, self._ends_at - time.monotonic()) if self._is_mine else None
-
-    def give_if_over(self) -> None:
-        """Let the next one write, unless there is time left."""
-        if self._is_mine and time.monotonic() >= self._ends_at:
-            self.give()
 
     def give(self) -> None:
         """Let the next one write."""

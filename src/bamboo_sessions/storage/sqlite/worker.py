@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from bamboo_sessions.domain.errors import StorageUnavailableError
 from bamboo_sessions.domain.limits import WAITING_CALLS_MAX
@@ -54,6 +54,9 @@ class Batch(NamedTuple):
 
 ONE_BY_ONE = Batch(1, 0)
 
+_NOTHING: Final = Request(lambda _: None, 0, None, None)
+"""Wakes the thread."""
+
 
 class Worker:
     """A thread that hands what is queued to `run`, which fills in results or errors and never raises.
@@ -63,7 +66,7 @@ class Worker:
         run: Does a batch.
         finish: Called in the thread when it ends.
         batch: Bounds of a batch.
-        after: Called in the thread after a batch was answered; and again after the seconds that it gives, if it does.
+        after: Called in the thread after a batch was answered, and when somebody wakes it.
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class Worker:
         finish: Callable[[], None],
         *,
         batch: Batch = ONE_BY_ONE,
-        after: Callable[[], float | None] = lambda: None,
+        after: Callable[[], None] = lambda: None,
     ) -> None:
         self._queue: SimpleQueue[Request | None] = SimpleQueue()
         self._run = run
@@ -91,7 +94,7 @@ class Worker:
 
         Raises `StorageUnavailableError` if too much is waiting already.
         """
-        check_room(self._queue.qsize())
+        check_room(self.waiting)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self.put(Request(work, size, loop, future))
@@ -105,6 +108,15 @@ class Worker:
         """Queue `work` that nobody waits for. May be called on any thread."""
         self._queue.put(Request(work, 0, None, None))
 
+    def wake(self) -> None:
+        """Let the thread call `after`."""
+        self._queue.put(_NOTHING)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests are queued."""
+        return self._queue.qsize()
+
     def stop(self) -> None:
         """Let the thread end once it has done what is queued. Doesn't wait."""
         self._queue.put(None)
@@ -115,14 +127,13 @@ class Worker:
 
     def _main(self) -> None:
         going = True
-        again: float | None = None
         while going:
-            requests, going = self._next(again)
+            requests, going = self._next()
             if requests:
                 self._guarded(requests)
                 _wake(requests)
             del requests  # nothing is kept alive while waiting
-            again = self._after()
+            self._after()
         self._finish()
 
     def _guarded(self, requests: Sequence[Request]) -> None:
@@ -133,11 +144,10 @@ class Worker:
             for request in requests:
                 request.result, request.error = None, request.error or exc
 
-    def _next(self, seconds: float | None) -> tuple[list[Request], bool]:
-        """All that is waiting, within the bounds, or nothing after so many seconds; and whether to go on."""
-        try:
-            first = self._queue.get(timeout=seconds)
-        except Empty:
+    def _next(self) -> tuple[list[Request], bool]:
+        """All that is waiting, within the bounds; and whether to go on."""
+        first = self._queue.get()
+        if first is _NOTHING:
             return [], True
         if first is None:
             return [], False
@@ -149,6 +159,8 @@ class Worker:
                 break
             if request is None:
                 return requests, False
+            if request is _NOTHING:
+                break
             requests.append(request)
             size += request.size
         return requests, True
@@ -168,7 +180,9 @@ def settle(requests: Sequence[Request]) -> None:
     for request in requests:
         if request.future is None or request.future.done():
             continue
-        if request.error is not None:
+        if isinstance(request.error, StopIteration):  # no future takes that
+            request.future.set_exception(RuntimeError(f"A plan raised {request.error!r}."))
+        elif request.error is not None:
             request.future.set_exception(request.error)
         else:
             request.future.set_result(request.result)

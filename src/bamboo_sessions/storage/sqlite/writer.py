@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from threading import Lock
+from threading import RLock
 from typing import Final
 
 import apsw
@@ -54,8 +54,8 @@ class Writer:
         self.log = log
         self._busy_timeout_seconds = busy_timeout_ms / 1000
         self._open: apsw.Connection | None = None
-        self._mutex = Lock()
-        self._turn = Turn(location, tuning.TURN_WAIT_SECONDS, tuning.TURN_KEEP_SECONDS)
+        self._mutex = RLock()
+        self._turn = Turn(location, tuning.TURN_WAIT_SECONDS)
         self._patience = Patience(0)
         self._was_written = False
         self.sync_seconds: float | None = None
@@ -100,22 +100,41 @@ class Writer:
                     for request in requests:
                         self._run_alone(request)
             finally:
-                self._turn.give_if_over()
+                self._turn.give()
 
     def run_at_once(self, requests: Sequence[Request]) -> bool:
-        """As `run`, if nobody has to be waited for and nothing fails; `False`: nothing has happened."""
-        if not self._mutex.acquire(blocking=False):
-            return False
+        """As `run`, if nobody has to be waited for and nothing fails; `False`: nothing was committed, nobody is told.
+
+        A signal's handler may raise anywhere in here, since this is the thread that handles signals.
+        """
+        try:
+            self.recover()
+            if not self._mutex.acquire(blocking=False):
+                return False
+            done = self._run_if_free(requests)
+            self._mutex.release()
+        except BaseException:
+            self.recover()
+            raise
+        return done
+
+    def recover(self) -> None:
+        """Let go what this thread has held since a signal's handler raised."""
+        if self._mutex._is_owned():  # type: ignore[attr-defined] # noqa: SLF001 - as `threading.Condition` asks
+            self._roll_back()
+            self._turn.give()
+            self._mutex.release()
+
+    def _run_if_free(self, requests: Sequence[Request]) -> bool:
         try:
             if self._open is None or not self._turn.take_at_once():
                 return False
             self._patience.seconds = 0.0
-            return self._run_in(self._begin(), requests)
+            return self._run_in(self._begin(), requests, outcomes=Exception)
         except apsw.Error:
             return False
         finally:
-            self._turn.give_if_over()
-            self._mutex.release()
+            self._turn.give()
 
     def _begin(self) -> apsw.Connection:
         connection = self.connection()
@@ -131,19 +150,21 @@ class Writer:
         except apsw.Error as exc:
             self._fail(requests, exc)
             return True
-        return self._run_in(connection, requests)
+        return self._run_in(connection, requests, outcomes=BaseException)
 
-    def _run_in(self, connection: apsw.Connection, requests: Sequence[Request]) -> bool:
-        """Run all in the transaction that was begun, and commit it; `False` if nothing has happened."""
+    def _run_in(
+        self, connection: apsw.Connection, requests: Sequence[Request], *, outcomes: type[BaseException]
+    ) -> bool:
+        """Run all in the transaction that was begun, and commit it; `False` if nothing has happened.
+
+        `outcomes` is what a request may raise as its outcome; else it is a signal, which ends all.
+        """
         try:
             for request in requests:
-                _run_among_others(connection, request)
+                _run_among_others(connection, request, outcomes)
         except (apsw.Error, _Torn):
             self._roll_back()
             return False
-        except KeyboardInterrupt:
-            self._roll_back()
-            raise
         return self._commit(connection, requests)
 
     def _run_alone(self, request: Request) -> None:
@@ -205,23 +226,15 @@ class Writer:
         if discard or connection.in_transaction:
             self.close()
 
-    # --- after a group was answered
+    # --- the write-ahead log
 
-    def tidy(self) -> float | None:
-        """Look after the turn and the log; after how many seconds to do so again (`None`: after the next group)."""
-        with self._mutex:
-            self._turn.give_if_over()
-            left = self._turn.seconds_left()
-        if left is None:
-            self._tend_log()
-        return left
-
-    def _tend_log(self) -> None:
+    def tend_log(self) -> None:
+        """After a group was answered: look after the write-ahead log."""
         with self._mutex:
             connection = self._open
             if connection is None or not self.log.is_due:
                 return
-            self._patience.seconds = tuning.RESTART_WAIT_MS / 1000
+            self._patience.seconds = tuning.LOG_WAIT_MS / 1000
             try:
                 self.log.tend(connection)
             except apsw.Error as exc:
@@ -233,15 +246,15 @@ class _Torn(Exception):
     """A request failed after it had written something."""
 
 
-def _run_among_others(connection: apsw.Connection, request: Request) -> None:
+def _run_among_others(connection: apsw.Connection, request: Request, outcomes: type[BaseException]) -> None:
     """Run one of a group; raises if the group's transaction can't go on."""
     request.error = None
     before = connection.total_changes()
     try:
         request.result = request.work(connection)
-    except (apsw.Error, KeyboardInterrupt):
+    except apsw.Error:
         raise
-    except BaseException as exc:
+    except outcomes as exc:
         if connection.total_changes() != before:
             raise _Torn from exc
         request.error = exc

@@ -21,13 +21,14 @@ from bamboo_sessions.storage.sqlite.log import Log
 from bamboo_sessions.storage.sqlite.tuning import (
     HERE_BYTES_MAX,
     HERE_COMMITS_MAX,
-    HERE_MESSAGES_MAX,
+    HERE_GROUP_BYTES_MAX,
+    HERE_ROW_BYTES,
     HERE_SYNC_SECONDS_MAX,
 )
 from bamboo_sessions.storage.sqlite.turns import Turn
 from bamboo_sessions.storage.sqlite.worker import Request
 from bamboo_sessions.storage.sqlite.writer import Writer
-from tests.unit.storage.sqlite.commits import appending, key_of
+from tests.unit.storage.sqlite.commits import appending, insertion, key_of
 
 pytestmark = pytest.mark.anyio
 
@@ -45,9 +46,11 @@ class Watched:
             self.places.append("here" if threading.get_ident() == here else "elsewhere")
             return apply(connection, commit)
 
-        def run(writer: Writer, connection: apsw.Connection, requests: Sequence[Request]) -> bool:
+        def run(
+            writer: Writer, connection: apsw.Connection, requests: Sequence[Request], outcomes: type[BaseException]
+        ) -> bool:
             self.groups.append(len(requests))
-            return run_in(writer, connection, requests)
+            return run_in(writer, connection, requests, outcomes=outcomes)
 
         monkeypatch.setattr(commits, "apply", applied)
         monkeypatch.setattr(Writer, "_run_in", run)
@@ -98,13 +101,16 @@ async def test_one_slow_sync_sends_commits_away_for_a_while(storage: SqliteStora
 
 
 async def test_what_takes_long_is_not_made_here(storage: SqliteStorage, watched: Watched) -> None:
-    """Many messages, many bytes, and plans of callers don't hold up the event loop."""
-    many = [Message.user("x") for _ in range(HERE_MESSAGES_MAX + 1)]
-    await storage.commit(appending("s", *many[1:]))
+    """Many messages, many bytes, places inside a history, and plans of callers don't hold up the event loop."""
+    many = [Message.user("x") for _ in range(HERE_BYTES_MAX // HERE_ROW_BYTES)]
+    first = Message.user("first")
+    await storage.commit(appending("s", first, *many[len(many) // 2 :]))
     await storage.commit(appending("t", *many))
     await storage.commit(appending("t", Message.user("x" * HERE_BYTES_MAX)))
+    inside = (insertion([Message.user("inside")], after=first.id),)
+    await storage.commit(appending("s", expected=1, insertions=inside))
     await storage.transact(key_of("t"), lambda _: appending("t", Message.user("y")))
-    assert watched.places == ["here", "elsewhere", "elsewhere", "elsewhere"]
+    assert watched.places == ["here", "elsewhere", "elsewhere", "elsewhere", "elsewhere"]
 
 
 # --- groups
@@ -148,15 +154,34 @@ async def test_a_group_is_bounded(storage: SqliteStorage, watched: Watched) -> N
     assert watched.groups == [1, HERE_COMMITS_MAX, HERE_COMMITS_MAX, 1]
 
 
+async def test_a_group_is_bounded_in_bytes(storage: SqliteStorage, watched: Watched) -> None:
+    """Long messages make small groups (G13)."""
+    text = "x" * (HERE_GROUP_BYTES_MAX // 4)
+    await asyncio.gather(*(_append(storage, text, f"s{number}") for number in range(9)))
+    assert watched.groups == [1, 3, 3, 2]
+    assert set(watched.places) == {"here"}
+
+
 async def test_too_many_waiting_are_refused(
-    storage: SqliteStorage, watched: Watched, monkeypatch: pytest.MonkeyPatch
+    storage: SqliteStorage, path: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The queue has a limit here, too (G13)."""
-    monkeypatch.setattr(worker, "WAITING_CALLS_MAX", 1)
-    tasks = [_append(storage, str(number)) for number in range(3)]
-    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [Committed, Committed, StorageUnavailableError]
-    assert watched.groups == [1, 1]
+    """The queue has a limit, whether commits wait here or, behind another process, for the thread (G13)."""
+    monkeypatch.setattr(worker, "WAITING_CALLS_MAX", 10)
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE")
+    tasks: list[asyncio.Task[Committed]] = []
+    for number in range(10):
+        tasks += [_append(storage, "x", f"s{number}-{each}") for each in range(10)]
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+    refused = [task for task in tasks if task.done()]
+    assert len(refused) >= 80
+    assert all(isinstance(task.exception(), StorageUnavailableError) for task in refused)
+    other.execute("COMMIT")
+    other.close()
+    for task in tasks:
+        if task not in refused:
+            assert (await task).revision == 1
 
 
 async def test_a_refused_one_hurts_nobody_else(storage: SqliteStorage, watched: Watched) -> None:
@@ -193,7 +218,7 @@ async def test_L45_the_event_loop_waits_for_no_lock(storage: SqliteStorage, path
 
 async def test_L45_the_event_loop_does_not_push_in(storage: SqliteStorage, watched: Watched) -> None:
     """While it is another process's turn, commits are left to the writer thread, which queues."""
-    turn = Turn(storage._engine.path, 60.0, 0.0)
+    turn = Turn(storage._engine.path, 60.0)
     turn.take()
     waiting = _append(storage, "1")
     while not (queue := storage._engine._writer._turn._queue) or not queue.is_waiting:
@@ -221,19 +246,64 @@ async def test_a_failing_disk_is_told_by_the_writer_thread(storage: SqliteStorag
     await storage._engine.write(lambda c: c.execute("DROP TABLE spoiled"))
 
 
-async def test_an_interrupt_leaves_no_transaction(storage: SqliteStorage, watched: Watched) -> None:
-    """Ctrl-C in the middle of a commit ends it without a trace; the next one works (L90)."""
+@pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit, TimeoutError])
+@pytest.mark.parametrize("place", ["_run_if_free", "_begin", "_run_in", "_commit"])
+@pytest.mark.parametrize("is_over", [True, False])
+async def test_a_signal_leaves_nothing_locked(
+    storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch, place: str, signal: type[BaseException], *, is_over: bool
+) -> None:
+    """A handler that raises, before or after any step, ends the commit; nothing stays locked, for nobody (L90)."""
+    writer = storage._engine._writer
+    step = getattr(Writer, place)
+
+    def interrupted(self: Writer, *args: object, **options: object) -> None:
+        if is_over:
+            step(self, *args, **options)
+        raise signal
+
+    request = Request(lambda c: c.execute("INSERT INTO meta VALUES ('x', 1)"), 0, None, None)
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, place, interrupted)
+        with pytest.raises(signal):
+            writer.run_at_once([request])
+    monkeypatch.setattr(Here, "is_quick", False)
+    assert (await _append(storage, "by the thread")).revision == 1
+    monkeypatch.setattr(Here, "is_quick", True)
+    assert (await _append(storage, "here")).revision == 2
+
+
+async def test_a_signal_inside_a_request_is_no_outcome(storage: SqliteStorage, watched: Watched) -> None:
+    """Ctrl-C or SIGTERM in the middle of a commit isn't taken for its failure: the process is told."""
 
     def interrupted(connection: apsw.Connection) -> None:
         connection.execute("CREATE TABLE spoiled (x)")
-        raise KeyboardInterrupt
+        raise SystemExit
 
     engine = storage._engine
-    request = Request(interrupted, 0, None, None)
-    with pytest.raises(KeyboardInterrupt):
-        engine._writer.run_at_once([request])
+    with pytest.raises(SystemExit):
+        engine._writer.run_at_once([Request(interrupted, 0, None, None)])
     assert (await _append(storage, "1")).revision == 1
     assert not await engine.read(lambda c: c.execute("SELECT 1 FROM sqlite_schema WHERE name = 'spoiled'").fetchall())
+
+
+async def test_a_signal_in_a_group_leaves_its_commits_to_the_thread(
+    storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits in a group that was interrupted gets an answer all the same."""
+    monkeypatch.setattr(Here, "is_quick", True)
+    here = storage._engine._writing_here
+    here._is_crowded = True
+    tasks = [_append(storage, str(number)) for number in range(3)]
+    await anyio.lowlevel.checkpoint()
+
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "run_at_once", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            here._commit_gathered()
+    assert sorted([(await task).revision for task in tasks]) == [1, 2, 3]
 
 
 async def test_an_interrupt_at_the_beginning_leaves_no_transaction(storage: SqliteStorage, watched: Watched) -> None:
@@ -261,6 +331,29 @@ async def test_closing_commits_what_was_gathered(path: Path, watched: Watched) -
     assert [(await task).revision for task in tasks] == [1, 2, 3]
 
 
+def test_the_next_event_loop_takes_over(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was gathered for a loop that was closed is committed, and doesn't keep the next loop's waiting."""
+    monkeypatch.setattr(Here, "is_quick", True)
+    storage = SqliteStorage(path)
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    first.run_until_complete(storage.open())
+    storage._engine._writing_here._is_crowded = True
+    left = first.create_task(storage.commit(appending("s", Message.user("left"))))
+    first.run_until_complete(anyio.lowlevel.checkpoint())
+    left.cancel()  # as if it had never come to its end
+    first.run_until_complete(asyncio.wait({left}))
+    first.close()
+
+    async def go_on() -> list[int]:
+        tasks = [_append(storage, str(number)) for number in range(3)]
+        revisions = sorted([(await task).revision for task in tasks])
+        await storage.aclose()
+        return revisions
+
+    assert second.run_until_complete(go_on())[-1] == 4
+    second.close()
+
+
 async def test_the_log_is_kept_short(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When commits made here have let the write-ahead log grow, it is copied into the file, off the event loop."""
     monkeypatch.setattr(Here, "is_quick", True)
@@ -270,7 +363,7 @@ async def test_the_log_is_kept_short(path: Path, monkeypatch: pytest.MonkeyPatch
     due = threading.Event()
     storage._engine._writer.log._on_long = due.set
     for number in range(WAL_PAGES_CHECKPOINT * 4096 // HERE_BYTES_MAX + 2):
-        await storage.commit(appending(f"s{number}", Message.user("x" * (HERE_BYTES_MAX - 1_000))))
+        await storage.commit(appending(f"s{number}", Message.user("x" * (HERE_BYTES_MAX - 3_000))))
     assert "here" in watched.places
     assert await asyncio.to_thread(due.wait, 10)
     await storage.aclose()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import anyio
 import pytest
 
 from bamboo_sessions import Message, SessionRepository
@@ -19,8 +17,8 @@ LONG = 60.0
 
 
 @contextmanager
-def _turn(path: Path, wait_seconds: float = LONG, keep_seconds: float = 0.0) -> Iterator[Turn]:
-    turn = Turn(str(path), wait_seconds, keep_seconds)
+def _turn(path: Path, wait_seconds: float = LONG) -> Iterator[Turn]:
+    turn = Turn(str(path), wait_seconds)
     try:
         yield turn
     finally:
@@ -52,45 +50,6 @@ def test_L45_the_next_one_writes_when_the_first_is_done(path: Path) -> None:
         assert order == ["first", "second"]
         first.take()
         assert first._is_mine
-
-
-def _wait_behind(first: Turn, second: Turn) -> None:
-    """Let `second` have to wait for `first`."""
-    first.take()
-    thread = threading.Thread(target=second.take)
-    thread.start()
-    while not _waits(second):
-        pass
-    first.give_if_over()
-    thread.join(LONG)
-
-
-def test_who_had_to_wait_keeps_the_turn_for_a_moment(path: Path) -> None:
-    """Several commits in a row then, while others wait; at the end of its time it is given back."""
-    with _turn(path, keep_seconds=LONG) as first, _turn(path, keep_seconds=LONG) as second:
-        _wait_behind(first, second)
-        for _ in range(3):
-            assert second.take_at_once()
-            second.give_if_over()
-            assert not first.take_at_once()
-        left = second.seconds_left()
-        assert left is not None
-        assert 0 < left <= LONG
-        second._ends_at = 0.0
-        assert second.seconds_left() == 0.0
-        second.give_if_over()
-        assert second.seconds_left() is None
-        assert first.take_at_once()
-
-
-def test_who_had_not_to_wait_keeps_nothing(path: Path) -> None:
-    """A turn that was free is given back after each group, also by one that had to wait before."""
-    with _turn(path, keep_seconds=LONG) as first, _turn(path, keep_seconds=LONG) as second:
-        _wait_behind(first, second)
-        second.give()
-        assert second.take_at_once()
-        second.give_if_over()
-        assert first.take_at_once()
 
 
 def test_nobody_waits_at_once(path: Path) -> None:
@@ -173,20 +132,3 @@ async def test_writing_goes_on_while_somebody_keeps_the_turn(path: Path, monkeyp
             assert (await sessions.append("s", Message.user("a"), create=True)).revision == 1
         Path(f"{path}{SUFFIX}").unlink()
         assert (await sessions.append("s", Message.user("b"))).revision == 2
-
-
-@pytest.mark.anyio
-async def test_a_turn_that_was_kept_is_given_back_by_itself(path: Path) -> None:
-    """Who had to wait and then has nothing more to write doesn't keep the others waiting."""
-    async with SessionRepository.open(path) as sessions:
-        await sessions.append("s", Message.user("a"), create=True)
-        with _turn(path) as other:
-            other.take()
-            waiting = asyncio.ensure_future(sessions.append("s", Message.user("b")))
-            mine = sessions.storage._engine._writer._turn  # type: ignore[attr-defined]
-            while not _waits(mine):
-                await anyio.lowlevel.checkpoint()
-            other.give()
-            assert (await waiting).revision == 2
-            await asyncio.to_thread(other.take)
-            assert other._is_mine
