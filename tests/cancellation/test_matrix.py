@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from inspect import iscoroutinefunction, isfunction, ismethod
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ import msgspec
 import pytest
 
 from bamboo_sessions import MemoryStorage, Session, SessionRepository
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.history import FrozenMessages
+from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.repository.records import Records
+from bamboo_sessions.testing.clock import START
 from tests.cancellation.calls import CALLS, LIVES, SYNCHRONOUS, Call
 from tests.cancellation.points import HOW, How, Points
 from tests.cancellation.world import (
@@ -67,6 +72,17 @@ def test_every_public_call_is_in_the_matrix() -> None:
         method = getattr(SessionRepository, name)
         assert not iscoroutinefunction(method)
         assert not (isfunction(method) or ismethod(method)) or name == "in_namespace"
+
+
+def test_states_are_told_alike_whatever_the_order_of_their_sets() -> None:
+    """Of nine keys two share one of a set's eight places, and the order in which they were put in shows."""
+    head = SessionHead(id="s", root_session_id="s", created_at=START, updated_at=START)
+    for one, other in permutations([f"key-{number}" for number in range(9)], 2):
+        states = [
+            Snapshot(msgspec.structs.replace(head, authoritative_keys=frozenset(keys)), FrozenMessages())
+            for keys in ((one, other), (other, one))
+        ]
+        assert plain(states[0]) == plain(states[1])
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)

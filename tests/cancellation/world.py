@@ -220,8 +220,8 @@ def plain(state: Snapshot | Tombstone | None) -> Any:  # noqa: ANN401 - plain va
         ("new" if len(message.id) == _GENERATED_ID else message.id, message.role, message.text)
         for message in state.messages
     ]
-    head = msgspec.to_builtins(state.head, order="deterministic")  # equal sets may be in another order
-    return {"head": head, "messages": messages}
+    # Sets are put in order: theirs depends on the hashes of this process, and on how they were made.
+    return {"head": msgspec.to_builtins(state.head, order="deterministic"), "messages": messages}
 
 
 def content_of(state: State) -> State:

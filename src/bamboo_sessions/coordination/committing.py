@@ -295,10 +295,9 @@ class Committing:
 
         It becomes a task of the store's: at once, or if storage `begins_at_once`, only if it has to wait.
         """
-        awaited: asyncio.Future[Any] | None = None
         if self.storage.begins_at_once:
             try:
-                awaited = work.send(None)
+                awaited: asyncio.Future[Any] | None = work.send(None)
             except StopIteration as done:
                 await self._ended_at_once()
                 result: T = done.value
@@ -306,7 +305,7 @@ class Committing:
             except BaseException:
                 self.signal.notify()
                 raise
-            work = going_on(work, awaited)
+            return await self._as_task(going_on(work, awaited), begun=work)
         return await self._as_task(work)
 
     async def _ended_at_once(self) -> None:
@@ -315,14 +314,14 @@ class Committing:
         if not self._at_once:
             await asyncio.sleep(0)  # other tasks have their turn, as if this one had waited
 
-    async def _as_task(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _as_task(self, work: Coroutine[Any, Any, T], *, begun: Coroutine[Any, Any, T] | None = None) -> T:
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
 
         def ended(task: asyncio.Task[T]) -> None:
             self._tasks.discard(task)
             self.signal.notify()
-            work.close()  # it may have been cancelled before it began
+            (begun or work).close()  # the task may have been cancelled before it began
             _tell(task, outcome)
 
         task = loop.create_task(work)

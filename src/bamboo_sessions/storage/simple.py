@@ -52,6 +52,8 @@ class SimpleStorage(MemoryStorage):
     of this package's tree are raised as `StorageUnavailableError`.
     """
 
+    begins_at_once = False  # nobody knows what the wrapped object uses
+
     def __init__(self, wrapped: ThreeCalls, *, namespace: str = "default") -> None:
         super().__init__()
         self._wrapped = wrapped

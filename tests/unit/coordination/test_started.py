@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
 import pytest
 
-from bamboo_sessions import Message, SessionRepository
+from bamboo_sessions import Message, Session, SessionRepository, SimpleStorage
 from bamboo_sessions.coordination.started import going_on
+from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.sqlite.here import Here
 
 pytestmark = pytest.mark.anyio
@@ -101,3 +103,59 @@ async def test_who_writes_without_a_pause_starves_nobody(
             await sessions.save(session)
         assert turns >= 5
         task.cancel()
+
+
+async def test_a_write_that_is_cancelled_before_its_task_begins_is_told(tmp_path: Path) -> None:
+    """Who cancels all tasks, the store's as well, leaves no caller waiting, and no session locked (G10)."""
+    async with SessionRepository.open(tmp_path / "sessions.db") as sessions:
+        await sessions.append("s", Message.user("x"), create=True)
+        store = sessions.persistence
+        waits = asyncio.get_running_loop().create_future()
+
+        async def work(release: Callable[[], None]) -> None:
+            try:
+                await waits
+            finally:
+                release()
+
+        key = SessionKey("default", "s")
+        caller = asyncio.ensure_future(store.own(work(await store._locks.acquire(key))))
+        while not store._tasks:
+            await anyio.lowlevel.checkpoint()
+        for task in store._tasks:
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        assert (await sessions.rename("s", "free")).title == "free"
+
+
+class _Slow:
+    """A storage of somebody's own, which uses a time limit and a task group."""
+
+    def __init__(self) -> None:
+        self.saved: dict[str, Session] = {}
+
+    async def save_session(self, session: Session) -> None:
+        """Save, within a time limit."""
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            group.create_task(anyio.lowlevel.checkpoint())
+            with anyio.fail_after(10):
+                await anyio.lowlevel.checkpoint()
+        self.saved[session.id] = session
+
+    async def load_session(self, session_id: str) -> Session | None:
+        """Load."""
+        return self.saved.get(session_id)
+
+    async def delete_session(self, session_id: str) -> bool:
+        """Delete."""
+        return self.saved.pop(session_id, None) is not None
+
+
+async def test_storages_of_ones_own_may_use_what_belongs_to_a_task() -> None:
+    """Time limits and task groups work in them: a call runs in one task from its beginning to its end."""
+    async with SessionRepository.open(SimpleStorage(_Slow())) as sessions:
+        session = await sessions.load_or_create("s")
+        session.add_message(Message.user("x"))
+        assert (await sessions.save(session)).revision == 1
+        assert (await sessions.append("s", Message.user("y"))).revision == 2

@@ -271,3 +271,20 @@ def test_frozen_metadata_is_shared() -> None:
     """Metadata that is frozen already isn't copied again."""
     one = Message.user("u", metadata={"k": [1]})
     assert Message.user("v", metadata=one.metadata).metadata is one.metadata
+
+
+def test_a_text_that_would_come_back_as_another_is_refused() -> None:
+    """Two halves of a sign beside one another are read back as the sign, which is another text."""
+    with pytest.raises(InvalidMessageError, match="not be read back"):
+        to_stored(Message.user("x\ud83d\ude00y"))
+    assert from_body(to_stored(Message.user("x\ud83d y \ude00")).body).text == "x\ud83d y \ude00"
+
+
+def test_what_is_more_than_a_message_is_refused() -> None:
+    """The fields that a subclass adds would be lost."""
+
+    class Tagged(Message, frozen=True, kw_only=True):
+        tag: str = ""
+
+    with pytest.raises(InvalidMessageError):
+        to_stored(Tagged(role="user", content="x", tag="t"))

@@ -78,6 +78,23 @@ async def test_a_refused_commit_hurts_nobody_else_in_its_group(storage: SqliteSt
     assert await _texts(storage, "s") == ["taken", "1", "2", "3"]
 
 
+async def test_a_plan_may_raise_anything(storage: SqliteStorage) -> None:
+    """Also what no future takes: the others of the group are answered, and so is its caller."""
+
+    def plan(state: object) -> None:
+        raise StopIteration(state)
+
+    outcomes = await _grouped(
+        storage,
+        [
+            lambda: storage.commit(appending("s", Message.user("1"))),
+            lambda: storage.transact(key_of("s"), plan),
+            lambda: storage.commit(appending("s", Message.user("2"))),
+        ],
+    )
+    assert [type(outcome) for outcome in outcomes] == [Committed, RuntimeError, Committed]
+
+
 async def test_a_request_that_fails_half_way_leaves_nothing(storage: SqliteStorage) -> None:
     """What raises after it wrote something is undone alone, and the rest of the group is stored."""
 

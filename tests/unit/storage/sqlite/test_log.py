@@ -113,6 +113,17 @@ def test_a_log_that_should_be_checkpointed_grows_no_further(rig: Rig) -> None:
     assert rig.checkpoints_asked_for == 2
 
 
+def test_each_time_that_the_log_starts_over_counts_anew(rig: Rig) -> None:
+    """The next checkpoint is due at the same length as the first, not later and later (G13)."""
+    for cycle in range(1, 4):
+        rig.log.committed(WAL_PAGES_CHECKPOINT)
+        rig.log.tend(rig.connection)
+        assert rig.checkpoints_asked_for == cycle
+        rig.log.finish_checkpoint = True
+        rig.log.committed(10)
+        assert not rig.log.finish_checkpoint
+
+
 def test_zeros_at_the_end_are_no_commits(rig: Rig, path: Path) -> None:
     """After a crash at any moment all that was committed is there, and the file is sound (G1)."""
     for _ in range(30):

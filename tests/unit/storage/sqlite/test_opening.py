@@ -204,3 +204,17 @@ async def test_a_forked_child_cannot_use_the_connections_of_its_parent(storage: 
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert (await storage.commit(appending("s", Message.user("y")))).revision == 2
+
+
+async def test_a_link_to_a_file_is_that_file(path: Path, tmp_path: Path) -> None:
+    """Whichever name a process uses, the files beside the database are the same, and stand beside the file itself."""
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "link.db"
+    path.touch()
+    link.symlink_to(path)
+    storage = SqliteStorage(link)
+    await storage.open()
+    await storage.commit(appending("s", Message.user("x")))
+    assert [file.name for file in link.parent.iterdir()] == ["link.db"]
+    assert path.with_name(f"{path.name}-turn").exists()
+    await storage.aclose()
