@@ -118,13 +118,10 @@ class Session:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         check_session_id(id)
-        check_name(namespace, what="namespace")
-        check_name(kind, what="kind of session")
-        if owner is not None:
-            check_name(owner, what="owner")
         for other in (parent_session_id, root_session_id):
             if other is not None:
                 check_session_id(other)
+        _check_names(namespace, kind, owner)
         _check_depth(spawn_depth)
         created = clock.now() if created_at is None else utc(created_at, what="Session.created_at")
         head = SessionHead(
@@ -379,6 +376,13 @@ class Session:
 
     def _now(self) -> datetime:
         return max(self._clock.now(), self._head.updated_at)
+
+
+def _check_names(namespace: str, kind: str, owner: str | None) -> None:
+    check_name(namespace, what="namespace")
+    check_name(kind, what="kind of session")
+    if owner is not None:
+        check_name(owner, what="owner")
 
 
 def _check_depth(depth: object) -> None:
