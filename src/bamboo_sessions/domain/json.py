@@ -132,10 +132,10 @@ def encode(value: object) -> bytes:
 
 
 def encode_plain(value: object) -> bytes | None:
-    """The same, or `None` where a text isn't Unicode."""
+    """The same, or `None` where a text isn't Unicode, or a value is of a subclass of what JSON has."""
     try:
         return _encoder.encode(value)
-    except UnicodeEncodeError:
+    except (TypeError, UnicodeEncodeError):
         return None
 
 

@@ -218,26 +218,13 @@ def to_stored(message: Message) -> StoredMessage:
     return StoredMessage(message, body, hash_of_body(body))
 
 
-_DEFAULTED: Final = attrgetter(
-    *(
-        field.name
-        for field in msgspec.structs.fields(Message)
-        if field.name not in {"id", "role", "content", "created_at"}
-    )
-)
+_DEFAULTED: Final = attrgetter(*Message.__struct_fields__[4:])  # all behind the content
 _DEFAULTS: Final = _DEFAULTED(Message(role="user"))
 
 
 def _is_plain(message: Message) -> bool:
     """Whether it has a text and nothing else, as most messages do: that is sure to be read back as it is."""
-    return (
-        type(message) is Message
-        and type(message.content) is str
-        and type(message.role) is str
-        and type(message.id) is str
-        and type(message.created_at) is datetime
-        and all(map(is_, _DEFAULTED(message), _DEFAULTS))
-    )
+    return type(message) is Message and type(message.content) is str and all(map(is_, _DEFAULTED(message), _DEFAULTS))
 
 
 def _checked_body(message: Message) -> bytes:

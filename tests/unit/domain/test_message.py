@@ -1,6 +1,7 @@
 import copy
 import pickle
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import msgspec
 import pytest
@@ -288,3 +289,27 @@ def test_what_is_more_than_a_message_is_refused() -> None:
 
     with pytest.raises(InvalidMessageError):
         to_stored(Tagged(role="user", content="x", tag="t"))
+
+
+class _Text(str):
+    __slots__ = ()
+
+
+class _Moment(datetime):
+    pass
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"id": _Text("m")},
+        {"role": _Text("user")},
+        {"content": _Text("x")},
+        {"created_at": _Moment(2026, 1, 1, tzinfo=UTC)},
+    ],
+    ids=lambda field: next(iter(field)),
+)
+def test_a_subclass_of_a_fields_type_is_refused(field: dict[str, Any]) -> None:
+    """What JSON has no form for is said before anything is written, also in a message that is plain otherwise."""
+    with pytest.raises(InvalidMessageError, match="can't be stored"):
+        to_stored(Message(**{"role": "user", "content": "x", **field}))
