@@ -138,7 +138,7 @@ def merge(
         return _first(mine.head, delta, now)
     conflicts = [*delta.conflicts]
     ignored: tuple[str, ...] = ()
-    if unmoved and not mine.head_touched:
+    if not mine.head_touched:
         head = durable.head
     elif unmoved:
         head = _with_group_version(durable.head, mine.head)
