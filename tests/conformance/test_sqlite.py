@@ -6,7 +6,7 @@ import pytest
 
 from bamboo_sessions import SqliteStorage
 from bamboo_sessions.storage.port import SessionStorage
-from bamboo_sessions.storage.sqlite.here import Here
+from bamboo_sessions.storage.sqlite.transactions.loop_writer import Here
 from bamboo_sessions.testing.conformance import MakeStorage, RepositoryConformance, StorageConformance
 
 

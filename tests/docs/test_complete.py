@@ -13,7 +13,7 @@ from bamboo_sessions import BambooSessionsError, MemoryStorage, SqliteStorage
 from bamboo_sessions.domain import errors, limits
 from bamboo_sessions.domain.merge import POLICY, Policy
 from bamboo_sessions.repository.records import Records
-from bamboo_sessions.storage.sqlite.migrations import STEPS
+from bamboo_sessions.storage.sqlite.transactions.migrations import STEPS
 from tests.docs.pages import DOCS, prose, rows
 
 REFERENCE = DOCS / "reference"
@@ -72,7 +72,7 @@ def test_every_table_and_column_is_documented() -> None:
     """The page on the storage format has every table, with every column."""
     connection = apsw.Connection(":memory:")
     for step in STEPS:
-        connection.execute(files("bamboo_sessions.storage.sqlite").joinpath(step).read_text(encoding="utf-8"))
+        connection.execute(files("bamboo_sessions.storage.sqlite.schema").joinpath(step).read_text(encoding="utf-8"))
     columns: dict[str, set[str]] = {}
     for table, column in connection.execute(
         "SELECT s.name, c.name FROM sqlite_schema AS s, pragma_table_info(s.name) AS c "

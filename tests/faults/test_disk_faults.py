@@ -17,8 +17,9 @@ import pytest
 
 from bamboo_sessions import Session, SessionRepository, StorageError, StorageFullError
 from bamboo_sessions.domain.errors import SessionExistsError, StorageCorruptError, StorageUnavailableError
-from bamboo_sessions.storage.sqlite import SqliteStorage, log
-from bamboo_sessions.storage.sqlite.connection import rows_of
+from bamboo_sessions.storage.sqlite import SqliteStorage
+from bamboo_sessions.storage.sqlite.transactions import wal as log
+from bamboo_sessions.storage.sqlite.transactions.connection import rows_of
 from bamboo_sessions.testing import ManualClock
 from bamboo_sessions.testing.disk import DiskFault, Kind, SimulatedDisk, What
 from tests.faults.calls import READS, WRITES, Call, plain, prepare, state

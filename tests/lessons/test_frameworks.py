@@ -31,8 +31,8 @@ from bamboo_sessions import (
     TokenUsageRecord,
     ToolCall,
 )
-from bamboo_sessions.storage.sqlite import migrations
-from bamboo_sessions.storage.sqlite.connection import value_of
+from bamboo_sessions.storage.sqlite.transactions import migrations
+from bamboo_sessions.storage.sqlite.transactions.connection import value_of
 from tests.lessons.watched import WatchedStorage, raw, rows, texts
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import apsw
 
 from bamboo_sessions import LeaseLostError, Message, RunLease, Session, SessionRepository, SqliteStorage
-from bamboo_sessions.storage.sqlite.search_file import discard, index_path
+from bamboo_sessions.storage.sqlite.search.file import discard, index_path
 
 COPIES = 8
 """Working copies of a saver. It takes them in turn, so each is some turns old when it is saved."""

@@ -16,8 +16,9 @@ import pytest
 from bamboo_sessions import Message, SessionRepository
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.memory import MemoryStorage
-from bamboo_sessions.storage.sqlite import SqliteStorage, log
-from bamboo_sessions.storage.sqlite.connection import Durability
+from bamboo_sessions.storage.sqlite import SqliteStorage
+from bamboo_sessions.storage.sqlite.transactions import wal as log
+from bamboo_sessions.storage.sqlite.transactions.connection import Durability
 from bamboo_sessions.testing import ManualClock
 from bamboo_sessions.testing.disk import SimulatedDisk
 from bamboo_sessions.testing.power_cut import Operation, Replay, Survival

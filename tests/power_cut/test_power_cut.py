@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bamboo_sessions.storage.sqlite import SqliteStorage
-from bamboo_sessions.storage.sqlite.connection import Durability
+from bamboo_sessions.storage.sqlite.transactions.connection import Durability
 from bamboo_sessions.testing.disk import SimulatedDisk
 from bamboo_sessions.testing.power_cut import WORST, Replay, Survival, at_random
 from tests.power_cut.recovery import NAME, Judge, Recording, cut_everywhere, folder, keep, look, record

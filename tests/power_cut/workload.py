@@ -11,7 +11,7 @@ import msgspec
 
 from bamboo_sessions import Message, PendingQuestion, Session, SessionRepository, TokenUsageRecord, ToolCall
 from bamboo_sessions.storage.sqlite import SqliteStorage
-from bamboo_sessions.storage.sqlite.connection import connect_reader, row_of
+from bamboo_sessions.storage.sqlite.transactions.connection import connect_reader, row_of
 from bamboo_sessions.testing import ManualClock
 from bamboo_sessions.testing.conformance.kit import SECOND
 from tests.power_cut.mirror import CHILD, FORK, KIND, SESSIONS, Mirror

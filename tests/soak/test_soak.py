@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bamboo_sessions import Session, SessionRepository
-from bamboo_sessions.storage.sqlite.tuning import LOOP_CACHE_KIB, PAGE_CACHE_KIB
+from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_CACHE_KIB, PAGE_CACHE_KIB
 from bamboo_sessions.testing.history_checker import StoredSession, Verdict, check_history
 from tests.kills.lives import Lives
 from tests.kills.notes import Acknowledged, Sample

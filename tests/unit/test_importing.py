@@ -38,7 +38,7 @@ def test_what_searches_is_loaded_with_the_first_search() -> None:
         "            await sessions.save(await sessions.load_or_create('a'))\n"
         "asyncio.run(main())"
     )
-    assert "bamboo_sessions.storage.sqlite.search_engine" in opened
+    assert "bamboo_sessions.storage.sqlite.search.engine" in opened
     assert not {name for name in opened if name.rpartition(".")[2] in {"search_match", "search_query", "search_index"}}
 
 

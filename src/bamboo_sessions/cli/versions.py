@@ -5,8 +5,8 @@ from __future__ import annotations
 from bamboo_sessions.cli.store import Store
 from bamboo_sessions.domain.limits import BUSY_TIMEOUT_MS
 from bamboo_sessions.storage.sqlite import SqliteStorage
-from bamboo_sessions.storage.sqlite.connection import connect, value_of
-from bamboo_sessions.storage.sqlite.errors import translating
+from bamboo_sessions.storage.sqlite.transactions.connection import connect, value_of
+from bamboo_sessions.storage.sqlite.transactions.errors import translating
 
 
 def schema_version(store: Store) -> int | None:

@@ -12,7 +12,7 @@ import pytest
 from bamboo_sessions import Message, Session, SessionRepository, SimpleStorage
 from bamboo_sessions.coordination.started import going_on
 from bamboo_sessions.storage.commit import SessionKey
-from bamboo_sessions.storage.sqlite.here import Here
+from bamboo_sessions.storage.sqlite.transactions.loop_writer import Here
 
 pytestmark = pytest.mark.anyio
 

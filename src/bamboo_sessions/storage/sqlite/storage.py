@@ -39,25 +39,22 @@ from bamboo_sessions.storage.query import (
     Window,
     WindowQuery,
 )
-from bamboo_sessions.storage.sqlite import (
-    check,
-    commits,
-    feed,
-    leases,
-    listing,
-    mending,
-    reads,
-    records,
-    trees,
-    usage,
-    windows,
+from bamboo_sessions.storage.sqlite.history import reads, windows
+from bamboo_sessions.storage.sqlite.sessions import commits, feed, leases, listing, records, trees, usage
+from bamboo_sessions.storage.sqlite.sessions.heads import read_head
+from bamboo_sessions.storage.sqlite.sessions.rows import find, require
+from bamboo_sessions.storage.sqlite.transactions.connection import (
+    DATA_VERSION,
+    Durability,
+    check_place,
+    reading,
+    row_of,
+    value_of,
 )
-from bamboo_sessions.storage.sqlite.connection import DATA_VERSION, Durability, check_place, reading, row_of, value_of
-from bamboo_sessions.storage.sqlite.engine import Engine
-from bamboo_sessions.storage.sqlite.errors import NONSENSE, not_understood, understanding
-from bamboo_sessions.storage.sqlite.heads import read_head
-from bamboo_sessions.storage.sqlite.sessions import find, require
-from bamboo_sessions.storage.sqlite.tuning import HERE_BYTES_MAX, HERE_ROW_BYTES, LOOP_MESSAGES_MAX
+from bamboo_sessions.storage.sqlite.transactions.engine import Engine
+from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE, not_understood, understanding
+from bamboo_sessions.storage.sqlite.transactions.tuning import HERE_BYTES_MAX, HERE_ROW_BYTES, LOOP_MESSAGES_MAX
+from bamboo_sessions.storage.sqlite.upkeep import check, repair
 
 if TYPE_CHECKING:
     from bamboo_sessions.storage.search_query import SearchQuery
@@ -297,9 +294,9 @@ class SqliteStorage(SessionStorage):
         return msgspec.structs.replace(report, problems=(*report.problems, *problems))
 
     async def _repair(self) -> CheckReport:
-        backup = mending.backup_path(self._path, self._clock.now())
-        await self._engine.read(lambda c: mending.back_up(c, backup))
-        return await self._engine.write(lambda c: mending.repair(c, backup))
+        backup = repair.backup_path(self._path, self._clock.now())
+        await self._engine.read(lambda c: repair.back_up(c, backup))
+        return await self._engine.write(lambda c: repair.repair(c, backup))
 
     async def stats(self) -> Mapping[str, int]:
         counters = await self._engine.read(lambda c: check.stats(c, self._path))

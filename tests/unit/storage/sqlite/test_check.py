@@ -16,7 +16,7 @@ from bamboo_sessions.domain.usage import TokenUsageRecord
 from bamboo_sessions.storage.commit import RecordWrite
 from bamboo_sessions.storage.query import ListQuery
 from bamboo_sessions.storage.sqlite import SqliteStorage
-from bamboo_sessions.storage.sqlite.connection import rows_of
+from bamboo_sessions.storage.sqlite.transactions.connection import rows_of
 from tests.unit.storage.sqlite.commits import START, appending, head_of, key_of
 
 pytestmark = pytest.mark.anyio

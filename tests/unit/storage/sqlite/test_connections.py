@@ -11,9 +11,11 @@ from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.commit import State
 from bamboo_sessions.storage.query import ListQuery, WindowQuery
-from bamboo_sessions.storage.sqlite import SqliteStorage, listing, reads, windows
-from bamboo_sessions.storage.sqlite.connection import value_of
-from bamboo_sessions.storage.sqlite.tuning import LOOP_MESSAGES_MAX, LOOP_MMAP_BYTES, MMAP_BYTES
+from bamboo_sessions.storage.sqlite import SqliteStorage
+from bamboo_sessions.storage.sqlite.history import reads, windows
+from bamboo_sessions.storage.sqlite.sessions import listing
+from bamboo_sessions.storage.sqlite.transactions.connection import value_of
+from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_MESSAGES_MAX, LOOP_MMAP_BYTES, MMAP_BYTES
 from tests.unit.storage.sqlite.commits import appending, key_of
 
 pytestmark = pytest.mark.anyio

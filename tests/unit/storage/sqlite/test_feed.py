@@ -20,10 +20,10 @@ from bamboo_sessions import (
     ToolCall,
 )
 from bamboo_sessions.domain.change import parse_position
-from bamboo_sessions.storage.sqlite import feed, migrations
-from bamboo_sessions.storage.sqlite.commits import apply
-from bamboo_sessions.storage.sqlite.connection import rows_of, value_of
-from bamboo_sessions.storage.sqlite.tuning import LOOP_HEADS_MAX, LOOP_MESSAGES_MAX
+from bamboo_sessions.storage.sqlite.sessions import feed
+from bamboo_sessions.storage.sqlite.sessions.commits import apply
+from bamboo_sessions.storage.sqlite.transactions.connection import rows_of, value_of
+from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_HEADS_MAX, LOOP_MESSAGES_MAX
 from bamboo_sessions.testing import FaultyStorage, ManualClock
 from tests.unit.storage.sqlite.commits import START, appending
 
@@ -81,7 +81,7 @@ def _back_to_step_one(path: Path) -> None:
     connection.execute("ALTER TABLE changes DROP COLUMN first_row; ALTER TABLE changes DROP COLUMN row_count")
     connection.execute("PRAGMA user_version = 1").fetchall()
     fresh = apsw.Connection(":memory:")
-    fresh.execute(files(migrations.__package__ or "").joinpath("schema.sql").read_text(encoding="utf-8"))
+    fresh.execute(files("bamboo_sessions.storage.sqlite.schema").joinpath("schema.sql").read_text(encoding="utf-8"))
     columns = "SELECT name, type FROM pragma_table_info('changes')"
     assert rows_of(connection, columns) == rows_of(fresh, columns)
     fresh.close()

@@ -23,12 +23,13 @@ from bamboo_sessions.domain.errors import (
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.commit import Committed
-from bamboo_sessions.storage.sqlite import SqliteStorage, connection, migrations
-from bamboo_sessions.storage.sqlite.commits import apply
-from bamboo_sessions.storage.sqlite.connection import value_of
-from bamboo_sessions.storage.sqlite.log import Log
-from bamboo_sessions.storage.sqlite.worker import Request
-from bamboo_sessions.storage.sqlite.writer import Writer
+from bamboo_sessions.storage.sqlite import SqliteStorage
+from bamboo_sessions.storage.sqlite.sessions.commits import apply
+from bamboo_sessions.storage.sqlite.transactions import connection, migrations
+from bamboo_sessions.storage.sqlite.transactions.connection import value_of
+from bamboo_sessions.storage.sqlite.transactions.wal import Log
+from bamboo_sessions.storage.sqlite.transactions.worker import Request
+from bamboo_sessions.storage.sqlite.transactions.writer import Writer
 from tests.unit.storage.sqlite.commits import appending, key_of
 
 pytestmark = pytest.mark.anyio

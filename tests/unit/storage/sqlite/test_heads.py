@@ -11,7 +11,7 @@ from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.storage.query import HeadPage, ListQuery
 from bamboo_sessions.storage.sqlite import SqliteStorage
-from bamboo_sessions.storage.sqlite.tuning import RECENT_HEAD_BYTES_MAX
+from bamboo_sessions.storage.sqlite.transactions.tuning import RECENT_HEAD_BYTES_MAX
 from tests.unit.storage.sqlite.commits import appending, head_of, key_of
 
 pytestmark = pytest.mark.anyio

@@ -19,10 +19,11 @@ from bamboo_sessions.domain.errors import (
     StorageError,
 )
 from bamboo_sessions.domain.message import Message
-from bamboo_sessions.storage.sqlite import SqliteStorage, connection
-from bamboo_sessions.storage.sqlite.connection import value_of
-from bamboo_sessions.storage.sqlite.migrations import STEPS
-from bamboo_sessions.storage.sqlite.turns import SUFFIX
+from bamboo_sessions.storage.sqlite import SqliteStorage
+from bamboo_sessions.storage.sqlite.transactions import connection
+from bamboo_sessions.storage.sqlite.transactions.connection import value_of
+from bamboo_sessions.storage.sqlite.transactions.migrations import STEPS
+from bamboo_sessions.storage.sqlite.transactions.turns import SUFFIX
 from tests.unit.storage.sqlite.commits import appending, key_of
 
 pytestmark = pytest.mark.anyio

@@ -10,8 +10,10 @@ import pytest
 from bamboo_sessions.domain.message import Message, ToolCall
 from bamboo_sessions.storage.commit import HistorySource
 from bamboo_sessions.storage.query import Cursor, ListQuery, Order, WindowQuery
-from bamboo_sessions.storage.sqlite import SqliteStorage, listing, reads, windows
-from bamboo_sessions.storage.sqlite.commits import apply
+from bamboo_sessions.storage.sqlite import SqliteStorage
+from bamboo_sessions.storage.sqlite.history import reads, windows
+from bamboo_sessions.storage.sqlite.sessions import listing
+from bamboo_sessions.storage.sqlite.sessions.commits import apply
 from tests.unit.storage.sqlite.commits import START, appending, head_of, insertion, key_of
 
 pytestmark = pytest.mark.anyio

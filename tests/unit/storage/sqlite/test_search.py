@@ -16,10 +16,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bamboo_sessions import InputError, MemoryStorage, Message, Session, SessionRepository, SqliteStorage, StorageError
-from bamboo_sessions.storage.sqlite import indexing, tuning
-from bamboo_sessions.storage.sqlite.indexing import Progress
-from bamboo_sessions.storage.sqlite.search_file import Main, index_path, open_index
-from bamboo_sessions.storage.sqlite.turns import SUFFIX
+from bamboo_sessions.storage.sqlite.search import indexing
+from bamboo_sessions.storage.sqlite.search.file import Main, index_path, open_index
+from bamboo_sessions.storage.sqlite.search.indexing import Progress
+from bamboo_sessions.storage.sqlite.transactions import tuning
+from bamboo_sessions.storage.sqlite.transactions.turns import SUFFIX
 
 pytestmark = pytest.mark.anyio
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bamboo_sessions import Message, SessionRepository
-from bamboo_sessions.storage.sqlite import tuning, turns
-from bamboo_sessions.storage.sqlite.turns import SUFFIX, Turn
+from bamboo_sessions.storage.sqlite.transactions import tuning, turns
+from bamboo_sessions.storage.sqlite.transactions.turns import SUFFIX, Turn
 
 LONG = 60.0
 

@@ -1,0 +1,1 @@
+"""Messages: their versions, where new ones stand, and how they are read."""

@@ -1,0 +1,69 @@
+"""The history that a new session begins with: a fork's, copied inside storage, byte for byte."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import apsw
+
+from bamboo_sessions.domain.errors import MessageNotFoundError, SessionDeletedError
+from bamboo_sessions.storage.commit import Commit, SessionKey
+from bamboo_sessions.storage.sqlite.history.versions import HistoryWriter
+from bamboo_sessions.storage.sqlite.sessions.rows import require
+from bamboo_sessions.storage.sqlite.transactions.connection import row_of, rows_of
+from bamboo_sessions.storage.sqlite.transactions.tuning import POSITION_STEP
+
+_LIVED: Final = """
+    SELECT row, position FROM messages
+    WHERE session = ?1 AND removed_revision IS NULL AND added_revision <= ?2 AND position <= ?3
+    UNION ALL
+    SELECT row, position FROM messages
+    WHERE session = ?1 AND removed_revision IS NOT NULL AND removed_revision > ?2 AND added_revision <= ?2
+    AND position <= ?3"""
+_NUMBERED: Final = f"SELECT row, row_number() OVER (ORDER BY position) AS number FROM ({_LIVED})"  # noqa: S608 - constants
+_COPIED: Final = "message_id, role, tool_call_id, content_hash, body, checksum"
+
+_PLACE: Final = """
+    SELECT position FROM messages WHERE session = ?1 AND message_id = ?3 AND added_revision <= ?2
+    AND (removed_revision IS NULL OR removed_revision > ?2)"""
+_SIZE: Final = f"""
+    SELECT count(*), coalesce(sum(length(body)), 0)
+    FROM ({_LIVED}) AS lived JOIN messages ON messages.row = lived.row"""  # noqa: S608 - constants
+_COPY: Final = f"""
+    INSERT INTO messages ({_COPIED}, session, position, added_revision)
+    SELECT {_COPIED}, ?4, number * ?5, ?6 FROM ({_NUMBERED}) AS source JOIN messages ON messages.row = source.row
+    ORDER BY number"""  # noqa: S608 - constants
+_COPY_CALLS: Final = f"""
+    INSERT INTO tool_calls (session, call_id, message_row)
+    SELECT ?4, call_id, ?5 + number FROM ({_NUMBERED}) AS source
+    JOIN tool_calls ON tool_calls.message_row = source.row AND tool_calls.session = ?1"""  # noqa: S608 - constants
+
+Origin = tuple[int, int, int]
+"""Another session's key, the revision, and the last position to take."""
+
+
+def find_origin(connection: apsw.Connection, commit: Commit) -> Origin | None:
+    """The messages that a new session begins with."""
+    source = commit.history_from
+    if source is None:
+        return None
+    session = require(connection, SessionKey(commit.key.namespace, source.session_id))
+    if source.at_revision < session.incarnation:
+        raise SessionDeletedError(source.session_id)
+    if source.through_message_id is None:
+        return session.key, source.at_revision, session.tail_position
+    found = row_of(connection, _PLACE, (session.key, source.at_revision, source.through_message_id))
+    if found is None:
+        raise MessageNotFoundError(source.session_id, source.through_message_id)
+    return session.key, source.at_revision, found[0]
+
+
+def copy_history(connection: apsw.Connection, origin: Origin, history: HistoryWriter) -> None:
+    """Copy the rows of another session's messages to the beginning of a new one."""
+    count, size = rows_of(connection, _SIZE, origin)[0]
+    connection.execute(_COPY, (*origin, history.session, POSITION_STEP, history.revision))
+    before = connection.last_insert_rowid() - count
+    connection.execute(_COPY_CALLS, (*origin, history.session, before))
+    history.message_count += count
+    history.message_bytes += size
+    history.tail_position += count * POSITION_STEP

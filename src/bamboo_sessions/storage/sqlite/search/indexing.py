@@ -1,0 +1,246 @@
+"""Brings the search index up to date, in short transactions of its own, in any number of processes (L41, L46).
+
+Under the index's write lock it asks again how far the index is, then reads what the main file has after that, in one
+snapshot. Messages and sessions are found by their numbers, which only grow; what changed later (deletions, removals,
+other titles) by the log of changes. Rows, and how far they go, are written in one transaction: killed in the middle,
+whoever comes next goes on at the right place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+import apsw
+
+from bamboo_sessions.domain.change import ChangeKind
+from bamboo_sessions.domain.errors import StorageCorruptError
+from bamboo_sessions.domain.head import head_from_document
+from bamboo_sessions.domain.message import from_body
+from bamboo_sessions.domain.search_match import texts_of_head, texts_of_message
+from bamboo_sessions.domain.search_text import fold
+from bamboo_sessions.storage.sqlite.search.file import Main, Mark, belongs, end_of, read_mark, remake, write_mark
+from bamboo_sessions.storage.sqlite.search.terms import Class, class_mark, mark, segmented
+from bamboo_sessions.storage.sqlite.transactions.connection import Row, row_of, rows_of
+from bamboo_sessions.storage.sqlite.transactions.tuning import SEARCH_CHUNK_BYTES, SEARCH_CHUNK_ROWS
+
+_MESSAGES: Final = """
+    SELECT messages.row, messages.session, namespace, role, body FROM messages
+    JOIN sessions ON sessions.key = messages.session
+    WHERE messages.row > ? AND removed_revision IS NULL ORDER BY messages.row LIMIT ?"""
+_HEADS: Final = """
+    SELECT key, namespace, document FROM sessions JOIN heads ON heads.session = sessions.key
+    WHERE key > ? AND deleted_at IS NULL ORDER BY key"""
+_HEAD: Final = """
+    SELECT key, namespace, document FROM sessions JOIN heads ON heads.session = sessions.key
+    WHERE key = ? AND deleted_at IS NULL"""
+_CHANGES: Final = """
+    SELECT session, min(revision), group_concat(kinds), max(position) FROM
+    (SELECT session, revision, kinds, position FROM changes WHERE position > ? AND position <= ?
+     ORDER BY position LIMIT ?) GROUP BY session"""
+_REMOVED: Final = "SELECT row FROM messages WHERE session = ? AND removed_revision >= ?"
+_LIVING: Final = "SELECT row FROM messages WHERE session = ? AND removed_revision IS NULL"
+_ROWS_OF: Final = "SELECT rowid FROM words WHERE words MATCH ?"
+_OF_HEADS: Final[frozenset[ChangeKind]] = frozenset({"created", "authoritative", "head", "deleted"})
+"""What may change a title or a summary."""
+MESSAGE_TABLES: Final = ("words", "parts")
+HEAD_TABLES: Final = ("head_words", "head_parts")
+
+
+class _Row(NamedTuple):
+    """A row of `words` and `parts`: its number, its three marks, its folded text."""
+
+    number: int
+    namespace: str
+    session: str
+    role: str
+    text: str
+
+
+class _HeadRow(NamedTuple):
+    """A row of `head_words` and `head_parts`, likewise."""
+
+    number: int
+    namespace: str
+    session: str
+    text: str
+
+
+class Progress(NamedTuple):
+    """How far the index has come, and how far the main file is."""
+
+    mark: Mark
+    end: Mark
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left."""
+        return self.mark == self.end
+
+    def has(self, goal: Mark) -> bool:
+        """Whether all is indexed that there was at `goal`."""
+        return all(one >= other for one, other in zip(self.mark[1:4], goal[1:4], strict=True))
+
+
+@contextmanager
+def writing(index: apsw.Connection) -> Iterator[None]:
+    """One write transaction on the index."""
+    index.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        index.execute("COMMIT")
+    except BaseException:
+        if index.in_transaction:
+            index.execute("ROLLBACK")
+        raise
+
+
+def is_current(index: apsw.Connection, main: Main) -> bool:
+    """Whether the index has all of the main file; both inside a transaction, the index's the older one."""
+    return read_mark(index) == end_of(main)
+
+
+def advance(index: apsw.Connection, main: Main) -> Progress:
+    """Index a chunk, in one transaction."""
+    with writing(index), main.reading():
+        return advance_within(index, main)
+
+
+def advance_within(index: apsw.Connection, main: Main) -> Progress:
+    """As `advance`, inside transactions of the caller's."""
+    end = end_of(main)
+    before = read_mark(index)
+    start = before
+    if start is None or not belongs(start, main, end):
+        remake(index)
+        start = end._replace(row=0, key=0)  # what changes from here on is in the log of changes
+    after = _step(index, main, start, end)
+    if after != before:
+        write_mark(index, after)
+    return Progress(after, end)
+
+
+def _step(index: apsw.Connection, main: Main, done: Mark, end: Mark) -> Mark:
+    if done.row < end.row:
+        done = done._replace(row=_add_messages(index, main, done.row) or end.row)
+    if done.row == end.row and done.key < end.key:
+        done = done._replace(key=_add_heads(index, main, done.key) or end.key)
+    if (done.row, done.key) == (end.row, end.key) and done.position < end.position:
+        done = _follow(index, main, done, end)
+    return end if done[1:4] == end[1:4] else done
+
+
+# --- adding
+
+
+def _add_messages(index: apsw.Connection, main: Main, row: int) -> int | None:
+    """Index messages behind `row`; the last one's number, or `None` if there are no more."""
+    rows: list[_Row] = []
+    size = last = 0
+    found = main.each(_MESSAGES, (row, SEARCH_CHUNK_ROWS))
+    for count, (number, session, namespace, role, body) in enumerate(found, 1):
+        rows += _rows_of_message(number, _namespace(index, namespace), mark("session", session), role, body)
+        size += len(body or b"")
+        if count == SEARCH_CHUNK_ROWS or size >= SEARCH_CHUNK_BYTES:
+            last = number
+            break
+    _write(index, MESSAGE_TABLES, "rowid, namespace, session, role, text", rows)
+    return last or None
+
+
+def _rows_of_message(row: int, namespace: str, session: str, role: Class, body: bytes | None) -> Iterator[_Row]:
+    try:
+        message = from_body(body or b"")
+    except StorageCorruptError:  # `check` reports it; it must not keep all others from being found
+        return
+    for text in texts_of_message(message, ""):
+        is_call = text.place == "tool_call"
+        kind = class_mark("call" if is_call else role)
+        yield _Row(2 * row + is_call, namespace, session, kind, fold(text.text))
+
+
+def _add_heads(index: apsw.Connection, main: Main, key: int) -> int | None:
+    """Index heads of sessions behind `key`; the last one's key, or `None` if there are no more."""
+    found = main.rows(_HEADS + " LIMIT ?", (key, SEARCH_CHUNK_ROWS))
+    _write_heads(index, found)
+    return found[-1][0] if len(found) == SEARCH_CHUNK_ROWS else None
+
+
+def _rows_of_head(key: int, namespace: str, document: bytes) -> Iterator[_HeadRow]:
+    try:
+        texts = [text.text for text in texts_of_head(head_from_document(document, ""))]
+    except StorageCorruptError:
+        return
+    if texts:
+        yield _HeadRow(key, namespace, mark("session", key), "\n".join(map(fold, texts)))
+
+
+def _write_heads(index: apsw.Connection, heads: list[Row]) -> None:
+    marked = ((key, _namespace(index, namespace), document) for key, namespace, document in heads)
+    rows = [row for head in marked for row in _rows_of_head(*head)]
+    _write(index, HEAD_TABLES, "rowid, namespace, session, text", rows)
+
+
+def _write(index: apsw.Connection, tables: tuple[str, str], columns: str, rows: Sequence[_Row | _HeadRow]) -> None:
+    words, parts = tables
+    marks = ", ".join("?" * (columns.count(",") + 1))
+    separated = [(*row[:-1], segmented(row.text)) for row in rows]
+    index.executemany(f"INSERT INTO {words} ({columns}) VALUES ({marks})", separated)  # noqa: S608 - constants
+    index.executemany(f"INSERT INTO {parts} ({columns}) VALUES ({marks})", rows)  # noqa: S608 - constants
+
+
+def namespace_mark(index: apsw.Connection, name: str) -> str | None:
+    """The mark of a namespace; `None` if nothing of it is indexed."""
+    found = row_of(index, "SELECT number FROM namespaces WHERE name = ?", (name,))
+    return mark("namespace", found[0]) if found else None
+
+
+def _namespace(index: apsw.Connection, name: str) -> str:
+    known = namespace_mark(index, name)
+    if known is None:
+        index.execute("INSERT INTO namespaces (name) VALUES (?)", (name,))
+        known = mark("namespace", index.last_insert_rowid())
+    return known
+
+
+def expected_rows(main: Main) -> tuple[set[int], set[int]]:
+    """The numbers of all rows that the index of this file has to have: for messages, and for heads."""
+    numbers: set[int] = set()
+    for row, _, _, role, body in main.each(_MESSAGES, (0, -1)):
+        numbers.update(each.number for each in _rows_of_message(row, "", "", role, body))
+    heads = main.rows(_HEADS, (0,))
+    return numbers, {row.number for head in heads for row in _rows_of_head(*head)}
+
+
+# --- following changes
+
+
+def _follow(index: apsw.Connection, main: Main, done: Mark, end: Mark) -> Mark:
+    """Do what the log of changes says after `done`, for some of the changes."""
+    found = main.rows(_CHANGES, (done.position, end.position, SEARCH_CHUNK_ROWS))
+    for session, revision, kinds, _ in found:
+        _follow_one(index, main, session, revision, frozenset(kinds.split(",")))
+    position = max((last for *_, last in found), default=end.position)
+    if position == end.position:
+        return end
+    commit_id = main.rows("SELECT commit_id FROM changes WHERE position = ?", (position,))[0][0]
+    return done._replace(position=position, commit_id=commit_id)
+
+
+def _follow_one(index: apsw.Connection, main: Main, session: int, revision: int, kinds: frozenset[str]) -> None:
+    if "deleted" in kinds or "created" in kinds:
+        living = {row for (row,) in main.rows(_LIVING, (session,))}
+        indexed = [number for (number,) in rows_of(index, _ROWS_OF, (f'"{mark("session", session)}"',))]
+        _remove(index, MESSAGE_TABLES, [number for number in indexed if number // 2 not in living])
+    elif "messages" in kinds:
+        removed = [row for (row,) in main.rows(_REMOVED, (session, revision))]
+        _remove(index, MESSAGE_TABLES, [2 * row + call for row in removed for call in (0, 1)])
+    if kinds & _OF_HEADS:
+        _remove(index, HEAD_TABLES, [session])
+        _write_heads(index, main.rows(_HEAD, (session,)))
+
+
+def _remove(index: apsw.Connection, tables: tuple[str, str], numbers: list[int]) -> None:
+    for table in tables:
+        index.executemany(f"DELETE FROM {table} WHERE rowid = ?", [(number,) for number in numbers])  # noqa: S608

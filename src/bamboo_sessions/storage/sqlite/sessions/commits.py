@@ -1,0 +1,248 @@
+"""Applies one commit, inside the writer's transaction: all of it or nothing (G3).
+
+Reads one row of `sessions`, probes the ids of new messages, writes what is new, one row of `changes`, and the
+counters. Whatever it raises, the caller rolls back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import apsw
+
+from bamboo_sessions.domain.change import ChangeKind
+from bamboo_sessions.domain.clock import from_micros, to_micros
+from bamboo_sessions.domain.errors import (
+    MessageIdConflictError,
+    StorageError,
+)
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.storage.commit import (
+    Admission,
+    Commit,
+    Committed,
+    RecordScope,
+    SessionKey,
+    StoredInsertion,
+    admit,
+    kinds_of,
+)
+from bamboo_sessions.storage.sqlite.history.fork_source import copy_history, find_origin
+from bamboo_sessions.storage.sqlite.history.placement import place
+from bamboo_sessions.storage.sqlite.history.versions import HistoryWriter
+from bamboo_sessions.storage.sqlite.sessions import records, usage
+from bamboo_sessions.storage.sqlite.sessions.rows import COLUMNS, SessionRow, find, require, write_head
+from bamboo_sessions.storage.sqlite.transactions.connection import Row, reading, row_of, rows_of
+
+_FIND: Final = f"""
+    SELECT (SELECT position FROM changes WHERE commit_id = ? AND changes.session = sessions.key), {COLUMNS}
+    FROM sessions WHERE namespace = ? AND session_id = ?"""  # noqa: S608 - constants
+_REPLAY: Final = "SELECT revision, incarnation, updated_at, message_count FROM changes WHERE position = ?"
+_REVISION: Final = "SELECT revision FROM changes WHERE commit_id = ? AND session = ?"
+_HASHES: Final = "SELECT message_id, content_hash FROM messages WHERE session = ? AND message_id = ?"
+_LOG: Final = (
+    "INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count, "
+    "first_row, row_count) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_COUNT: Final = (
+    "UPDATE sessions SET revision = ?, updated_at = ?, message_count = ?, message_bytes = ?, tail_position = ?, "
+    "reshaped_revision = ? WHERE key = ?"
+)
+
+
+def apply(connection: apsw.Connection, commit: Commit) -> Committed:
+    """Apply `commit`; the rules are those of `SessionStorage.commit`."""
+    row, logged = _find(connection, commit)
+    if row is not None and logged is not None:
+        return _replayed(connection, commit, row, logged)
+    admission = admit(commit, row.current if row else None)
+    living = row if row is not None and not admission.created else None
+    if living is None:
+        _check_ancestors(connection, commit)
+    origin = find_origin(connection, commit)
+    insertions, duplicates = _sift(connection, commit, living)
+    new_usage = usage.new_records(connection, living.key if living else None, commit.usage) if commit.usage else []
+    head = commit.head or (commit.initial_head if living is None else None)
+    scope = RecordScope("session", commit.key.session_id)
+    records.check(connection, commit.key.namespace, scope, commit.records)
+    if living and not (insertions or new_usage or head or commit.edits or commit.removals or commit.records):
+        return _unchanged(living, duplicates)
+    session = _write_head(connection, commit, admission, head, row)
+    history = _history(connection, commit.key, admission, session, living)
+    for message_id in commit.removals:
+        history.remove(message_id)
+    for stored in commit.edits:
+        history.edit(stored)
+    if origin is not None:
+        copy_history(connection, origin, history)
+    placed = place(history, insertions, joining=not commit.replace)
+    usage.write(connection, session, new_usage)
+    records.put(connection, commit.key.namespace, scope, commit.records)
+    kinds = kinds_of(commit, created=admission.created, inserted=bool(insertions), used=bool(new_usage))
+    _finish(connection, commit, admission, history, living, kinds=kinds)
+    return Committed(
+        revision=admission.revision,
+        incarnation=admission.incarnation,
+        updated_at=admission.updated_at,
+        message_count=history.message_count,
+        placed=placed,
+        duplicates=duplicates,
+    )
+
+
+def _find(connection: apsw.Connection, commit: Commit) -> tuple[SessionRow | None, int | None]:
+    """The session's row; and the commit's position in `changes`, if it was made already."""
+    found = row_of(connection, _FIND, (commit.commit_id, *commit.key))
+    return (None, None) if found is None else (SessionRow(*found[1:]), found[0])
+
+
+def _replayed(connection: apsw.Connection, commit: Commit, row: SessionRow, position: int) -> Committed:
+    """The outcome of then (G4)."""
+    revision, incarnation, updated_at, message_count = rows_of(connection, _REPLAY, (position,))[0]
+    return Committed(
+        revision=revision,
+        incarnation=incarnation,
+        updated_at=from_micros(updated_at),
+        message_count=message_count,
+        duplicates=_duplicates_of(connection, commit, row, revision),
+        replayed=True,
+    )
+
+
+def _duplicates_of(connection: apsw.Connection, commit: Commit, row: SessionRow, revision: int) -> tuple[str, ...]:
+    """The messages that the commit of then didn't add."""
+    sql = "SELECT 1 FROM messages WHERE session = ? AND message_id = ? AND added_revision = ?"
+    ids = (stored.message.id for insertion in commit.insertions for stored in insertion.messages)
+    return tuple(id_ for id_ in ids if row.is_living and row_of(connection, sql, (row.key, id_, revision)) is None)
+
+
+def _unchanged(row: SessionRow, duplicates: tuple[str, ...]) -> Committed:
+    return Committed(
+        revision=row.revision,
+        incarnation=row.incarnation,
+        updated_at=from_micros(row.updated_at),
+        message_count=row.message_count,
+        changed=False,
+        duplicates=duplicates,
+    )
+
+
+# --- what has to hold
+
+
+def _check_ancestors(connection: apsw.Connection, commit: Commit) -> None:
+    """A new child's parent and root have to live, or it would be an orphan (L110)."""
+    head = commit.head or commit.initial_head
+    if head is not None and head.parent_session_id is not None:
+        for session_id in {head.parent_session_id, head.root_session_id} - {head.id}:
+            require(connection, SessionKey(commit.key.namespace, session_id))
+
+
+def _sift(
+    connection: apsw.Connection, commit: Commit, living: SessionRow | None
+) -> tuple[Sequence[StoredInsertion], tuple[str, ...]]:
+    """The insertions without what is known already (G4); raises `MessageIdConflictError`."""
+    if commit.replace or not commit.insertions:
+        return [insertion for insertion in commit.insertions if insertion.messages], ()
+    known = _known_hashes(connection, commit, living)
+    sifted: list[StoredInsertion] = []
+    duplicates: list[str] = []
+    for insertion in commit.insertions:
+        fresh = []
+        for stored in insertion.messages:
+            hashes = known.setdefault(stored.message.id, [])
+            if not hashes:
+                hashes.append(stored.content_hash)
+                fresh.append(stored)
+            elif stored.content_hash in hashes:
+                duplicates.append(stored.message.id)
+            else:
+                raise MessageIdConflictError(commit.key.session_id, stored.message.id)
+        if fresh:
+            sifted.append(StoredInsertion(tuple(fresh), insertion.after))
+    return sifted, tuple(duplicates)
+
+
+def _known_hashes(connection: apsw.Connection, commit: Commit, living: SessionRow | None) -> dict[str, list[bytes]]:
+    """The content hashes of all versions, living and removed, of the ids that `commit` adds."""
+    known: dict[str, list[bytes]] = {}
+    if living is not None and living.tail_position:
+        ids = ((living.key, stored.message.id) for insertion in commit.insertions for stored in insertion.messages)
+        found: list[Row] = connection.executemany(_HASHES, ids).fetchall()
+        for message_id, content_hash in found:
+            known.setdefault(message_id, []).append(content_hash)
+    return known
+
+
+# --- writing
+
+
+def _write_head(
+    connection: apsw.Connection, commit: Commit, admission: Admission, head: SessionHead | None, row: SessionRow | None
+) -> int:
+    if head is not None:
+        return write_head(connection, commit.key, head, admission, row=row, replace=commit.replace)
+    if row is None or admission.created:
+        raise StorageError(f"A commit for session {commit.key.session_id!r} creates it without a head.")
+    return row.key
+
+
+def _history(
+    connection: apsw.Connection, key: SessionKey, admission: Admission, session: int, living: SessionRow | None
+) -> HistoryWriter:
+    history = HistoryWriter(connection, session, key.session_id, admission.revision)
+    if living is not None:
+        history.message_count = living.message_count
+        history.message_bytes = living.message_bytes
+        history.tail_position = living.tail_position
+    return history
+
+
+def _finish(
+    connection: apsw.Connection,
+    commit: Commit,
+    admission: Admission,
+    history: HistoryWriter,
+    living: SessionRow | None,
+    *,
+    kinds: tuple[ChangeKind, ...],
+) -> None:
+    """Log the commit and write the counters. The rows of the messages that it added follow one another."""
+    updated_at = to_micros(admission.updated_at)
+    connection.execute(
+        _LOG,
+        (
+            history.session,
+            admission.revision,
+            admission.incarnation,
+            commit.commit_id,
+            ",".join(kinds),
+            to_micros(commit.at),
+            updated_at,
+            history.message_count,
+            history.added[0][0] if history.added else 0,
+            len(history.added),
+        ),
+    )
+    reshaped = admission.revision if history.reshaped else living.reshaped_revision if living else 0
+    connection.execute(
+        _COUNT,
+        (
+            admission.revision,
+            updated_at,
+            history.message_count,
+            history.message_bytes,
+            history.tail_position,
+            reshaped,
+            history.session,
+        ),
+    )
+
+
+def find_commit(connection: apsw.Connection, key: SessionKey, commit_id: str) -> int | None:
+    """The revision that a commit made, or `None` if it never happened."""
+    with reading(connection):
+        row = find(connection, key)
+        found = row_of(connection, _REVISION, (commit_id, row.key)) if row else None
+    return None if found is None else found[0]

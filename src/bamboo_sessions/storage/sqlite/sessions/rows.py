@@ -1,0 +1,193 @@
+"""Rows of `sessions`, and how a session's head is written: its row, its document in `heads`, its questions.
+
+The document holds the head; the columns hold what commits count and listings filter by, and win over the document
+where both have a field (counters, times). `heads` puts the two together again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple, overload
+
+import apsw
+
+from bamboo_sessions.domain import json
+from bamboo_sessions.domain.clock import from_micros, to_micros
+from bamboo_sessions.domain.errors import SessionDeletedError, SessionNotFoundError
+from bamboo_sessions.domain.head import SessionHead, head_document
+from bamboo_sessions.domain.question import Questions
+from bamboo_sessions.domain.snapshot import Tombstone
+from bamboo_sessions.storage.commit import Admission, Current, SessionKey
+from bamboo_sessions.storage.sqlite.transactions.connection import row_of
+from bamboo_sessions.storage.sqlite.upkeep.damage import checksum
+
+
+class SessionRow(NamedTuple):
+    """The columns that reading and committing need; times in microseconds."""
+
+    key: int
+    session_id: str
+    revision: int
+    incarnation: int
+    metadata_version: int
+    updated_at: int
+    created_at: int
+    deleted_at: int | None
+    message_count: int
+    message_bytes: int
+    tail_position: int
+    reshaped_revision: int
+    head_revision: int
+    question_count: int
+    lease_token: int
+
+    @property
+    def is_living(self) -> bool:
+        """Whether it wasn't deleted."""
+        return self.deleted_at is None
+
+    @property
+    def current(self) -> Current:
+        """Its counters, for admission."""
+        return Current(
+            self.revision,
+            self.incarnation,
+            self.metadata_version,
+            from_micros(self.updated_at),
+            not self.is_living,
+            self.lease_token,
+        )
+
+    @property
+    def tombstone(self) -> Tombstone:
+        """What its deletion left."""
+        return Tombstone(self.session_id, self.revision, self.metadata_version)
+
+
+COLUMNS: Final = ", ".join(SessionRow._fields)
+_FIND: Final = f"SELECT {COLUMNS} FROM sessions WHERE namespace = ? AND session_id = ?"  # noqa: S608 - constants
+
+
+def find(connection: apsw.Connection, key: SessionKey) -> SessionRow | None:
+    """The row of a session, living or deleted, or `None`."""
+    row = row_of(connection, _FIND, key)
+    return None if row is None else SessionRow(*row)
+
+
+def require(connection: apsw.Connection, key: SessionKey) -> SessionRow:
+    """The row of a living session; raises `SessionNotFoundError` or `SessionDeletedError`."""
+    row = find(connection, key)
+    if row is None:
+        raise SessionNotFoundError(key.session_id)
+    if not row.is_living:
+        raise SessionDeletedError(key.session_id)
+    return row
+
+
+@overload
+def storable(text: str) -> str: ...
+@overload
+def storable(text: None) -> None: ...
+@overload
+def storable(text: str | None) -> str | None: ...
+def storable(text: str | None) -> str | None:
+    """`text` for a column that only filters: lone surrogates, which SQLite's text can't hold, are escaped."""
+    if text is None or text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+# --- writing
+
+FILTERS: Final = "owner, kind, parent_id, root_id, pinned, archived, run_status"
+"""Columns that repeat fields of the head for listings to filter by: the values are `filters_of(head)`."""
+_HEAD_FIELDS: Final = (
+    "namespace, session_id, revision, incarnation, metadata_version, updated_at, created_at, deleted_at, "
+    f"head_revision, question_count, open_questions, {FILTERS}"
+)
+_INSERT: Final = (
+    f"INSERT INTO sessions ({_HEAD_FIELDS}, message_count, message_bytes, tail_position, reshaped_revision) "  # noqa: S608 - constants
+    f"VALUES ({', '.join('?' * 18)}, 0, 0, 0, 0)"
+)
+_UPDATE: Final = f"UPDATE sessions SET ({_HEAD_FIELDS}) = ({', '.join('?' * 18)}) WHERE key = ?"  # noqa: S608 - constants
+
+
+def write_head(
+    connection: apsw.Connection,
+    key: SessionKey,
+    head: SessionHead,
+    admission: Admission,
+    *,
+    row: SessionRow | None,
+    replace: bool,
+) -> int:
+    """Store a head: the session's row, its document, its questions. Returns the key of the row."""
+    document = head_document(head)
+    columns = _columns(key, head, admission)
+    if row is None:
+        connection.execute(_INSERT, columns)
+        session = connection.last_insert_rowid()
+    else:
+        session = row.key
+        connection.execute(_UPDATE, (*columns, session))
+    _, _, _, incarnation, metadata_version, _, created_at, _, head_revision, *_ = columns
+    sealed = checksum(document, incarnation, metadata_version, created_at, head_revision)
+    connection.execute(
+        "INSERT OR REPLACE INTO heads (session, document, checksum) VALUES (?, ?, ?)", (session, document, sealed)
+    )
+    if head.questions or (row is not None and row.question_count):
+        _write_questions(connection, session, head.questions, replace=replace)
+    return session
+
+
+def _columns(key: SessionKey, head: SessionHead, admission: Admission) -> tuple[Any, ...]:
+    return (
+        key.namespace,
+        key.session_id,
+        admission.revision,
+        admission.incarnation,
+        max(head.metadata_version, admission.metadata_version_min),
+        to_micros(admission.updated_at),
+        to_micros(head.created_at),
+        None,
+        admission.revision,
+        len(head.questions),
+        sum(question.is_open for question in head.questions),
+        *filters_of(head),
+    )
+
+
+def filters_of(head: SessionHead) -> tuple[Any, ...]:
+    """The values of `FILTERS`."""
+    return (
+        head.owner,
+        head.kind,
+        head.parent_session_id,
+        head.root_session_id,
+        int(head.pinned),
+        int(head.archived),
+        storable(head.run_status),
+    )
+
+
+def _write_questions(connection: apsw.Connection, session: int, questions: Questions, *, replace: bool) -> None:
+    """Write those that are new or changed; a merge never drops one."""
+    found = connection.execute("SELECT question_id, seq, document FROM questions WHERE session = ?", (session,))
+    stored = {question_id: (seq, document) for question_id, seq, document in found.fetchall()}
+    for seq, question in enumerate(questions):
+        document = json.encode(question)
+        if stored.pop(question.id, None) != (seq, document):
+            connection.execute(
+                "INSERT OR REPLACE INTO questions (session, question_id, seq, state, document, checksum) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    session,
+                    question.id,
+                    seq,
+                    question.state,
+                    document,
+                    checksum(document, question.id, seq, question.state),
+                ),
+            )
+    if replace:
+        for question_id in stored:
+            connection.execute("DELETE FROM questions WHERE session = ? AND question_id = ?", (session, question_id))

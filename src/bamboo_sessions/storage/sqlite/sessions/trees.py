@@ -1,0 +1,93 @@
+"""Deletes a session and all below it, in one transaction, and leaves tombstones (G9)."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import apsw
+
+from bamboo_sessions.domain.clock import to_micros
+from bamboo_sessions.domain.ids import new_id
+from bamboo_sessions.storage.commit import SessionKey
+from bamboo_sessions.storage.query import DeleteQuery
+from bamboo_sessions.storage.sqlite.sessions import leases
+from bamboo_sessions.storage.sqlite.sessions.rows import find
+from bamboo_sessions.storage.sqlite.transactions.connection import row_of, rows_of
+
+TREE: Final = """
+    WITH RECURSIVE tree (key, namespace, session_id) AS (
+        SELECT key, namespace, session_id FROM sessions WHERE key = ?
+        UNION
+        SELECT child.key, child.namespace, child.session_id FROM tree JOIN sessions AS child
+        ON child.namespace = tree.namespace AND child.parent_id = tree.session_id AND child.deleted_at IS NULL
+    )"""
+"""The keys of a session, given by its key, and of all living sessions below it, parents first."""
+
+_MEMBERS: Final = f"""{TREE}
+    SELECT sessions.key, sessions.session_id, revision, incarnation, updated_at, message_count
+    FROM tree JOIN sessions ON sessions.key = tree.key"""  # noqa: S608 - constants
+_PINNED: Final = """
+    SELECT 1 FROM sessions WHERE namespace = ? AND deleted_at IS NULL AND pinned = 1
+    AND root_id = (SELECT root_id FROM sessions WHERE key = ?) LIMIT 1"""
+"""Whether any session of the whole tree is pinned, above and beside the given one too (L39)."""
+
+_BURY: Final = """
+    UPDATE sessions SET revision = ?, updated_at = ?, deleted_at = ?, message_count = 0, message_bytes = 0,
+    tail_position = 0, reshaped_revision = 0, question_count = 0, open_questions = 0, pinned = 0, run_status = NULL
+    WHERE key = ?"""
+_LOG: Final = """
+    INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count)
+    VALUES (?, ?, ?, ?, 'deleted', ?, ?, 0)"""
+_OWNED: Final = ("heads", "tool_calls", "questions", "token_usage", "leases")
+
+
+class _Member(NamedTuple):
+    key: int
+    session_id: str
+    revision: int
+    incarnation: int
+    updated_at: int
+    message_count: int
+
+
+def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
+    """Delete `key` and all below it, unless one of them spares all; returns the ids.
+
+    Raises `SessionBusyError` if a run holds one of them.
+    """
+    row = find(connection, key)
+    if row is None or not row.is_living:
+        return ()
+    members = [_Member(*found) for found in rows_of(connection, _MEMBERS, (row.key,))]
+    if query.keep_pinned and row_of(connection, _PINNED, (key.namespace, row.key)) is not None:
+        return ()
+    if any(_spares(member, query) for member in members):
+        return ()
+    if not query.force:
+        leases.check_free(connection, (SessionKey(key.namespace, member.session_id) for member in members), query.at)
+    commit_id = new_id()
+    for member in members:
+        _bury(connection, key.namespace, member, query, commit_id)
+    return tuple(member.session_id for member in members)
+
+
+def _spares(member: _Member, query: DeleteQuery) -> bool:
+    if query.only_empty and member.message_count:
+        return True
+    return query.updated_before is not None and member.updated_at >= to_micros(query.updated_before)
+
+
+def _bury(connection: apsw.Connection, namespace: str, member: _Member, query: DeleteQuery, commit_id: str) -> None:
+    at = to_micros(query.at)
+    updated_at = max(at, member.updated_at + 1)
+    revision = member.revision + 1
+    for condition in ("IS NULL", "IS NOT NULL"):  # one index each
+        connection.execute(f"DELETE FROM messages WHERE session = ? AND removed_revision {condition}", (member.key,))  # noqa: S608
+    for table in _OWNED:
+        connection.execute(f"DELETE FROM {table} WHERE session = ?", (member.key,))  # noqa: S608 - constants
+    connection.execute(
+        "DELETE FROM records WHERE namespace = ? AND scope_type = 'session' AND scope = ?",
+        (namespace, member.session_id),
+    )
+    connection.execute(_BURY, (revision, updated_at, at, member.key))
+    connection.execute(_LOG, (member.key, revision, member.incarnation, commit_id, at, updated_at))

@@ -1,0 +1,1 @@
+"""How a transaction is made: connections, threads, group commit, turns among processes, the write-ahead log."""

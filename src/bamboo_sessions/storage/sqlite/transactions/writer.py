@@ -1,0 +1,262 @@
+"""Group commit: what the writer thread does with the requests that are waiting.
+
+All of them run inside one transaction, and one COMMIT, with one fsync, makes them durable. Nobody is told anything
+before COMMIT has returned (G1). A request that is refused (a conflict, a plan that raises) has written nothing by
+then and is left out; no savepoint is needed, which would copy every page. Whatever else fails may have written
+a part, or have ended the whole transaction with the work of the others in it (L101): then the transaction is rolled
+back and the requests run again, one by one. A connection that can't be rolled back, or whose file failed, is thrown
+away (L90).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from threading import RLock
+from typing import Final
+
+import apsw
+
+from bamboo_sessions.domain.errors import StorageError
+from bamboo_sessions.storage.sqlite.transactions import tuning
+from bamboo_sessions.storage.sqlite.transactions.connection import Patience, close
+from bamboo_sessions.storage.sqlite.transactions.errors import translated
+from bamboo_sessions.storage.sqlite.transactions.turns import Turn
+from bamboo_sessions.storage.sqlite.transactions.wal import Log
+from bamboo_sessions.storage.sqlite.transactions.worker import Request
+
+_log: Final = logging.getLogger("bamboo_sessions")
+
+_REMEMBERED_COMMITS: Final = 8
+"""How many of the last commits make most of the average time of one."""
+
+
+class Writer:
+    """Owns the connection that writes. Threads may call it at the same time: one of them works, the others wait.
+
+    Args:
+        location: The file, for error messages.
+        connect: Opens a connection.
+        log: The file's write-ahead log.
+        busy_timeout_ms: How long a transaction waits for another process's, in milliseconds.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        connect: Callable[[], apsw.Connection],
+        log: Log,
+        busy_timeout_ms: int,
+    ) -> None:
+        self._location = location
+        self._connect = connect
+        self.log = log
+        self._busy_timeout_seconds = busy_timeout_ms / 1000
+        self._open: apsw.Connection | None = None
+        self._mutex = RLock()
+        self._turn = Turn(location, tuning.TURN_WAIT_SECONDS)
+        self._patience = Patience(0)
+        self._was_written = False
+        self.sync_seconds: float | None = None
+        """How long the disk takes to make a group of commits durable, on average of late; `None`: nobody knows yet."""
+
+    # --- the connection
+
+    def connection(self) -> apsw.Connection:
+        """The open connection; opens one if there is none."""
+        if self._open is None:
+            self._open = self._connect()
+            self._open.set_busy_handler(self._patience)
+            self._open.set_wal_hook(self._committed)
+        return self._open
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        connection, self._open = self._open, None
+        if connection is not None:
+            close(connection)
+
+    def finish(self) -> None:
+        """Close everything for good."""
+        with self._mutex:
+            self.close()
+            self._turn.close()
+
+    def _committed(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self.log.committed(pages)
+        self._was_written = True
+        return apsw.SQLITE_OK
+
+    # --- groups
+
+    def run(self, requests: Sequence[Request]) -> None:
+        """Run `requests`, together if it can be, and fill in results and errors."""
+        with self._mutex:
+            self._patience.seconds = self._busy_timeout_seconds
+            self._turn.take()
+            try:
+                if len(requests) == 1 or not self._run_together(requests):
+                    for request in requests:
+                        self._run_alone(request)
+            finally:
+                self._turn.give()
+
+    def run_at_once(self, requests: Sequence[Request]) -> bool:
+        """As `run`, if nobody has to be waited for and nothing fails; `False`: nothing was committed, nobody is told.
+
+        A signal's handler may raise anywhere in here, since this is the thread that handles signals.
+        """
+        try:
+            self.recover()
+            if not self._mutex.acquire(blocking=False):
+                return False
+            done = self._run_if_free(requests)
+            self._mutex.release()
+        except BaseException:
+            self.recover()
+            raise
+        return done
+
+    def recover(self) -> None:
+        """Let go what this thread has held since a signal's handler raised."""
+        if self._mutex._is_owned():  # type: ignore[attr-defined] # noqa: SLF001 - as `threading.Condition` asks
+            self._roll_back()
+            self._turn.give()
+            self._mutex.release()
+
+    def _run_if_free(self, requests: Sequence[Request]) -> bool:
+        try:
+            if self._open is None or not self._turn.take_at_once():
+                return False
+            self._patience.seconds = 0.0
+            return self._run_in(self._begin(), requests, outcomes=Exception)
+        except apsw.Error:
+            return False
+        finally:
+            self._turn.give()
+
+    def _begin(self) -> apsw.Connection:
+        connection = self.connection()
+        if connection.in_transaction:  # an interrupt came just after it was begun
+            connection.execute("ROLLBACK")
+        connection.execute("BEGIN IMMEDIATE")
+        return connection
+
+    def _run_together(self, requests: Sequence[Request]) -> bool:
+        """Whether that could be done; if not, nothing has happened."""
+        try:
+            connection = self._begin()
+        except apsw.Error as exc:
+            self._fail(requests, exc)
+            return True
+        return self._run_in(connection, requests, outcomes=BaseException)
+
+    def _run_in(
+        self, connection: apsw.Connection, requests: Sequence[Request], *, outcomes: type[BaseException]
+    ) -> bool:
+        """Run all in the transaction that was begun, and commit it; `False` if nothing has happened.
+
+        `outcomes` is what a request may raise as its outcome; else it is a signal, which ends all.
+        """
+        try:
+            for request in requests:
+                _run_among_others(connection, request, outcomes)
+        except (apsw.Error, _Torn):
+            self._roll_back()
+            return False
+        return self._commit(connection, requests)
+
+    def _run_alone(self, request: Request) -> None:
+        request.error = None
+        try:
+            connection = self._begin()
+            request.result = request.work(connection)
+        except apsw.Error as exc:
+            self._fail([request], exc)
+        except BaseException as exc:  # noqa: BLE001 - whatever a plan raises goes to its caller
+            request.error = exc
+            self._roll_back()
+        else:
+            if not self._commit(connection, [request]):
+                request.error = StorageError(f"{self._location}: the commit failed.")
+
+    def _commit(self, connection: apsw.Connection, requests: Sequence[Request]) -> bool:
+        """COMMIT; `False` if nothing was committed and it is worth trying one by one."""
+        self._was_written = False
+        start = time.perf_counter()
+        try:
+            connection.execute("COMMIT")
+        except (apsw.FullError, apsw.BusyError) as exc:  # certain: no commit was written
+            if len(requests) > 1:
+                self._roll_back()
+                return False
+            self._fail(requests, exc)
+        except apsw.Error as exc:
+            self._fail(requests, exc, outcome_unknown=True)
+        if self._was_written:
+            self._learn(time.perf_counter() - start - len(requests) * tuning.PAGES_SECONDS)
+        return True
+
+    def _learn(self, seconds: float) -> None:
+        before = seconds if self.sync_seconds is None else self.sync_seconds
+        self.sync_seconds = before + (seconds - before) / _REMEMBERED_COMMITS
+
+    # --- failing
+
+    def _fail(self, requests: Sequence[Request], exc: apsw.Error, *, outcome_unknown: bool = False) -> None:
+        code = 0
+        if self._open is not None:
+            code = self._open.system_errno
+        self._roll_back(discard=isinstance(exc, apsw.IOError | apsw.NoMemError | apsw.CorruptError))
+        for request in requests:
+            error = translated(exc, self._location, system_errno=code, outcome_unknown=outcome_unknown)
+            error.__cause__ = exc
+            request.result, request.error = None, error
+
+    def _roll_back(self, *, discard: bool = False) -> None:
+        connection = self._open
+        if connection is None:
+            return
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except apsw.Error:
+            discard = True
+        if discard or connection.in_transaction:
+            self.close()
+
+    # --- the write-ahead log
+
+    def tend_log(self) -> None:
+        """After a group was answered: look after the write-ahead log."""
+        with self._mutex:
+            connection = self._open
+            if connection is None or not self.log.is_due:
+                return
+            self._patience.seconds = tuning.LOG_WAIT_MS / 1000
+            try:
+                self.log.tend(connection)
+            except apsw.Error as exc:
+                _log.error("%s: the log could not be copied into the file: %s", self._location, exc)
+                self.close()  # the next request opens another one, and is told if that fails
+
+
+class _Torn(Exception):
+    """A request failed after it had written something."""
+
+
+def _run_among_others(connection: apsw.Connection, request: Request, outcomes: type[BaseException]) -> None:
+    """Run one of a group; raises if the group's transaction can't go on."""
+    request.error = None
+    before = connection.total_changes()
+    try:
+        request.result = request.work(connection)
+    except apsw.Error:
+        raise
+    except outcomes as exc:
+        if connection.total_changes() != before:
+            raise _Torn from exc
+        request.error = exc
+    if not connection.in_transaction:
+        raise _Torn

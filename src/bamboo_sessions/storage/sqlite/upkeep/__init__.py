@@ -1,0 +1,1 @@
+"""Looking for what can't be right, and repairing it."""

@@ -1,0 +1,77 @@
+"""Finds bytes that changed on the disk: checksums of what is stored once, and counters that two tables have (G8).
+
+A disk that gives back other bytes than it got says nothing. SQLite's own check sees its structures and each column
+that an index repeats; messages have the hash of their content. The rest is compared here. Loading compares nothing:
+that would slow down everybody. What nothing repeats, and nothing loads, stays unseen: times and kinds of old rows of
+`changes`, the revisions that added living messages, `metadata_version` of deleted sessions, leases, and `meta`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+from zlib import crc32
+
+import apsw
+
+from bamboo_sessions.domain.report import Problem
+from bamboo_sessions.domain.usage import COUNTS
+from bamboo_sessions.storage.sqlite.transactions.connection import row_of, value_of
+
+_HEAD: Final = """
+    SELECT heads.checksum, document, incarnation, metadata_version, created_at, head_revision
+    FROM heads JOIN sessions ON sessions.key = heads.session WHERE session = ?"""
+_OWNED: Final = {
+    "question": "SELECT checksum, document, question_id, seq, state FROM questions WHERE session = ?",
+    "token usage": f"SELECT checksum, document, record_id, at, {', '.join(COUNTS)} FROM token_usage WHERE session = ?",  # noqa: S608
+}
+_RECORDS: Final = "SELECT checksum, value, version, namespace, scope_type, scope, kind, key FROM records"
+_RESHAPED: Final = """
+    SELECT reshaped_revision BETWEEN
+        (SELECT coalesce(max(removed_revision), 0) FROM messages WHERE session = ?1 AND removed_revision IS NOT NULL)
+        AND revision FROM sessions WHERE key = ?1"""
+_NEWEST: Final = """
+    SELECT namespace, session_id FROM sessions
+    JOIN (SELECT session AS of, max(position) AS newest FROM changes GROUP BY session) ON of = key
+    JOIN changes ON changes.position = newest
+    WHERE (sessions.revision, sessions.incarnation, sessions.updated_at)
+        IS NOT (changes.revision, changes.incarnation, changes.updated_at)"""
+_GAPS: Final = """
+    SELECT count(*) FROM (SELECT revision, lag(revision) OVER (PARTITION BY session ORDER BY position) AS before
+    FROM changes) WHERE revision <> before + 1"""
+
+
+def checksum(document: bytes, *columns: str | int | None) -> int:
+    """A number that goes with a document and the columns beside it."""
+    return crc32(document, crc32(repr(columns).encode()) if columns else 0)
+
+
+def changed_in_session(connection: apsw.Connection, session: int) -> Iterator[Problem]:
+    """Documents and counters of one living session that aren't what was written."""
+    head = row_of(connection, _HEAD, (session,))
+    if head is not None and _differs(*head):
+        yield Problem(kind="checksum", detail="The head isn't what was written.")
+    for what, sql in _OWNED.items():
+        for row in connection.execute(sql, (session,)):
+            if _differs(*row):
+                yield Problem(kind="checksum", detail=f"A {what}, {row[2]!r}, isn't what was written.")
+    if value_of(connection, _RESHAPED, (session,)) != 1:
+        yield Problem(kind="counters", detail="The revision that last changed the history's shape can't be right.")
+
+
+def changed_in_file(connection: apsw.Connection) -> Iterator[Problem]:
+    """Records that aren't what was written, and sessions whose counters aren't those of their newest commit."""
+    for row in connection.execute(_RECORDS):
+        if _differs(*row[:3]):
+            namespace, _, scope, kind, key = row[3:]
+            detail = f"Record {kind!r}, {key!r} of {scope!r} isn't what was written."
+            yield Problem(kind="checksum", detail=detail, namespace=namespace)
+    for namespace, session_id in connection.execute(_NEWEST):
+        detail = "Its counters aren't those of its newest commit."
+        yield Problem(kind="counters", detail=detail, namespace=namespace, session_id=session_id)
+    if value_of(connection, _GAPS):
+        yield Problem(kind="counters", detail="The commits don't follow one another.")
+
+
+def _differs(expected: int | None, document: bytes, *columns: str | int | None) -> bool:
+    return expected is not None and checksum(document, *columns) != expected
