@@ -17,6 +17,7 @@ from bamboo_sessions.domain.errors import InputError, PreconditionFailedError, S
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import check_session_id
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.repository.tolerant import TolerantSaves
 from bamboo_sessions.storage.commit import SessionKey, State
 from bamboo_sessions.storage.port import SessionStorage
@@ -104,7 +105,7 @@ class Bound:
 
     def _copy(self, key: SessionKey, state: State) -> Session:
         """A working copy of what a write ended with; somebody may have deleted it at once."""
-        return Session.from_snapshot(living(key, state), self._clock)
+        return copy_of(living(key, state), self._clock)
 
     async def _heads(self, query: ListQuery) -> AsyncIterator[SessionHead]:
         """The heads that `query` lists, through all its pages."""
@@ -126,7 +127,7 @@ class Bound:
             snapshot = living(key, state)
             if if_revision is not None and if_revision != snapshot.revision:
                 raise PreconditionFailedError(if_revision, snapshot.revision, session_id=session_id)
-            session = Session.from_snapshot(snapshot, self._clock)
+            session = copy_of(snapshot, self._clock)
             change(session)
             plan = SavePlan(session, now=self._clock.now())
             commit = plan(snapshot)

@@ -28,7 +28,7 @@ from bamboo_sessions.domain.errors import (
 from bamboo_sessions.domain.ids import check_name, new_id
 from bamboo_sessions.domain.lease import Claim, LeaseInfo, LeaseState, info_of
 from bamboo_sessions.domain.limits import LEASE_MS_MIN, LEASE_SECONDS_DEFAULT, LEASE_SECONDS_MAX
-from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.working_copy import copy_of, link_of
 from bamboo_sessions.repository.lifecycle import Lifecycle
 from bamboo_sessions.repository.run_lease import RunLease
 from bamboo_sessions.repository.writing import Writing
@@ -124,11 +124,11 @@ class Leases(Writing, Lifecycle):
         await self._tiers.tolerant.settle(wish.key)  # else it might be the work of an older lease by then
         try:
             state = await self._taken(wish, claim)
-            session = Session.from_snapshot(living(wish.key, await self._store.load(wish.key, fresh=True)), self._clock)
+            session = copy_of(living(wish.key, await self._store.load(wish.key, fresh=True)), self._clock)
         except BaseException:
             await self._leasing.give_back(wish.key, claim)
             raise
-        session.fence = state.token
+        link_of(session).fence = state.token
         lease = RunLease(session, claim, state, repository=self, append=self._append_fenced, leasing=self._leasing)
         return lease, claim
 

@@ -23,6 +23,7 @@ from bamboo_sessions.domain.limits import PAGE_MAX
 from bamboo_sessions.domain.report import CleanupFailure, CleanupReport
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.repository.bound import Bound
 from bamboo_sessions.storage.commit import Commit, HistorySource, RevisionConflict
 from bamboo_sessions.storage.query import DeleteQuery, ListQuery
@@ -91,7 +92,7 @@ class Lifecycle(Bound):
             raise
         if not isinstance(state, Snapshot):  # deleted at once by somebody else
             raise SessionDeletedError(key.session_id)
-        return Session.from_snapshot(state, self._clock)
+        return copy_of(state, self._clock)
 
     async def delete(self, session_id: str, *, force: bool = False) -> bool:
         """Delete a session and all below it in one transaction; `False` if there is none.

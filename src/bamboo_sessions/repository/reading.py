@@ -14,6 +14,7 @@ from bamboo_sessions.domain.report import HistoryPage
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.window import model_view
+from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.repository.bound import Bound
 from bamboo_sessions.repository.history_pages import read_page
 from bamboo_sessions.storage.commit import SessionKey
@@ -46,7 +47,7 @@ class Reading(Bound):
         if entry is not None and (entry.by_hand or entry.dirty is not None):
             return await self._reconciled(key)
         state = await self._store.load(key, fresh=fresh)
-        return Session.from_snapshot(state, self._clock) if isinstance(state, Snapshot) else None
+        return copy_of(state, self._clock) if isinstance(state, Snapshot) else None
 
     async def load_best_effort(self, session_id: str) -> Session | None:
         """As `load`, but a storage error is logged and read as absence: for read-only display, never before a save."""
@@ -93,7 +94,7 @@ class Reading(Bound):
         if entry is not None and (entry.by_hand or entry.dirty is not None):
             return await self._reconciled(key)
         state = await self._store.load(key, fresh=True)
-        return Session.from_snapshot(state, self._clock) if isinstance(state, Snapshot) else None
+        return copy_of(state, self._clock) if isinstance(state, Snapshot) else None
 
     async def _reconciled(self, key: SessionKey) -> Session | None:
         token = self._storage.freshness()
@@ -113,7 +114,7 @@ class Reading(Bound):
         if entry is None or not entry.by_hand or (state and prefers_storage(entry.snapshot.head, state.head)):
             if state is not None:
                 self._tiers.cache.publish(key, state, token)
-            return Session.from_snapshot(state, self._clock) if state else None
+            return copy_of(state, self._clock) if state else None
         return entry.working_copy(self._clock)
 
     async def history(

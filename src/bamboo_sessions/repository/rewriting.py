@@ -14,6 +14,7 @@ from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.message import Message, StoredMessage, to_stored
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.working_copy import copy_of, freeze
 from bamboo_sessions.repository.bound import Bound
 from bamboo_sessions.storage.commit import Commit, SessionKey, State, StoredInsertion
 
@@ -98,9 +99,9 @@ class Rewriting(Bound):
         covered = snapshot.head.summary and snapshot.head.summary.covers_through
         head = snapshot.head
         if covered and all(each.message.id != covered for each in stored):
-            session = Session.from_snapshot(snapshot, self._clock)
+            session = copy_of(snapshot, self._clock)
             session.summary = None
-            head = session.freeze().head
+            head = freeze(session).head
         commit = Commit(
             key=key,
             commit_id=commit_id,

@@ -25,6 +25,7 @@ from bamboo_sessions.domain.question import changed_since
 from bamboo_sessions.domain.report import Appended, MergeReport
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Tombstone
+from bamboo_sessions.domain.working_copy import copy_of, freeze, link_of
 from bamboo_sessions.repository.bound import Bound, OpenEdit, open_edits
 from bamboo_sessions.repository.lifecycle import fork_head
 from bamboo_sessions.repository.records import check_write
@@ -106,12 +107,13 @@ class Writing(Bound):
             SessionExistsError, SessionDeletedError: The new id is taken, or was deleted.
             LimitExceededError: The whole conversation is larger than one commit may be.
         """
-        draft = self._own(session).freeze()
+        draft = freeze(self._own(session))
         key = self._writable(new_id if new_id is not None else _fresh_id())
         now = self._clock.now()
         origin = ForkOrigin(session.id, session.revision)
         head = fork_head(draft.head, key.session_id, origin, at=now, keep_summary=True)
-        known = session.base.head.questions if session.base is not None else ()
+        base = link_of(session).base
+        known = base.head.questions if base is not None else ()
         asked = tuple(question for question in changed_since(known, draft.head.questions) if question.is_open)
         commit = Commit(
             key=key,
@@ -183,7 +185,7 @@ class Writing(Bound):
             at=self._clock.now(),
             records=tuple(map(check_write, records)),
             incarnation=session.incarnation,
-            fence=session.fence,
+            fence=link_of(session).fence,
         )
         return await self._append(commit, messages)
 
@@ -205,7 +207,7 @@ class Writing(Bound):
         )
 
     def _new_head(self, key: SessionKey, model: str | None) -> SessionHead:
-        return Session(key.session_id, model, namespace=key.namespace, clock=self._clock).freeze().head
+        return freeze(Session(key.session_id, model, namespace=key.namespace, clock=self._clock)).head
 
     async def update(
         self, session_id: str, fn: Callable[[Session], object], *, if_revision: int | None = None
@@ -246,7 +248,7 @@ class Writing(Bound):
             raise SessionNotFoundError(key.session_id)
         if isinstance(state, Tombstone):
             raise SessionDeletedError(key.session_id)
-        return Session.from_snapshot(state, self._clock)
+        return copy_of(state, self._clock)
 
     async def _commit_edit(self, session: Session) -> None:
         key = self._key(session.id)
@@ -259,7 +261,7 @@ class Writing(Bound):
         await self._store.write(
             key,
             planner,
-            start=session.base,
+            start=link_of(session).base,
             then=lambda written: plan.finish(session, living(key, written.after), written.committed),
         )
 
