@@ -104,7 +104,8 @@ async def save_as_fork(self: Handle, session: Session, *, new_id: str | None = N
     now = self._bound.clock.now()
     origin = ForkOrigin(session.id, session.revision)
     head = fork_head(draft.head, key.session_id, origin, at=now, keep_summary=True)
-    known = link_of(session).base.head.questions if link_of(session).base is not None else ()
+    base = link_of(session).base
+    known = base.head.questions if base is not None else ()
     asked = tuple(question for question in changed_since(known, draft.head.questions) if question.is_open)
     commit = Commit(
         key=key,
