@@ -62,16 +62,18 @@ def _chunked(messages: tuple[Message, ...]) -> tuple[_Chunk, ...]:
 class FrozenMessages(Sequence[Message]):
     """An immutable sequence of messages with structural sharing."""
 
-    __slots__ = ("_chunks", "_ends")
+    __slots__ = ("_chunks", "_ends", "_id_max")
 
     def __init__(self, items: Iterable[Message] = ()) -> None:
-        self._chunks = _chunked(tuple(items))
+        messages = tuple(items)
+        self._chunks = _chunked(messages)
         self._ends = _ends_of(self._chunks)
+        self._id_max = _highest_id(messages)  # no id is higher: new ones usually are, and needn't be looked for
 
     @classmethod
-    def _of(cls, chunks: tuple[_Chunk, ...], ends: tuple[int, ...]) -> FrozenMessages:
+    def _of(cls, chunks: tuple[_Chunk, ...], ends: tuple[int, ...], id_max: str) -> FrozenMessages:
         result = cls.__new__(cls)
-        result._chunks, result._ends = chunks, ends
+        result._chunks, result._ends, result._id_max = chunks, ends, id_max
         return result
 
     # --- other histories
@@ -109,7 +111,8 @@ class FrozenMessages(Sequence[Message]):
         chunks = (*self._chunks[:first], *new, *self._chunks[last:])
         start = self._start_of(first)
         ends = (*self._ends[:first], *_ends_of(chunks[first:], start))
-        return self._of(chunks, ends)
+        id_max = max([self._id_max, *(_highest_id(chunk.messages) for chunk in new)])
+        return self._of(chunks, ends, id_max)
 
     def _start_of(self, chunk: int) -> int:
         return self._ends[chunk - 1] if chunk else 0
@@ -138,6 +141,8 @@ class FrozenMessages(Sequence[Message]):
 
     def index_of(self, message_id: str) -> int | None:
         """The index of the message with this id, or `None`; the end is looked through first."""
+        if message_id > self._id_max:
+            return None
         for number in range(len(self._chunks) - 1, -1, -1):
             place = self._chunks[number].places.get(message_id)
             if place is not None:
@@ -201,6 +206,10 @@ class FrozenMessages(Sequence[Message]):
 
 def _ends_of(chunks: Iterable[_Chunk], start: int = 0) -> tuple[int, ...]:
     return tuple(accumulate((len(chunk.messages) for chunk in chunks), initial=start))[1:]
+
+
+def _highest_id(messages: Iterable[Message]) -> str:
+    return max(map(_id_of, messages), default="")
 
 
 NO_MESSAGES: Final = FrozenMessages()
