@@ -102,3 +102,27 @@ GEMINI_PARTS = st.one_of(
 GEMINI = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "model"]), "parts": st.lists(GEMINI_PARTS, max_size=4)},
 )
+
+CHAT_PARTS = st.lists(
+    st.one_of(
+        block("text", text=TEXT),
+        block("image_url", image_url=st.fixed_dictionaries({"url": TEXT}, optional={"detail": st.just("low")})),
+        block("input_audio", input_audio=st.fixed_dictionaries({"data": TEXT, "format": st.just("wav")})),
+        block("file", file=st.fixed_dictionaries({"file_id": TEXT})),
+        block("smell", data=JSON),
+    ),
+    max_size=3,
+)
+CHAT_FUNCTION = st.fixed_dictionaries({"name": TEXT, "arguments": TEXT})
+CHAT = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "user", "assistant", "tool", "function"]), "content": TEXT | CHAT_PARTS},
+    optional={
+        "tool_calls": st.lists(block("function", id=TEXT, function=CHAT_FUNCTION), max_size=2),
+        "tool_call_id": TEXT,
+        "name": TEXT,
+        "refusal": TEXT | st.none(),
+        "function_call": CHAT_FUNCTION,
+        "audio": st.fixed_dictionaries({"id": TEXT, "transcript": TEXT}),
+        "annotations": JSON,
+    },
+)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from bamboo_sessions import ImagePart, InputError, Message, TextPart, ToolCall
 from bamboo_sessions.domain.message import from_body, to_stored
-from bamboo_sessions.formats import anthropic, gemini, instructions, openai_responses
-from tests.formats.strategies import ANTHROPIC, GEMINI, RESPONSES
+from bamboo_sessions.formats import anthropic, gemini, instructions, openai_chat, openai_responses
+from tests.formats.strategies import ANTHROPIC, CHAT, GEMINI, RESPONSES
 
-ALL = [(anthropic, ANTHROPIC), (openai_responses, RESPONSES), (gemini, GEMINI)]
+ALL = [(openai_chat, CHAT), (openai_responses, RESPONSES), (anthropic, ANTHROPIC), (gemini, GEMINI)]
 MODULES = pytest.mark.parametrize("module", [module for module, _ in ALL], ids=lambda module: module.FORMAT)
 FORMATS = pytest.mark.parametrize(("module", "items"), ALL, ids=[module.FORMAT for module, _ in ALL])
 
@@ -120,6 +120,49 @@ def test_gemini_calls_without_ids_find_their_results() -> None:
     assert len({call.id for call in messages[0].tool_calls}) == 2
 
 
+def test_openai_chat_gets_the_calls_of_a_group_in_one_item() -> None:
+    """Parallel calls that were stored as messages of their own are sent as one item, their results behind it."""
+    items = openai_chat.for_model(
+        [
+            Message.user("Both, please."),
+            Message.assistant("First,", [CALL_F]),
+            Message.assistant("then", [CALL_G]),
+            Message.tool("one", tool_call_id="1"),
+            Message.tool("two", tool_call_id="2"),
+        ]
+    )
+    assert [item["role"] for item in items] == ["user", "assistant", "tool", "tool"]
+    assert items[1]["content"] == "First,\nthen"
+    assert [call["id"] for call in items[1]["tool_calls"]] == ["1", "2"]
+
+
+def test_calls_of_openais_first_years_are_calls() -> None:
+    """`function_call` has no id; its answer by the role `function` is its result, and is shown to models as such."""
+    items = [
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": None, "function_call": {"name": "weather", "arguments": "{}"}},
+        {"role": "function", "name": "weather", "content": "rain"},
+    ]
+    messages = openai_chat.to_messages(items)
+    assert [call.name for call in messages[1].tool_calls] == ["weather"]
+    assert messages[2].tool_call_id == messages[1].tool_calls[0].id
+    assert [item["role"] for item in anthropic.for_model(messages)] == ["user", "assistant", "user"]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"role": "assistant", "content": None, "refusal": "No."},
+        {"role": "assistant", "content": None, "audio": {"id": "a", "transcript": "No.", "data": "aGk="}},
+    ],
+)
+def test_what_openai_says_otherwise_is_text(item: dict[str, Any]) -> None:
+    """A refusal and the transcript of a spoken answer can be read and searched, and come back as they were."""
+    (message,) = openai_chat.to_messages([item])
+    assert message.text == "No."
+    assert openai_chat.from_messages([message]) == [item]
+
+
 def test_responses_are_one_message_and_keep_their_reasoning() -> None:
     """What the model gave in one go is one message; the reasoning's id and signature are kept by the convention."""
     items = [
@@ -160,6 +203,7 @@ def test_what_is_not_understood_is_named(module: ModuleType, item: dict[str, Any
 def test_an_edited_message_is_written_anew(module: ModuleType) -> None:
     """The native form is only used while it says what the message says."""
     items = {
+        "openai-chat": {"role": "user", "content": "old", "x": 1},
         "anthropic": {"role": "user", "content": [{"type": "text", "text": "old", "cache_control": {}}]},
         "openai-responses": {"role": "user", "content": [{"type": "input_text", "text": "old", "x": 1}]},
         "gemini": {"role": "user", "parts": [{"text": "old", "videoMetadata": {}}]},

@@ -110,7 +110,7 @@ def as_unit(messages: Sequence[Message], items: Sequence[Json], format_name: str
     first, *others = messages
     joined = [_with_metadata(message, {OF: first.id}) for message in others]
     if write([first, *joined]) != list(items):
-        data = json.dumps(list(items), separators=(",", ":")).encode("ascii")
+        data = json.dumps(items[0] if len(items) == 1 else list(items), separators=(",", ":")).encode("ascii")
         first = msgspec.structs.replace(first, native=Native(format_name, data))
     return [first, *joined]
 
@@ -139,17 +139,18 @@ def items_of(unit: Sequence[Message], format_name: str, read: Read, write: Write
     if native is None or native.format != format_name:
         return write(unit)
     try:
-        kept = json.loads(native.data)
+        found = json.loads(native.data)
+        kept = found if isinstance(found, list) else [found]
         again = read(kept)
-    except (ValueError, InputError, TypeError, KeyError, AttributeError):
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):  # somebody else's, or damaged
         return write(unit)
     is_same = len(again) == len(unit) and all(
         _says(one) == _says(other) for one, other in zip(again, unit, strict=True)
     )
-    return list(kept) if is_same else write(unit)
+    return kept if is_same else write(unit)
 
 
 def _says(message: Message) -> tuple[object, ...]:
     """What of a message its items say; ids of calls may be given by us where a provider has none."""
     calls = [(call.name, call.arguments_text) for call in message.tool_calls]
-    return message.role, message.content, calls, message.reasoning
+    return message.role, message.content, calls, message.reasoning, message.name
