@@ -129,7 +129,7 @@ class SessionRepository(
     @property
     def records(self) -> Records:
         """Bytes that adapters keep beside the messages."""
-        return Records(self._storage, self._namespace)
+        return Records(self._storage, self._namespace, clock=self._clock)
 
     def in_namespace(self, namespace: str) -> Self:
         """A view of the same tiers bound to another namespace; costs nothing. Close only one of them."""
