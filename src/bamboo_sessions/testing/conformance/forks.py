@@ -121,9 +121,8 @@ class ForksConformance(Conformance):
 
     async def test_records_of_a_fork_are_its_own(self, storage: SessionStorage) -> None:
         """They have versions of their own, and what happens to either side later isn't seen in the other."""
-        created = await storage.commit(
-            creation("s", records=(RecordWrite("k", "a", b"1"), RecordWrite("k", "b", b"1")))
-        )
+        writes = (RecordWrite("k", "a", b"1"), RecordWrite("k", "b", b"1"))
+        created = await storage.commit(creation("s", records=writes))
         own = (RecordWrite("k", "b", b"own", if_absent=True),)
         source = HistorySource("s", 1, None, record_kinds=None)
         committed = await storage.commit(creation("fork", history_from=source, records=own))

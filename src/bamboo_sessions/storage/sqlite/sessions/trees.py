@@ -67,10 +67,10 @@ def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery
     row = find(connection, key)
     if row is None:
         return ()
-    if query.commit_id is not None and (
-        done := rows_of(connection, _REPLAY, (query.commit_id, row.key, key.namespace))
-    ):
-        return tuple(session_id for (session_id,) in done)
+    if query.commit_id is not None:
+        done = rows_of(connection, _REPLAY, (query.commit_id, row.key, key.namespace))
+        if done:
+            return tuple(session_id for (session_id,) in done)
     if not row.is_living:
         return ()
     if query.if_revision is not None and query.if_revision != row.revision:
