@@ -17,6 +17,7 @@ from bamboo_sessions import MemoryStorage, Session, SessionRepository
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.working_copy import link_of
 from bamboo_sessions.repository.records import Records
 from bamboo_sessions.testing.clock import START
 from tests.cancellation.calls import CALLS, LIVES, SYNCHRONOUS, Call
@@ -214,7 +215,7 @@ async def _check_clean(world: World) -> None:
     """Locks are free and gone, no task is left but the one that retries, and the cache agrees with storage."""
     store = world.repo.persistence
     assert not len(store._locks)
-    retries = world.repo._tiers.tolerant._retries
+    retries = world.repo._bound.tiers.tolerant._retries
     assert asyncio.all_tasks() - {retries} == world.tasks
     for id_ in IDS:
         cached, fresh = await world.repo.load(id_), await world.repo.load(id_, fresh=True)
@@ -225,4 +226,4 @@ async def _check_clean(world: World) -> None:
 
 
 def _seen(session: Session | None) -> Any:  # noqa: ANN401 - plain values
-    return session and plain(session.base), session and [message.id for message in session.messages]
+    return session and plain(link_of(session).base), session and [message.id for message in session.messages]

@@ -60,18 +60,12 @@ class WatchedStorage(FaultyStorage):
         await anyio.lowlevel.checkpoint()
 
 
-class BegunAtOnce(WatchedStorage):
-    """Likewise, for work that becomes a task only where it has to wait."""
-
-    begins_at_once = True
-
-
 class World:
     """One repository, a working copy of `chat` with every kind of change in it, and somebody else's repository."""
 
     def __init__(self, inner: SessionStorage) -> None:
         self.clock = ManualClock()
-        self.storage = BegunAtOnce(inner) if isinstance(inner, SqliteStorage) else WatchedStorage(inner)
+        self.storage = WatchedStorage(inner)
         self.repo = _repository(self.storage, self.clock)
         self.others = _repository(inner, self.clock)
         self.copy = Session("chat")
@@ -110,7 +104,7 @@ class World:
 def _repository(storage: SessionStorage, clock: ManualClock) -> SessionRepository:
     repo = SessionRepository.open(storage, clock=clock)._repository
     repo.persistence._backoff = Backoff(first_seconds=1, longest_seconds=1, sleep=_one_step)
-    repo._tiers.tolerant._backoff = Backoff(first_seconds=1, longest_seconds=1, sleep=_for_ever)
+    repo._bound.tiers.tolerant._backoff = Backoff(first_seconds=1, longest_seconds=1, sleep=_for_ever)
     return repo
 
 
