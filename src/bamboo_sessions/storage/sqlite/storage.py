@@ -230,13 +230,10 @@ class SqliteStorage(SessionStorage):
     async def get_records(
         self, namespace: str, scope: RecordScope, kind: str, keys: Sequence[str]
     ) -> tuple[Record, ...]:
-        def work(connection: apsw.Connection, *, small: bool = False) -> tuple[Record, ...]:
-            return records.get(connection, namespace, scope, kind, keys, small=small)
-
         try:
-            return self._engine.read_here(lambda c: work(c, small=True))
+            return self._engine.read_on_loop(lambda c: records.get(c, namespace, scope, kind, keys, small=True))
         except (StorageUnavailableError, reads.TooLong):
-            return await self._engine.read(work)
+            return await self._engine.read(lambda c: records.get(c, namespace, scope, kind, keys))
 
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
         return await self._engine.read(lambda c: records.scan(c, namespace, scope, query))
