@@ -113,7 +113,7 @@ class Sessions(Operations):
         elif what == "fork":
             self.fork(sid, repo, value)
         elif what == "lose":
-            self.lose_an_answer(repo, ("commit", "commit", "freshness", "peek")[value % 4])
+            self.lose_an_answer(repo, ("commit", "commit", "still_newest")[value % 3])
 
 
 class SessionsInMemory(Sessions):

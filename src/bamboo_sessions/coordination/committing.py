@@ -161,13 +161,15 @@ class Committing:
     async def _bring_in(self, write: Write, start: State) -> Written:
         state = start if start is not None else await self._newest(write, None)
         for attempt in range(CONFLICTS_BEFORE_TRANSACTION):
-            planned = write.planner(state)
+            planned, refusal = _planned(write.planner, state)
             if planned is None:
-                newest = state if write.heads_only else await self._newest(write, state)
-                if _revision(newest) == _revision(state):
-                    return self._unchanged(newest)
-                state = newest  # a plan has to have seen the newest state to say that it changes nothing
-                continue
+                newest = await self._confirmed(write, state)
+                if _revision(newest) != _revision(state):
+                    state = newest  # a plan has to have seen the newest state to change nothing, or to refuse
+                    continue
+                if refusal is not None:
+                    raise refusal
+                return self._unchanged(newest)
             try:
                 committed = await self._commit(write.key, planned.commit)
             except RevisionConflict:
@@ -178,9 +180,15 @@ class Committing:
             return await self._publish(write, state, planned, committed)
         return await self._in_transaction(write)
 
-    async def _newest(self, write: Write, known: State) -> State:
-        """The newest state, from memory if that is current."""
-        if snapshot := self.reads.current(write.key):
+    async def _confirmed(self, write: Write, state: State) -> State:
+        """The newest state in truth, where `state` may be what this process has heard of so far (L135)."""
+        if self.storage.is_exact and write.heads_only:
+            return state
+        return await self._newest(write, state, heard=self.storage.is_exact)
+
+    async def _newest(self, write: Write, known: State, *, heard: bool = True) -> State:
+        """The newest state, from memory if that is current as far as was `heard`."""
+        if heard and (snapshot := self.reads.current(write.key)):
             return snapshot
         if write.heads_only:
             head = await self.storage.read_head(write.key)
@@ -240,7 +248,7 @@ class Committing:
         if snapshot is None:
             known = state if isinstance(state, Snapshot) else None
             return Written(state, await self._after(write.key, known, committed), committed)
-        self.cache.publish(write.key, snapshot, None)
+        self.cache.publish(write.key, snapshot, committed.token)
         return Written(state, snapshot, committed)
 
     async def _after(self, key: SessionKey, known: Snapshot | None, committed: Committed) -> State:
@@ -260,7 +268,7 @@ class Committing:
         if entry is not None and not entry.by_hand and committed.changed:
             snapshot = advanced(entry.snapshot, commit, committed)
             if snapshot is not None:
-                self.cache.publish(commit.key, snapshot, None)
+                self.cache.publish(commit.key, snapshot, committed.token)
 
     # --- changes that need no state
 
@@ -302,14 +310,10 @@ class Committing:
                 await self._ended_at_once()
                 result: T = done.value
                 return result
-            except BaseException:
-                self.signal.notify()
-                raise
             return await self._as_task(going_on(work, awaited), begun=work)
         return await self._as_task(work)
 
     async def _ended_at_once(self) -> None:
-        self.signal.notify()  # by now the state that whoever waits for commits will look for is published (L55)
         self._at_once = (self._at_once + 1) % _AT_ONCE_MAX
         if not self._at_once:
             await asyncio.sleep(0)  # other tasks have their turn, as if this one had waited
@@ -320,7 +324,6 @@ class Committing:
 
         def ended(task: asyncio.Task[T]) -> None:
             self._tasks.discard(task)
-            self.signal.notify()
             (begun or work).close()  # the task may have been cancelled before it began
             _tell(task, outcome)
 
@@ -349,6 +352,14 @@ class Committing:
             "conflicts": self.writes.conflicts,
             "transactions": self.writes.transactions,
         }
+
+
+def _planned(planner: Planner, state: State) -> tuple[Planned | None, BambooSessionsError | None]:
+    """The plan, or why it is refused."""
+    try:
+        return planner(state), None
+    except BambooSessionsError as exc:
+        return None, exc
 
 
 def _revision(state: State) -> int:

@@ -81,7 +81,7 @@ class LockedSessionStore(Committing):
         return await self.own(self._locked_save(session, plan, release))
 
     def _is_saved(self, session: Session) -> bool:
-        if not session.is_clean or session.unsettled is not None:
+        if not self.storage.is_exact or not session.is_clean or session.unsettled is not None:
             return False
         snapshot = self.reads.current(SessionKey(session.namespace, session.id))
         return snapshot is not None and snapshot.revision == session.revision

@@ -43,19 +43,20 @@ class Feed(Bound):
     async def _changes(self, start: FeedPosition | None, *, live: bool) -> AsyncGenerator[SessionChange, None]:
         position, was_following = start, False
         while True:
-            moment = self._store.signal.now()
-            page = await self._storage.read_changes(
-                self._namespace, None if position is None else position.number, FEED_PAGE_ROWS_MAX
-            )
-            if position is not None:
-                check_position(position, page.after, page.bounds, was_following=was_following)
+            with self._store.signal.feed(self._namespace) as watch:
+                page = await self._storage.read_changes(
+                    self._namespace, None if position is None else position.number, FEED_PAGE_ROWS_MAX
+                )
+                if position is not None:
+                    check_position(position, page.after, page.bounds, was_following=was_following)
+                position, was_following = page.through, True
+                is_end = page.through.number >= page.bounds.newest.number
+                if live and is_end and not page.changes:
+                    await watch.wait()
             for change in page.changes:
                 yield change
-            position, was_following = page.through, True
-            if page.through.number >= page.bounds.newest.number:
-                if not live:
-                    return
-                await self._store.signal.changed_since(moment)
+            if is_end and not live:
+                return
             await asyncio.sleep(0)  # reading may have suspended nowhere; others run between two pages
 
     async def feed_position(self) -> str:

@@ -96,7 +96,6 @@ class Reading(Bound):
         return Session.from_snapshot(state, self._clock) if isinstance(state, Snapshot) else None
 
     async def _reconciled(self, key: SessionKey) -> Session | None:
-        token = self._storage.freshness()
         try:
             state = await self._store.load(key, fresh=True)
         except StorageError as exc:
@@ -112,7 +111,7 @@ class Reading(Bound):
             return None
         if entry is None or not entry.by_hand or (state and prefers_storage(entry.snapshot.head, state.head)):
             if state is not None:
-                self._tiers.cache.publish(key, state, token)
+                self._tiers.cache.publish(key, state, None)
             return Session.from_snapshot(state, self._clock) if state else None
         return entry.working_copy(self._clock)
 

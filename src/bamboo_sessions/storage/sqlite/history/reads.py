@@ -61,6 +61,7 @@ def warm_up(connection: apsw.Connection) -> None:
         value_of(connection, DATA_VERSION)
         row_of(connection, _SHORT, ("", ""))
         find(connection, SessionKey("", ""))
+        living_revision(connection, SessionKey("", ""))
         rows_of(connection, _CHUNK, (0, 0, 1))
         rows_of(connection, DOCUMENT, (0,))
 
