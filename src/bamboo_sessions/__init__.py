@@ -8,7 +8,10 @@ async with SessionRepository.open("sqlite:///agents.db") as sessions:
 ```
 """
 
+from types import FunctionType
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from bamboo_sessions.coordination import LockedSessionStore, SessionCache
 from bamboo_sessions.domain.change import SessionChange
@@ -169,6 +172,24 @@ __all__ = [
     "session_from_json",
     "session_to_json",
 ]
+
+
+def _name_as_imported() -> None:
+    """Let tracebacks, warnings and `help` name what is public as users import it.
+
+    Values keep their module: their annotations are looked up in it.
+    """
+    for name in __all__:
+        kind = globals().get(name)  # an engine isn't imported yet
+        if isinstance(kind, type) and not issubclass(kind, (msgspec.Struct, tuple)):
+            kind.__module__ = __name__
+    for name, method in vars(SessionRepository).items():
+        if isinstance(method, FunctionType):
+            method.__module__ = __name__
+            method.__qualname__ = f"{SessionRepository.__name__}.{name}"
+
+
+_name_as_imported()
 
 if not TYPE_CHECKING:  # a type checker would take every name for one that is here
     _ENGINES = {"MemoryStorage": "memory", "SimpleStorage": "simple", "SqliteStorage": "sqlite"}

@@ -214,7 +214,7 @@ async def _check_clean(world: World) -> None:
     """Locks are free and gone, no task is left but the one that retries, and the cache agrees with storage."""
     store = world.repo.persistence
     assert not len(store._locks)
-    retries = world.repo._tiers.tolerant._retries
+    retries = world.repo._bound.tiers.tolerant._retries
     assert asyncio.all_tasks() - {retries} == world.tasks
     for id_ in IDS:
         cached, fresh = await world.repo.load(id_), await world.repo.load(id_, fresh=True)

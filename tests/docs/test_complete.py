@@ -17,11 +17,7 @@ from bamboo_sessions.storage.sqlite.transactions.migrations import STEPS
 from tests.docs.pages import DOCS, prose, rows
 
 REFERENCE = DOCS / "reference"
-ERRORS = [
-    value
-    for value in vars(errors).values()
-    if inspect.isclass(value) and issubclass(value, BambooSessionsError) and value.__module__ == errors.__name__
-]
+ERRORS = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, BambooSessionsError)]
 PUBLIC = [getattr(bamboo_sessions, name) for name in bamboo_sessions.__all__]
 ENGINES = (SqliteStorage, MemoryStorage)  # these, and what stands on them, do what the port says
 CLASSES = [value for value in PUBLIC if inspect.isclass(value) and not issubclass(value, (Exception, *ENGINES))]

@@ -199,7 +199,7 @@ class Process:
         backoff = Backoff(0.001, 0.02, self._chance.random)
         store = LockedSessionStore(self.link, cache, clock=clock, backoff=backoff)
         repo = SessionRepository(cache, self.link, store)
-        repo._tiers.tolerant._backoff = Backoff(0.05, 5.0, self._chance.random)
+        repo._bound.tiers.tolerant._backoff = Backoff(0.05, 5.0, self._chance.random)
         return repo
 
     def client(self, name: str) -> Client:

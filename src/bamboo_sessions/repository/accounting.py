@@ -5,37 +5,39 @@ from __future__ import annotations
 from bamboo_sessions.domain.errors import SessionNotFoundError
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.usage import TokenUsageRecord, TokenUsageTotals, check_record
-from bamboo_sessions.repository.bound import Bound
+from bamboo_sessions.repository.bound import Handle
 from bamboo_sessions.storage.commit import Commit
 
 
-class Accounting(Bound):
-    """Counting tokens: one record per model call, never twice."""
+async def append_token_usage_record(self: Handle, session_id: str, record: TokenUsageRecord) -> None:
+    """Add a model call to the ledger. Durable on return; a record id that is there already changes nothing.
 
-    async def append_token_usage_record(self, session_id: str, record: TokenUsageRecord) -> None:
-        """Add a model call to the ledger. Durable on return; a record id that is there already changes nothing.
+    Raises:
+        SessionNotFoundError, SessionDeletedError, StorageError.
+        InputError: A count is negative or no whole number.
+    """
+    key = self._bound.writable(session_id)
+    commit = Commit(key=key, commit_id=new_id(), at=self._bound.clock.now(), usage=(check_record(record),))
+    await self._bound.store.append(commit)
 
-        Raises:
-            SessionNotFoundError, SessionDeletedError, StorageError.
-            InputError: A count is negative or no whole number.
-        """
-        key = self._writable(session_id)
-        commit = Commit(key=key, commit_id=new_id(), at=self._clock.now(), usage=(check_record(record),))
-        await self._store.append(commit)
 
-    async def token_usage(self, session_id: str | None = None, *, include_children: bool = False) -> TokenUsageTotals:
-        """The sums of the ledger.
+async def token_usage(
+    self: Handle, session_id: str | None = None, *, include_children: bool = False
+) -> TokenUsageTotals:
+    """The sums of the ledger.
 
-        Args:
-            session_id: Of this session; `None`: of all sessions of the namespace.
-            include_children: Of all below it as well.
+    Args:
+        session_id: Of this session; `None`: of all sessions of the namespace.
+        include_children: Of all below it as well.
 
-        Raises:
-            SessionNotFoundError: There is no such session.
-        """
-        if session_id is not None:
-            self._key(session_id)
-        totals = await self._storage.usage_totals(self._namespace, session_id, include_children=include_children)
-        if not isinstance(totals, TokenUsageTotals):
-            raise SessionNotFoundError(session_id or "")
-        return totals
+    Raises:
+        SessionNotFoundError: There is no such session.
+    """
+    if session_id is not None:
+        self._bound.key(session_id)
+    totals = await self._bound.storage.usage_totals(
+        self._bound.namespace, session_id, include_children=include_children
+    )
+    if not isinstance(totals, TokenUsageTotals):
+        raise SessionNotFoundError(session_id or "")
+    return totals

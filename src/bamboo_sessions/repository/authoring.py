@@ -1,4 +1,10 @@
-"""What people set: title, pin, archive, values. Each raises `metadata_version`, and no stale save undoes it (G5)."""
+"""What people set: title, pin, archive, values. Each raises `metadata_version`, and no stale save undoes it (G5).
+
+Changes by authoritative writers go to the latest state, and run again if somebody else was faster. Each is idempotent
+(one that changes nothing bumps and writes nothing) and gives back the head as it is now. With `if_metadata_version` it
+is refused with `PreconditionFailedError(expected, actual)` if the group has another version. All raise
+`SessionNotFoundError` and `SessionDeletedError`.
+"""
 
 from __future__ import annotations
 
@@ -14,117 +20,127 @@ from bamboo_sessions.domain.errors import InputError, PreconditionFailedError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.snapshot import Snapshot
-from bamboo_sessions.repository.bound import Bound
+from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.storage.commit import Commit, State
 
 
-class Authoring(Bound):
-    """Changes by authoritative writers: always to the latest state, re-run if somebody else was faster.
+async def rename(self: Handle, session_id: str, title: str, *, if_metadata_version: int | None = None) -> SessionHead:
+    """Set the title; a person's title beats a generated one from then on."""
+    _check_title(title)
+    return await _set(
+        self._bound,
+        session_id,
+        lambda head: _titled(head, title, generated=False),
+        if_metadata_version=if_metadata_version,
+    )
 
-    Each is atomic, durable on return, idempotent (a change that changes nothing bumps and writes nothing) and
-    cancellation-safe, and gives back the head as it is now. With `if_metadata_version` it is refused with
-    `PreconditionFailedError(expected, actual)` if the group has another version. All raise `SessionNotFoundError`,
-    `SessionDeletedError`, `StorageError`.
+
+async def apply_generated_title(self: Handle, session_id: str, title: str, *, force: bool = False) -> SessionHead:
+    """Set a title that a model made, unless a person set one (L61); `force` sets it anyway."""
+    _check_title(title)
+
+    def change(head: SessionHead) -> SessionHead:
+        by_a_person = head.title is not None and not head.title_generated
+        return head if by_a_person and not force else _titled(head, title, generated=True)
+
+    return await _set(self._bound, session_id, change)
+
+
+async def pin(
+    self: Handle, session_id: str, pinned: bool = True, *, if_metadata_version: int | None = None
+) -> SessionHead:
+    """Pin, or unpin; clean-ups spare the whole tree of a pinned session."""
+    return await _set(
+        self._bound,
+        session_id,
+        lambda head: _replaced(head, pinned=bool(pinned)),
+        if_metadata_version=if_metadata_version,
+    )
+
+
+async def archive(
+    self: Handle, session_id: str, archived: bool = True, *, if_metadata_version: int | None = None
+) -> SessionHead:
+    """Archive, or bring back."""
+    return await _set(
+        self._bound,
+        session_id,
+        lambda head: _replaced(head, archived=bool(archived)),
+        if_metadata_version=if_metadata_version,
+    )
+
+
+async def set_value(
+    self: Handle,
+    session_id: str,
+    key: str,
+    value: Any,  # noqa: ANN401 - any JSON
+    *,
+    if_metadata_version: int | None = None,
+) -> SessionHead:
+    """Set a metadata value as a person's: from then on the key belongs to the authoritative group.
+
+    `value` is any JSON; `None` stores null. See `remove_value`.
     """
+    if not isinstance(key, str):
+        message = f"A metadata key must be text, not {key!r}."
+        raise InputError(message, hint="Nothing was changed.")
+    stored = json.frozen(value, what=f"The value of {key!r}")
 
-    async def rename(self, session_id: str, title: str, *, if_metadata_version: int | None = None) -> SessionHead:
-        """Set the title; a person's title beats a generated one from then on."""
-        _check_title(title)
-        return await self._set(
-            session_id, lambda head: _titled(head, title, generated=False), if_metadata_version=if_metadata_version
-        )
+    def change(head: SessionHead) -> SessionHead:
+        if key in head.metadata and key in head.authoritative_keys and json.same(head.metadata[key], stored):
+            return head
+        metadata = json.FrozenDict({**head.metadata, key: stored})
+        return _replaced(head, metadata=metadata, authoritative_keys=head.authoritative_keys | {key})
 
-    async def apply_generated_title(self, session_id: str, title: str, *, force: bool = False) -> SessionHead:
-        """Set a title that a model made, unless a person set one (L61); `force` sets it anyway."""
-        _check_title(title)
+    return await _set(self._bound, session_id, change, if_metadata_version=if_metadata_version)
 
-        def change(head: SessionHead) -> SessionHead:
-            by_a_person = head.title is not None and not head.title_generated
-            return head if by_a_person and not force else _titled(head, title, generated=True)
 
-        return await self._set(session_id, change)
+async def remove_value(
+    self: Handle, session_id: str, key: str, *, if_metadata_version: int | None = None
+) -> SessionHead:
+    """Remove a metadata key; no stale save brings it back if a person had set it."""
 
-    async def pin(self, session_id: str, pinned: bool = True, *, if_metadata_version: int | None = None) -> SessionHead:
-        """Pin, or unpin; clean-ups spare the whole tree of a pinned session."""
-        return await self._set(
-            session_id, lambda head: _replaced(head, pinned=bool(pinned)), if_metadata_version=if_metadata_version
-        )
+    def change(head: SessionHead) -> SessionHead:
+        if key not in head.metadata:
+            return head
+        metadata = json.FrozenDict({k: v for k, v in head.metadata.items() if k != key})
+        return _replaced(head, metadata=metadata, authoritative_keys=head.authoritative_keys - {key})
 
-    async def archive(
-        self, session_id: str, archived: bool = True, *, if_metadata_version: int | None = None
-    ) -> SessionHead:
-        """Archive, or bring back."""
-        return await self._set(
-            session_id, lambda head: _replaced(head, archived=bool(archived)), if_metadata_version=if_metadata_version
-        )
+    return await _set(self._bound, session_id, change, if_metadata_version=if_metadata_version)
 
-    async def set_value(
-        self,
-        session_id: str,
-        key: str,
-        value: Any,  # noqa: ANN401 - any JSON
-        *,
-        if_metadata_version: int | None = None,
-    ) -> SessionHead:
-        """Set a metadata value as a person's: from then on the key belongs to the authoritative group.
 
-        `value` is any JSON; `None` stores null. See `remove_value`.
-        """
-        if not isinstance(key, str):
-            message = f"A metadata key must be text, not {key!r}."
-            raise InputError(message, hint="Nothing was changed.")
-        stored = json.frozen(value, what=f"The value of {key!r}")
+async def _set(
+    bound: Bound,
+    session_id: str,
+    change: Callable[[SessionHead], SessionHead],
+    *,
+    if_metadata_version: int | None = None,
+) -> SessionHead:
+    key = bound.writable(session_id)
+    commit_id = new_id()
 
-        def change(head: SessionHead) -> SessionHead:
-            if key in head.metadata and key in head.authoritative_keys and json.same(head.metadata[key], stored):
-                return head
-            metadata = json.FrozenDict({**head.metadata, key: stored})
-            return _replaced(head, metadata=metadata, authoritative_keys=head.authoritative_keys | {key})
-
-        return await self._set(session_id, change, if_metadata_version=if_metadata_version)
-
-    async def remove_value(self, session_id: str, key: str, *, if_metadata_version: int | None = None) -> SessionHead:
-        """Remove a metadata key; no stale save brings it back if a person had set it."""
-
-        def change(head: SessionHead) -> SessionHead:
-            if key not in head.metadata:
-                return head
-            metadata = json.FrozenDict({k: v for k, v in head.metadata.items() if k != key})
-            return _replaced(head, metadata=metadata, authoritative_keys=head.authoritative_keys - {key})
-
-        return await self._set(session_id, change, if_metadata_version=if_metadata_version)
-
-    async def _set(
-        self,
-        session_id: str,
-        change: Callable[[SessionHead], SessionHead],
-        *,
-        if_metadata_version: int | None = None,
-    ) -> SessionHead:
-        key = self._writable(session_id)
-        commit_id = new_id()
-
-        def planner(state: State) -> Planned | None:
-            head = living(key, state).head
-            if if_metadata_version is not None and if_metadata_version != head.metadata_version:
-                raise PreconditionFailedError(
-                    if_metadata_version, head.metadata_version, session_id=session_id, what="metadata version"
-                )
-            changed = change(head)
-            if changed is head:
-                return None
-            now = self._clock.now()
-            changed = msgspec.structs.replace(changed, metadata_version=head.metadata_version + 1)
-            kinds = head_kinds(head, changed)
-            return Planned(
-                Commit(key=key, commit_id=commit_id, at=now, expected=head.revision, head=changed, head_kinds=kinds)
+    def planner(state: State) -> Planned | None:
+        head = living(key, state).head
+        if if_metadata_version is not None and if_metadata_version != head.metadata_version:
+            raise PreconditionFailedError(
+                if_metadata_version, head.metadata_version, session_id=session_id, what="metadata version"
             )
+        changed = change(head)
+        if changed is head:
+            return None
+        now = bound.clock.now()
+        changed = msgspec.structs.replace(changed, metadata_version=head.metadata_version + 1)
+        kinds = head_kinds(head, changed)
+        return Planned(
+            Commit(key=key, commit_id=commit_id, at=now, expected=head.revision, head=changed, head_kinds=kinds)
+        )
 
-        def head_of(state: State) -> SessionHead:
-            assert isinstance(state, Snapshot)  # noqa: S101 - a change ends with a living session or raises
-            return state.head
+    def head_of(state: State) -> SessionHead:
+        assert isinstance(state, Snapshot)  # noqa: S101 - a change ends with a living session or raises
+        return state.head
 
-        return await self._store.write(key, planner, heads_only=True, then=lambda written: head_of(written.after))
+    return await bound.store.write(key, planner, heads_only=True, then=lambda written: head_of(written.after))
 
 
 def _titled(head: SessionHead, title: str, *, generated: bool) -> SessionHead:

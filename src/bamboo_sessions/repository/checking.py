@@ -14,99 +14,103 @@ from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import CheckReport, Problem
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
-from bamboo_sessions.repository.bound import Bound
+from bamboo_sessions.repository.bound import Bound, Handle
+from bamboo_sessions.repository.updating import rework
 from bamboo_sessions.storage.query import ListQuery
 
 INTERRUPTED: Final = "[interrupted: this tool call has no result]"
 
 
-class Checking(Bound):
-    """The consistency check."""
+async def check(self: Handle, *, repair: bool = False) -> CheckReport:
+    """Look for what can't be right: broken rows, derived data out of step, tool calls without results.
 
-    async def check(self, *, repair: bool = False) -> CheckReport:
-        """Look for what can't be right: broken rows, derived data out of step, tool calls without results.
+    Calls that wait for a person are in order. A call without a result may have been interrupted, or its agent may
+    be running just now; sessions whose run status is `"running"` are therefore never mended. An open question is
+    orphaned if the run that asked it through a lease died: nobody holds or held the session since, and the run
+    status still says `"running"`. Of a run that had ended in order, or one without a lease, questions just wait.
 
-        Calls that wait for a person are in order. A call without a result may have been interrupted, or its agent may
-        be running just now; sessions whose run status is `"running"` are therefore never mended. An open question is
-        orphaned if the run that asked it through a lease died: nobody holds or held the session since, and the run
-        status still says `"running"`. Of a run that had ended in order, or one without a lease, questions just wait.
+    Args:
+        repair: Mend what can be mended, after a backup where the engine keeps a file. Truth is never dropped: what
+            can't be decoded is reported and left. Interrupted calls get a result that says so; should the real one
+            come after all, it is the one that models are shown. Orphaned questions are withdrawn.
+    """
+    report = await self._bound.storage.check()
+    conversations = await _check_conversations(self._bound)
+    if repair and any(problem.repair for problem in (*report.problems, *conversations)):
+        report = await self._bound.storage.check(repair=True)
+        conversations = [await _mended(self._bound, problem) for problem in conversations]
+    return msgspec.structs.replace(report, problems=(*report.problems, *conversations))
 
-        Args:
-            repair: Mend what can be mended, after a backup where the engine keeps a file. Truth is never dropped: what
-                can't be decoded is reported and left. Interrupted calls get a result that says so; should the real one
-                come after all, it is the one that models are shown. Orphaned questions are withdrawn.
-        """
-        report = await self._storage.check()
-        conversations = await self._check_conversations()
-        if repair and any(problem.repair for problem in (*report.problems, *conversations)):
-            report = await self._storage.check(repair=True)
-            conversations = [await self._mended(problem) for problem in conversations]
-        return msgspec.structs.replace(report, problems=(*report.problems, *conversations))
 
-    async def _check_conversations(self) -> list[Problem]:
-        problems: list[Problem] = []
-        try:
-            async for head in self._heads(ListQuery(self._namespace, limit=PAGE_MAX, order="created_at")):
-                problems.extend(await self._check_conversation(head))
-        except StorageCorruptError as exc:  # a head can't be read, as storage has reported; nor can a listing then
-            problems.append(Problem(kind="unchecked", detail=f"Not all conversations could be looked at: {exc}"))
-        return problems
+async def _check_conversations(bound: Bound) -> list[Problem]:
+    problems: list[Problem] = []
+    try:
+        async for head in bound.heads(ListQuery(bound.namespace, limit=PAGE_MAX, order="created_at")):
+            problems.extend(await _check_conversation(bound, head))
+    except StorageCorruptError as exc:  # a head can't be read, as storage has reported; nor can a listing then
+        problems.append(Problem(kind="unchecked", detail=f"Not all conversations could be looked at: {exc}"))
+    return problems
 
-    async def _check_conversation(self, head: SessionHead) -> list[Problem]:
-        try:
-            state = await self._storage.read(self._key(head.id))
-        except StorageCorruptError:  # storage has reported it
-            return []
-        if not isinstance(state, Snapshot):
-            return []
-        running = state.head.run_status == "running"
-        return await self._orphaned_questions(state.head) + [
-            Problem(
-                kind="orphan_call",
-                session_id=head.id,
-                namespace=head.namespace,
-                detail=f"Tool call {call_id!r} ({name}) has no result.",
-                repair=None if running else "Adds a result that says that the call was interrupted.",
-            )
-            for call_id, name in unanswered_calls(state)
-        ]
 
-    async def _orphaned_questions(self, head: SessionHead) -> list[Problem]:
-        token = await self._dead_run(head.id) if head.has_question and head.run_status == "running" else None
-        return [
-            Problem(
-                kind="orphan_question",
-                session_id=head.id,
-                namespace=head.namespace,
-                detail=f"Question {question.id!r} was asked by a run that died (lease {token}).",
-                repair="Withdraws the question.",
-            )
-            for question in head.questions
-            if question.is_open and question.lease_token == token is not None
-        ]
+async def _check_conversation(bound: Bound, head: SessionHead) -> list[Problem]:
+    try:
+        state = await bound.storage.read(bound.key(head.id))
+    except StorageCorruptError:  # storage has reported it
+        return []
+    if not isinstance(state, Snapshot):
+        return []
+    running = state.head.run_status == "running"
+    return await _orphaned_questions(bound, state.head) + [
+        Problem(
+            kind="orphan_call",
+            session_id=head.id,
+            namespace=head.namespace,
+            detail=f"Tool call {call_id!r} ({name}) has no result.",
+            repair=None if running else "Adds a result that says that the call was interrupted.",
+        )
+        for call_id, name in unanswered_calls(state)
+    ]
 
-    async def _dead_run(self, session_id: str) -> int | None:
-        """The newest token of a session that nobody holds; `None` if somebody does, or there never was one."""
-        leases = await self._storage.read_lease(self._key(session_id))
-        return None if leases is None or leases.is_held(self._clock.now()) else leases.token or None
 
-    async def _mended(self, problem: Problem) -> Problem:
-        if problem.repair is None or problem.session_id is None:
-            return problem
-        if problem.kind == "orphan_question":
-            return msgspec.structs.replace(problem, repaired=await self._withdrawn(problem.session_id))
-        await self._rework(problem.session_id, _answer_all)
-        return msgspec.structs.replace(problem, repaired=True)
+async def _orphaned_questions(bound: Bound, head: SessionHead) -> list[Problem]:
+    token = await _dead_run(bound, head.id) if head.has_question and head.run_status == "running" else None
+    return [
+        Problem(
+            kind="orphan_question",
+            session_id=head.id,
+            namespace=head.namespace,
+            detail=f"Question {question.id!r} was asked by a run that died (lease {token}).",
+            repair="Withdraws the question.",
+        )
+        for question in head.questions
+        if question.is_open and question.lease_token == token is not None
+    ]
 
-    async def _withdrawn(self, session_id: str) -> bool:
-        token = await self._dead_run(session_id)
-        if token is None:
-            return False
-        try:
-            await self._rework(session_id, _withdraw_of(token))
-        except LeaseLostError:
-            return False
-        return True
+
+async def _dead_run(bound: Bound, session_id: str) -> int | None:
+    """The newest token of a session that nobody holds; `None` if somebody does, or there never was one."""
+    leases = await bound.storage.read_lease(bound.key(session_id))
+    return None if leases is None or leases.is_held(bound.clock.now()) else leases.token or None
+
+
+async def _mended(bound: Bound, problem: Problem) -> Problem:
+    if problem.repair is None or problem.session_id is None:
+        return problem
+    if problem.kind == "orphan_question":
+        return msgspec.structs.replace(problem, repaired=await _withdrawn(bound, problem.session_id))
+    await rework(bound, problem.session_id, _answer_all)
+    return msgspec.structs.replace(problem, repaired=True)
+
+
+async def _withdrawn(bound: Bound, session_id: str) -> bool:
+    token = await _dead_run(bound, session_id)
+    if token is None:
+        return False
+    try:
+        await rework(bound, session_id, _withdraw_of(token))
+    except LeaseLostError:
+        return False
+    return True
 
 
 def _withdraw_of(token: int) -> Callable[[Session], None]:

@@ -2,7 +2,7 @@
 
 A subscriber pulls: each page is read from storage when the consumer asks for more, so nothing is queued for anybody,
 and a slow consumer costs nothing. Whoever has read all waits for the signal that there may be more, which is given
-after a commit can be read (L55); the moment to wait past is taken before reading, so nothing falls in between (L56).
+after a commit can be read (L55); waiting begins before reading, so nothing falls in between (L56).
 """
 
 from __future__ import annotations
@@ -14,82 +14,83 @@ from datetime import timedelta
 from bamboo_sessions.domain.change import FeedPosition, SessionChange, check_position, parse_position
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN, FEED_PAGE_ROWS_MAX, FEED_PRUNE_ROWS_MAX
-from bamboo_sessions.repository.bound import Bound
+from bamboo_sessions.repository.bound import Bound, Handle
 
 
-class Feed(Bound):
-    """Subscribing to the commits of this namespace, and looking after the log that they are read from."""
+def changes(self: Handle, *, after: str | None = None, live: bool = True) -> AsyncGenerator[SessionChange, None]:
+    """The commits of this namespace behind a position, in commit order, each once (G11); then those to come.
 
-    def changes(self, *, after: str | None = None, live: bool = True) -> AsyncGenerator[SessionChange, None]:
-        """The commits of this namespace behind a position, in commit order, each once (G11); then those to come.
+    Each change can be read before it is told: a `load` afterwards gives its revision or a newer one. Keep
+    `change.position` together with what you made of the change, and resume from there. Any number of
+    subscribers; bounded memory for each. End early with `contextlib.aclosing`, or by cancelling.
 
-        Each change can be read before it is told: a `load` afterwards gives its revision or a newer one. Keep
-        `change.position` together with what you made of the change, and resume from there. Any number of
-        subscribers; bounded memory for each. End early with `contextlib.aclosing`, or by cancelling.
+    Args:
+        after: A position of a change, or from `feed_position`. `None`: from the oldest commit that is kept.
+        live: Go on waiting for new commits; `False`: end when all there are were told.
 
-        Args:
-            after: A position of a change, or from `feed_position`. `None`: from the oldest commit that is kept.
-            live: Go on waiting for new commits; `False`: end when all there are were told.
+    Raises:
+        InputError: `after` is no position; raised at once, all others by the iteration.
+        PositionExpiredError: There would be a gap: `after` is older than what is kept, of another epoch, or of a
+            commit that was lost when the store was restored.
+        SubscriberTooSlowError: What wasn't read yet was pruned meanwhile.
+        StorageError: Storage failed, or the repository was closed. Resuming is safe.
+    """
+    return _changes(self._bound, None if after is None else parse_position(after), live=live)
 
-        Raises:
-            InputError: `after` is no position; raised at once, all others by the iteration.
-            PositionExpiredError: There would be a gap: `after` is older than what is kept, of another epoch, or of a
-                commit that was lost when the store was restored.
-            SubscriberTooSlowError: What wasn't read yet was pruned meanwhile.
-            StorageError: Storage failed, or the repository was closed. Resuming is safe.
-        """
-        return self._changes(None if after is None else parse_position(after), live=live)
 
-    async def _changes(self, start: FeedPosition | None, *, live: bool) -> AsyncGenerator[SessionChange, None]:
-        position, was_following = start, False
-        while True:
-            with self._store.signal.feed(self._namespace) as watch:
-                page = await self._storage.read_changes(
-                    self._namespace, None if position is None else position.number, FEED_PAGE_ROWS_MAX
-                )
-                if position is not None:
-                    check_position(position, page.after, page.bounds, was_following=was_following)
-                position, was_following = page.through, True
-                is_end = page.through.number >= page.bounds.newest.number
-                if live and is_end and not page.changes:
-                    await watch.wait()
-            for change in page.changes:
-                yield change
-            if is_end and not live:
-                return
-            await asyncio.sleep(0)  # reading may have suspended nowhere; others run between two pages
+async def _changes(bound: Bound, start: FeedPosition | None, *, live: bool) -> AsyncGenerator[SessionChange, None]:
+    position, was_following = start, False
+    while True:
+        with bound.store.signal.feed(bound.namespace) as watch:
+            page = await bound.storage.read_changes(
+                bound.namespace, None if position is None else position.number, FEED_PAGE_ROWS_MAX
+            )
+            if position is not None:
+                check_position(position, page.after, page.bounds, was_following=was_following)
+            position, was_following = page.through, True
+            is_end = page.through.number >= page.bounds.newest.number
+            if live and is_end and not page.changes:
+                await watch.wait()
+        for change in page.changes:
+            yield change
+        if is_end and not live:
+            return
+        await asyncio.sleep(0)  # reading may have suspended nowhere; others run between two pages
 
-    async def feed_position(self) -> str:
-        """The position behind the newest commit: take it, read the state, then follow `changes(after=…)`."""
-        return str((await self._storage.feed_bounds()).newest)
 
-    async def prune_changes(self, *, older_than: timedelta) -> int:
-        """Forget the oldest commits of the feed, of all namespaces; how many. Sessions aren't touched.
+async def feed_position(self: Handle) -> str:
+    """The position behind the newest commit: take it, read the state, then follow `changes(after=…)`."""
+    return str((await self._bound.storage.feed_bounds()).newest)
 
-        In short transactions, so that writers hardly wait; a cancelled call has forgotten a part. Forgets up to the
-        first commit that isn't older.
 
-        Args:
-            older_than: 24 hours at least: as long, commit ids settle unknown outcomes (G4).
+async def prune_changes(self: Handle, *, older_than: timedelta) -> int:
+    """Forget the oldest commits of the feed, of all namespaces; how many. Sessions aren't touched.
 
-        Raises:
-            InputError: `older_than` is less. StorageError.
-        """
-        if not isinstance(older_than, timedelta) or older_than < timedelta(hours=COMMIT_ID_HOURS_MIN):
-            message = f"The feed is kept for {COMMIT_ID_HOURS_MIN} hours at least; older_than is {older_than!r}."
-            raise InputError(message, hint=f"Use timedelta(hours={COMMIT_ID_HOURS_MIN}) or more; nothing was pruned.")
-        before = self._clock.now() - older_than
-        total = 0
-        while True:
-            pruned = await self._storage.prune_changes(before, FEED_PRUNE_ROWS_MAX)
-            total += pruned
-            if pruned < FEED_PRUNE_ROWS_MAX:
-                return total
+    In short transactions, so that writers hardly wait; a cancelled call has forgotten a part. Forgets up to the
+    first commit that isn't older.
 
-    async def start_epoch(self) -> str:
-        """Refuse all positions that were given before, for ever; the position behind the newest commit.
+    Args:
+        older_than: 24 hours at least: as long, commit ids settle unknown outcomes (G4).
 
-        For restored stores: positions of lost commits are refused anyway, this refuses those of kept ones, too, so that
-        all who subscribe read anew.
-        """
-        return str((await self._storage.start_epoch()).newest)
+    Raises:
+        InputError: `older_than` is less. StorageError.
+    """
+    if not isinstance(older_than, timedelta) or older_than < timedelta(hours=COMMIT_ID_HOURS_MIN):
+        message = f"The feed is kept for {COMMIT_ID_HOURS_MIN} hours at least; older_than is {older_than!r}."
+        raise InputError(message, hint=f"Use timedelta(hours={COMMIT_ID_HOURS_MIN}) or more; nothing was pruned.")
+    before = self._bound.clock.now() - older_than
+    total = 0
+    while True:
+        pruned = await self._bound.storage.prune_changes(before, FEED_PRUNE_ROWS_MAX)
+        total += pruned
+        if pruned < FEED_PRUNE_ROWS_MAX:
+            return total
+
+
+async def start_epoch(self: Handle) -> str:
+    """Refuse all positions that were given before, for ever; the position behind the newest commit.
+
+    For restored stores: positions of lost commits are refused anyway, this refuses those of kept ones, too, so that
+    all who subscribe read anew.
+    """
+    return str((await self._bound.storage.start_epoch()).newest)

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
@@ -15,9 +14,6 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from bamboo_sessions.coordination.backoff import Backoff
-from bamboo_sessions.coordination.committing import living
-from bamboo_sessions.coordination.leasing import Leasing
-from bamboo_sessions.domain.clock import Clock
 from bamboo_sessions.domain.errors import (
     InputError,
     LeaseLostError,
@@ -28,10 +24,10 @@ from bamboo_sessions.domain.errors import (
 from bamboo_sessions.domain.ids import check_name, new_id
 from bamboo_sessions.domain.lease import Claim, LeaseInfo, LeaseState, info_of
 from bamboo_sessions.domain.limits import LEASE_MS_MIN, LEASE_SECONDS_DEFAULT, LEASE_SECONDS_MAX
-from bamboo_sessions.domain.session import Session
-from bamboo_sessions.repository.lifecycle import Lifecycle
+from bamboo_sessions.repository.appending import new_head
+from bamboo_sessions.repository.bound import Bound, Handle
+from bamboo_sessions.repository.lifecycle import fork
 from bamboo_sessions.repository.run_lease import RunLease
-from bamboo_sessions.repository.writing import Writing
 from bamboo_sessions.storage.commit import Commit, RevisionConflict, SessionKey
 
 _log: Final = logging.getLogger("bamboo_sessions")
@@ -51,126 +47,119 @@ class LeaseWish(msgspec.Struct, frozen=True):
     model: str | None
 
 
-class Leases(Writing, Lifecycle):
-    """Taking run leases, and seeing who has one."""
+def lease(
+    self: Handle,
+    session_id: str,
+    *,
+    ttl: float | timedelta = LEASE_SECONDS_DEFAULT,
+    holder: str | None = None,
+    on_busy: OnBusy = "reject",
+    timeout: float | None = None,
+    create: bool = False,
+    model: str | None = None,
+) -> LeaseBlock:
+    """`async with sessions.lease(id) as lease:` runs an agent on a session while nobody else does.
 
-    def lease(
-        self,
-        session_id: str,
-        *,
-        ttl: float | timedelta = LEASE_SECONDS_DEFAULT,
-        holder: str | None = None,
-        on_busy: OnBusy = "reject",
-        timeout: float | None = None,
-        create: bool = False,
-        model: str | None = None,
-    ) -> LeaseBlock:
-        """`async with sessions.lease(id) as lease:` runs an agent on a session while nobody else does.
+    The lease is renewed in the background and given back at the end of the block, also if that raises or is
+    cancelled. If this process dies, others may take over when `ttl` has passed. Then what is still written through
+    the lease is refused with `LeaseLostError`, inside the commit (G12). People's changes aren't fenced; they merge.
+    Taking, renewing and giving back are no commits. A lease isn't re-entrant.
 
-        The lease is renewed in the background and given back at the end of the block, also if that raises or is
-        cancelled. If this process dies, others may take over when `ttl` has passed. Then what is still written through
-        the lease is refused with `LeaseLostError`, inside the commit (G12). People's changes aren't fenced; they merge.
-        Taking, renewing and giving back are no commits. A lease isn't re-entrant.
+    Args:
+        session_id: Which session.
+        ttl: How long the lease outlives its last renewal: seconds (0.1 to 86,400), or a `timedelta`.
+        holder: A name for people who ask who runs it; by default the host's and the process id.
+        on_busy: If somebody runs it: `"reject"`; `"wait"` for one's turn, in the order of arrival over all
+            processes; or `"fork"`: go on in a fork of what is committed, with a lease on that.
+        timeout: With `"wait"`: for how many seconds at most, 0 or more; `None`: for ever.
+        create: Make the session if there never was one.
+        model: The model of a session made so.
 
-        Args:
-            session_id: Which session.
-            ttl: How long the lease outlives its last renewal: seconds (0.1 to 86,400), or a `timedelta`.
-            holder: A name for people who ask who runs it; by default the host's and the process id.
-            on_busy: If somebody runs it: `"reject"`; `"wait"` for one's turn, in the order of arrival over all
-                processes; or `"fork"`: go on in a fork of what is committed, with a lease on that.
-            timeout: With `"wait"`: for how many seconds at most, 0 or more; `None`: for ever.
-            create: Make the session if there never was one.
-            model: The model of a session made so.
+    Raises (at the beginning of the block):
+        SessionBusyError: Somebody runs it (`holder`, `until`), or waits ahead; or the `timeout` has passed.
+        SessionNotFoundError: There is none, and `create` is false.
+        SessionDeletedError: It was deleted, also with `create`.
+        InputError: An argument is out of its range.
+    """
+    if on_busy not in get_args(OnBusy):
+        message = f"{on_busy!r} is no way to deal with a busy session."
+        raise InputError(message, hint="Use 'reject', 'wait' or 'fork'.")
+    wish = LeaseWish(
+        key=self._bound.writable(session_id),
+        holder=check_name(holder, what="holder of a lease") if holder is not None else _this_process(),
+        ttl=_checked_ttl(ttl),
+        on_busy=on_busy,
+        timeout_seconds=_checked_timeout(timeout),
+        create=create,
+        model=model,
+    )
+    return LeaseBlock(self._bound, wish)
 
-        Raises (at the beginning of the block):
-            SessionBusyError: Somebody runs it (`holder`, `until`), or waits ahead; or the `timeout` has passed.
-            SessionNotFoundError: There is none, and `create` is false.
-            SessionDeletedError: It was deleted, also with `create`.
-            InputError: An argument is out of its range.
-        """
-        if on_busy not in get_args(OnBusy):
-            message = f"{on_busy!r} is no way to deal with a busy session."
-            raise InputError(message, hint="Use 'reject', 'wait' or 'fork'.")
-        wish = LeaseWish(
-            key=self._writable(session_id),
-            holder=check_name(holder, what="holder of a lease") if holder is not None else _this_process(),
-            ttl=_checked_ttl(ttl),
-            on_busy=on_busy,
-            timeout_seconds=_checked_timeout(timeout),
-            create=create,
-            model=model,
-        )
-        return LeaseBlock(lambda: self._begin_run(wish), self._end_run, self._clock)
 
-    async def lease_of(self, session_id: str) -> LeaseInfo | None:
-        """Who runs the agent on a session now; `None` if nobody does, or there is no such session."""
-        state = await self._storage.read_lease(self._key(session_id))
-        return None if state is None else info_of(session_id, state, self._clock.now())
+async def lease_of(self: Handle, session_id: str) -> LeaseInfo | None:
+    """Who runs the agent on a session now; `None` if nobody does, or there is no such session."""
+    state = await self._bound.storage.read_lease(self._bound.key(session_id))
+    return None if state is None else info_of(session_id, state, self._bound.clock.now())
 
-    # --- beginning and end of the block
 
-    async def _begin_run(self, wish: LeaseWish) -> tuple[RunLease, Claim]:
-        """Take the lease that was wished for."""
-        try:
-            return await self._held(wish)
-        except SessionBusyError:
-            if wish.on_busy != "fork":
-                raise
-        fork = await self.fork(wish.key.session_id)
-        return await self._held(msgspec.structs.replace(wish, key=self._key(fork.id)))
+# --- beginning and end of the block
 
-    async def _held(self, wish: LeaseWish) -> tuple[RunLease, Claim]:
-        claim = Claim(new_id(), wish.holder, wish.ttl)
-        await self._tiers.tolerant.settle(wish.key)  # else it might be the work of an older lease by then
-        try:
-            state = await self._taken(wish, claim)
-            session = Session.from_snapshot(living(wish.key, await self._store.load(wish.key, fresh=True)), self._clock)
-        except BaseException:
-            await self._leasing.give_back(wish.key, claim)
+
+async def _begun(bound: Bound, wish: LeaseWish) -> tuple[RunLease, Claim]:
+    """The lease that was wished for, and the claim that it is held by."""
+    try:
+        return await _held(bound, wish)
+    except SessionBusyError:
+        if wish.on_busy != "fork":
             raise
-        session.fence = state.token
-        lease = RunLease(session, claim, state, repository=self, append=self._append_fenced, leasing=self._leasing)
-        return lease, claim
+    forked = await fork(Handle(bound), wish.key.session_id)
+    return await _held(bound, msgspec.structs.replace(wish, key=bound.key(forked.id)))
 
-    async def _taken(self, wish: LeaseWish, claim: Claim) -> LeaseState:
-        try:
-            return await self._waited(wish, claim)
-        except SessionNotFoundError:
-            if not wish.create:
-                raise
-        head = self._new_head(wish.key, wish.model)
-        creation = Commit(key=wish.key, commit_id=new_id(), at=self._clock.now(), expected=0, head=head)
-        with suppress(RevisionConflict):  # somebody else has just made it
-            await self._store.append(creation)
-        return await self._waited(wish, claim)
 
-    async def _waited(self, wish: LeaseWish, claim: Claim) -> LeaseState:
-        if wish.on_busy == "wait":
-            return await self._leasing.wait(wish.key, claim, wish.timeout_seconds)
-        return await self._leasing.take(wish.key, claim)
+async def _held(bound: Bound, wish: LeaseWish) -> tuple[RunLease, Claim]:
+    claim = Claim(new_id(), wish.holder, wish.ttl)
+    await bound.tiers.tolerant.settle(wish.key)  # else it might be the work of an older lease by then
+    try:
+        state = await _taken(bound, wish, claim)
+        session = bound.copy(wish.key, await bound.store.load(wish.key, fresh=True))
+    except BaseException:
+        await bound.tiers.leasing.give_back(wish.key, claim)
+        raise
+    session.fence = state.token
+    return RunLease(bound, session, claim, state), claim
 
-    async def _end_run(self, lease: RunLease, claim: Claim) -> None:
-        """Give the lease back, after what still waits to become durable under it."""
-        key = SessionKey(lease.session.namespace, lease.session.id)
-        await self._leasing.give_back(key, claim, first=lambda: self._tiers.tolerant.settle(key))
 
-    @property
-    def _leasing(self) -> Leasing:
-        return self._tiers.leasing
+async def _taken(bound: Bound, wish: LeaseWish, claim: Claim) -> LeaseState:
+    try:
+        return await _waited(bound, wish, claim)
+    except SessionNotFoundError:
+        if not wish.create:
+            raise
+    head = new_head(bound, wish.key, wish.model)
+    creation = Commit(key=wish.key, commit_id=new_id(), at=bound.clock.now(), expected=0, head=head)
+    with suppress(RevisionConflict):  # somebody else has just made it
+        await bound.store.append(creation)
+    return await _waited(bound, wish, claim)
+
+
+async def _waited(bound: Bound, wish: LeaseWish, claim: Claim) -> LeaseState:
+    if wish.on_busy == "wait":
+        return await bound.tiers.leasing.wait(wish.key, claim, wish.timeout_seconds)
+    return await bound.tiers.leasing.take(wish.key, claim)
+
+
+async def _given_back(bound: Bound, lease: RunLease, claim: Claim) -> None:
+    """Let go, after what still waits to become durable under the lease."""
+    key = bound.key(lease.session.id)
+    await bound.tiers.leasing.give_back(key, claim, first=lambda: bound.tiers.tolerant.settle(key))
 
 
 class LeaseBlock:
     """The block of `lease`."""
 
-    def __init__(
-        self,
-        begin: Callable[[], Awaitable[tuple[RunLease, Claim]]],
-        end: Callable[[RunLease, Claim], Awaitable[None]],
-        clock: Clock,
-    ) -> None:
-        self._begin = begin
-        self._end = end
-        self._clock = clock
+    def __init__(self, bound: Bound, wish: LeaseWish) -> None:
+        self._bound = bound
+        self._wish = wish
         self._is_entered = False
 
     async def __aenter__(self) -> RunLease:
@@ -178,7 +167,7 @@ class LeaseBlock:
         if self._is_entered:
             raise InputError("This `lease` block was entered already.", hint="Call `lease` again for another block.")
         self._is_entered = True
-        self._lease, self._claim = await self._begin()
+        self._lease, self._claim = await _begun(self._bound, self._wish)
         self._renewing = asyncio.get_running_loop().create_task(self._keep_renewing())
         return self._lease
 
@@ -188,12 +177,12 @@ class LeaseBlock:
         """Give it back, whatever happened in the block."""
         self._renewing.cancel()
         try:
-            await self._end(self._lease, self._claim)
+            await _given_back(self._bound, self._lease, self._claim)
         finally:
             await asyncio.gather(self._renewing, return_exceptions=True)
 
     async def _keep_renewing(self) -> None:
-        seconds = self._claim.ttl.total_seconds()
+        seconds = self._wish.ttl.total_seconds()
         backoff = Backoff(first_seconds=seconds / 30, longest_seconds=seconds / 6)
         failures = 0
         while not self._lease.is_lost:
@@ -210,7 +199,7 @@ class LeaseBlock:
         except (LeaseLostError, SessionError) as exc:  # which has set `lost`
             _log.warning("session %r: run lease %d is lost: %s", lease.session.id, lease.token, exc)
         except Exception as exc:  # noqa: BLE001 - whatever a storage raises may pass, until the lease has run out
-            if self._clock.now() >= lease.expires_at:
+            if self._bound.clock.now() >= lease.expires_at:
                 _log.warning("session %r: run lease %d ran out: %s", lease.session.id, lease.token, exc)
                 lease.lost.set()
             return False

@@ -10,7 +10,7 @@ from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import check_name
 from bamboo_sessions.domain.limits import PAGE_DEFAULT
 from bamboo_sessions.domain.report import SessionPage
-from bamboo_sessions.repository.bound import Bound
+from bamboo_sessions.repository.bound import Handle
 from bamboo_sessions.storage.query import (
     ORDERS,
     ListQuery,
@@ -39,57 +39,55 @@ class SessionFilters(TypedDict, total=False):
     run_status: str | None
 
 
-class Listing(Bound):
-    """Pages of sessions without their messages."""
+async def list_sessions(
+    self: Handle,
+    *,
+    limit: int = PAGE_DEFAULT,
+    cursor: str | None = None,
+    order: Order = "-updated_at",
+    total: bool = False,
+    **filters: Unpack[SessionFilters],
+) -> SessionPage:
+    """A page of sessions without their messages. Filters apply before paging.
 
-    async def list_sessions(
-        self,
-        *,
-        limit: int = PAGE_DEFAULT,
-        cursor: str | None = None,
-        order: Order = "-updated_at",
-        total: bool = False,
-        **filters: Unpack[SessionFilters],
-    ) -> SessionPage:
-        """A page of sessions without their messages. Filters apply before paging.
+    Args:
+        limit: Rows at most, 1 to 1000.
+        cursor: `next_cursor` of the page before.
+        order: `-updated_at` (newest first), `updated_at`, `-created_at` or `created_at`.
+        total: Count all that match, too; that reads them all.
+        filters: See `SessionFilters`.
 
-        Args:
-            limit: Rows at most, 1 to 1000.
-            cursor: `next_cursor` of the page before.
-            order: `-updated_at` (newest first), `updated_at`, `-created_at` or `created_at`.
-            total: Count all that match, too; that reads them all.
-            filters: See `SessionFilters`.
+    Raises:
+        InputError: A wrong limit, order or cursor.
+        StorageCorruptError: A session of the page can't be read. It is named; leaving it out would be wrong (G8).
+    """
+    _check_order(order)
+    _check_filters(filters)
+    query = ListQuery(
+        self._bound.namespace,
+        limit=check_page_limit(limit),
+        cursor=decode_cursor(cursor, order) if cursor is not None else None,
+        order=order,
+        total=total,
+        **filters,
+    )
+    page = await self._bound.storage.list_heads(query)
+    next_cursor = encode_cursor(page.next_cursor) if page.next_cursor else None
+    return SessionPage(sessions=page.heads, next_cursor=next_cursor, total=page.total)
 
-        Raises:
-            InputError: A wrong limit, order or cursor.
-            StorageCorruptError: A session of the page can't be read. It is named; leaving it out would be wrong (G8).
-        """
-        _check_order(order)
-        _check_filters(filters)
-        query = ListQuery(
-            self._namespace,
-            limit=check_page_limit(limit),
-            cursor=decode_cursor(cursor, order) if cursor is not None else None,
-            order=order,
-            total=total,
-            **filters,
-        )
-        page = await self._storage.list_heads(query)
-        next_cursor = encode_cursor(page.next_cursor) if page.next_cursor else None
-        return SessionPage(sessions=page.heads, next_cursor=next_cursor, total=page.total)
 
-    async def iter_sessions(
-        self, *, page_size: int = PAGE_DEFAULT, order: Order = "-updated_at", **filters: Unpack[SessionFilters]
-    ) -> AsyncIterator[SessionHead]:
-        """All sessions that match, page by page; holds no lock and no connection between pages (L91).
+async def iter_sessions(
+    self: Handle, *, page_size: int = PAGE_DEFAULT, order: Order = "-updated_at", **filters: Unpack[SessionFilters]
+) -> AsyncIterator[SessionHead]:
+    """All sessions that match, page by page; holds no lock and no connection between pages (L91).
 
-        Takes the filters and orders of `list_sessions`; `page_size` is 1 to 1000. Raises `InputError`.
-        """
-        _check_order(order)
-        _check_filters(filters)
-        query = ListQuery(self._namespace, limit=check_page_limit(page_size), order=order, **filters)
-        async for head in self._heads(query):
-            yield head
+    Takes the filters and orders of `list_sessions`; `page_size` is 1 to 1000. Raises `InputError`.
+    """
+    _check_order(order)
+    _check_filters(filters)
+    query = ListQuery(self._bound.namespace, limit=check_page_limit(page_size), order=order, **filters)
+    async for head in self._bound.heads(query):
+        yield head
 
 
 def _check_filters(filters: SessionFilters) -> None:

@@ -7,6 +7,9 @@ from typing import Protocol
 from bamboo_sessions.domain.report import MergeReport
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.usage import TokenUsageRecord
+from bamboo_sessions.repository.bound import Handle
+from bamboo_sessions.repository.reading import load
+from bamboo_sessions.repository.saving import checkpoint, save
 
 
 class RuntimeSessionPersistence(Protocol):
@@ -27,3 +30,18 @@ class RuntimeSessionPersistence(Protocol):
     async def append_token_usage_record(self, session_id: str, record: TokenUsageRecord) -> None:
         """Add a model call to the ledger; the same id again changes nothing."""
         ...
+
+
+async def save_runtime_session(self: Handle, session: Session) -> MergeReport:
+    """`save`, by the name that agent loops depend on."""
+    return await save(self, session)
+
+
+async def checkpoint_runtime_session(self: Handle, session: Session) -> MergeReport:
+    """`checkpoint`, by the name that agent loops depend on."""
+    return await checkpoint(self, session)
+
+
+async def load_runtime_session(self: Handle, session_id: str) -> Session | None:
+    """`load`, by the name that agent loops depend on."""
+    return await load(self, session_id)

@@ -5,48 +5,47 @@ from __future__ import annotations
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.question import PendingQuestion, answered, find
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.repository.bound import Bound
+from bamboo_sessions.repository.bound import Handle
+from bamboo_sessions.repository.updating import rework
 
 
-class Asking(Bound):
-    """Asking and answering."""
+async def ask(self: Handle, session_id: str, question: PendingQuestion) -> Session:
+    """Add an open question to the latest state. Asking the same question (same id) again changes nothing.
 
-    async def ask(self, session_id: str, question: PendingQuestion) -> Session:
-        """Add an open question to the latest state. Asking the same question (same id) again changes nothing.
+    Raises:
+        SessionNotFoundError, SessionDeletedError, InputError, StorageError.
+    """
+    return await rework(self._bound, session_id, lambda session: session.set_pending_question(question))
 
-        Raises:
-            SessionNotFoundError, SessionDeletedError, InputError, StorageError.
-        """
-        return await self._rework(session_id, lambda session: session.set_pending_question(question))
 
-    async def answer(self, session_id: str, question: str, text: str, *, answer_id: str | None = None) -> Session:
-        """Answer a question, and write the answer as the result of its tool call, exactly once.
+async def answer(self: Handle, session_id: str, question: str, text: str, *, answer_id: str | None = None) -> Session:
+    """Answer a question, and write the answer as the result of its tool call, exactly once.
 
-        Of two different answers one wins. Repeating the same answer succeeds again: the same `answer_id`, or, without
-        one, the same text.
+    Of two different answers one wins. Repeating the same answer succeeds again: the same `answer_id`, or, without
+    one, the same text.
 
-        Args:
-            session_id: Which session.
-            question: The question's id, or the tool-call id of the open one.
-            text: The answer; the id or label of an option, or any text where the question allows that.
-            answer_id: The caller's idempotency key of this answer.
+    Args:
+        session_id: Which session.
+        question: The question's id, or the tool-call id of the open one.
+        text: The answer; the id or label of an option, or any text where the question allows that.
+        answer_id: The caller's idempotency key of this answer.
 
-        Raises:
-            NoPendingQuestionError: No open question has this id, or it was withdrawn.
-            QuestionAlreadyAnsweredError: Another answer was faster.
-            InvalidAnswerError: Not among the options; the question stays open.
-            SessionNotFoundError, SessionDeletedError, StorageError.
-        """
+    Raises:
+        NoPendingQuestionError: No open question has this id, or it was withdrawn.
+        QuestionAlreadyAnsweredError: Another answer was faster.
+        InvalidAnswerError: Not among the options; the question stays open.
+        SessionNotFoundError, SessionDeletedError, StorageError.
+    """
 
-        def change(session: Session) -> None:
-            now = self._clock.now()
-            asked = find(session_id, session.questions, question)
-            settled = answered(session_id, asked, text, answer_id=answer_id, at=now)
-            if settled is not None:
-                session.record_answer(settled)
-                session.add_message(_result(settled, text))
+    def change(session: Session) -> None:
+        now = self._bound.clock.now()
+        asked = find(session_id, session.questions, question)
+        settled = answered(session_id, asked, text, answer_id=answer_id, at=now)
+        if settled is not None:
+            session.record_answer(settled)
+            session.add_message(_result(settled, text))
 
-        return await self._rework(session_id, change)
+    return await rework(self._bound, session_id, change)
 
 
 def _result(question: PendingQuestion, text: str) -> Message:

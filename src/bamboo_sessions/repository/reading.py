@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from bamboo_sessions.domain import window
 from bamboo_sessions.domain.errors import SessionDeletedError, SessionNotFoundError, StorageError
 from bamboo_sessions.domain.ids import check_message_id
 from bamboo_sessions.domain.limits import PAGE_DEFAULT
@@ -13,149 +14,150 @@ from bamboo_sessions.domain.reconcile import prefers_storage
 from bamboo_sessions.domain.report import HistoryPage
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
-from bamboo_sessions.domain.window import model_view
-from bamboo_sessions.repository.bound import Bound
+from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.repository.history_pages import read_page
 from bamboo_sessions.storage.commit import SessionKey
-from bamboo_sessions.storage.query import (
-    check_page_limit,
-)
+from bamboo_sessions.storage.query import check_page_limit
 
 _log: Final = logging.getLogger("bamboo_sessions")
 
 
-class Reading(Bound):
-    """The load family, and histories."""
+async def load(self: Handle, session_id: str, *, fresh: bool = False) -> Session | None:
+    """A working copy of the session, or `None` if there is none.
 
-    async def load(self, session_id: str, *, fresh: bool = False) -> Session | None:
-        """A working copy of the session, or `None` if there is none.
+    From the cache if that is current, else from storage; never older than this repository showed it before, or
+    than its own last acknowledged write (G7). On SQLite it sees every commit that any process acknowledged
+    before the call. Work of a tolerant save that isn't durable yet is part of what is loaded.
 
-        From the cache if that is current, else from storage; never older than this repository showed it before, or
-        than its own last acknowledged write (G7). On SQLite it sees every commit that any process acknowledged
-        before the call. Work of a tolerant save that isn't durable yet is part of what is loaded.
+    Args:
+        session_id: Which session.
+        fresh: Ask storage in any case.
 
-        Args:
-            session_id: Which session.
-            fresh: Ask storage in any case.
+    Raises:
+        StorageError: Storage failed; that is never read as absence (G8).
+    """
+    key = self._bound.key(session_id)
+    entry = self._bound.tiers.cache.entry(key)
+    if entry is not None and (entry.by_hand or entry.dirty is not None):
+        return await _reconciled(self._bound, key)
+    state = await self._bound.store.load(key, fresh=fresh)
+    return Session.from_snapshot(state, self._bound.clock) if isinstance(state, Snapshot) else None
 
-        Raises:
-            StorageError: Storage failed; that is never read as absence (G8).
-        """
-        key = self._key(session_id)
-        entry = self._tiers.cache.entry(key)
-        if entry is not None and (entry.by_hand or entry.dirty is not None):
-            return await self._reconciled(key)
-        state = await self._store.load(key, fresh=fresh)
-        return Session.from_snapshot(state, self._clock) if isinstance(state, Snapshot) else None
 
-    async def load_best_effort(self, session_id: str) -> Session | None:
-        """As `load`, but a storage error is logged and read as absence: for read-only display, never before a save."""
-        try:
-            return await self.load(session_id)
-        except StorageError as exc:
-            _log.warning("session %r could not be loaded, shown as absent: %s", session_id, exc)
-            return None
+async def load_best_effort(self: Handle, session_id: str) -> Session | None:
+    """As `load`, but a storage error is logged and read as absence: for read-only display, never before a save."""
+    try:
+        return await load(self, session_id)
+    except StorageError as exc:
+        _log.warning("session %r could not be loaded, shown as absent: %s", session_id, exc)
+        return None
 
-    async def get(self, session_id: str) -> Session:
-        """As `load`; raises `SessionNotFoundError` if there is none."""
-        session = await self.load(session_id)
-        if session is None:
-            raise SessionNotFoundError(session_id)
+
+async def get(self: Handle, session_id: str) -> Session:
+    """As `load`; raises `SessionNotFoundError` if there is none."""
+    session = await load(self, session_id)
+    if session is None:
+        raise SessionNotFoundError(session_id)
+    return session
+
+
+async def load_or_create(self: Handle, session_id: str, *, model: str | None = None) -> Session:
+    """The session, or a new one of this id that isn't persisted until it is saved.
+
+    Raises:
+        StorageError: Storage failed; no empty session is made in place of one that can't be read (L26).
+        SessionDeletedError: It was deleted; only `create` makes it again (G9).
+    """
+    session = await load(self, session_id)
+    if session is not None:
         return session
+    key = self._bound.key(session_id)
+    if isinstance(await self._bound.storage.read_head(key), Tombstone):
+        raise SessionDeletedError(session_id)
+    return Session(session_id, model, namespace=self._bound.namespace, clock=self._bound.clock)
 
-    async def load_or_create(self, session_id: str, *, model: str | None = None) -> Session:
-        """The session, or a new one of this id that isn't persisted until it is saved.
 
-        Raises:
-            StorageError: Storage failed; no empty session is made in place of one that can't be read (L26).
-            SessionDeletedError: It was deleted; only `create` makes it again (G9).
-        """
-        session = await self.load(session_id)
-        if session is not None:
-            return session
-        key = self._key(session_id)
-        if isinstance(await self._storage.read_head(key), Tombstone):
-            raise SessionDeletedError(session_id)
-        return Session(session_id, model, namespace=self._namespace, clock=self._clock)
+async def load_merged(self: Handle, session_id: str) -> Session | None:
+    """The memory copy against the durable copy: the newer one, or the merge of both.
 
-    async def load_merged(self, session_id: str) -> Session | None:
-        """The memory copy against the durable copy: the newer one, or the merge of both.
+    Storage is asked in any case. It is preferred if it is strictly newer, or of the same age and carrying an open
+    question that memory lost; never if it is strictly older. Work in memory that isn't durable yet is merged into
+    it. The cache is refreshed only if it gets newer.
 
-        Storage is asked in any case. It is preferred if it is strictly newer, or of the same age and carrying an open
-        question that memory lost; never if it is strictly older. Work in memory that isn't durable yet is merged into
-        it. The cache is refreshed only if it gets newer.
+    Raises:
+        StorageError: Storage failed.
+    """
+    key = self._bound.key(session_id)
+    entry = self._bound.tiers.cache.entry(key)
+    if entry is not None and (entry.by_hand or entry.dirty is not None):
+        return await _reconciled(self._bound, key)
+    state = await self._bound.store.load(key, fresh=True)
+    return Session.from_snapshot(state, self._bound.clock) if isinstance(state, Snapshot) else None
 
-        Raises:
-            StorageError: Storage failed.
-        """
-        key = self._key(session_id)
-        entry = self._tiers.cache.entry(key)
-        if entry is not None and (entry.by_hand or entry.dirty is not None):
-            return await self._reconciled(key)
-        state = await self._store.load(key, fresh=True)
-        return Session.from_snapshot(state, self._clock) if isinstance(state, Snapshot) else None
 
-    async def _reconciled(self, key: SessionKey) -> Session | None:
-        try:
-            state = await self._store.load(key, fresh=True)
-        except StorageError as exc:
-            entry = self._tiers.cache.entry(key)
-            if entry is None or entry.dirty is None or not exc.retryable:
-                raise
-            return self._store.waiting.on_top(key, None if entry.by_hand else entry.snapshot)
-        entry = self._tiers.cache.entry(key)  # as it is now: waiting work may have become durable meanwhile
-        if entry is not None and entry.dirty is not None:
-            return None if isinstance(state, Tombstone) else self._store.waiting.on_top(key, state)
-        if isinstance(state, Tombstone):
-            self._tiers.cache.discard(key)
-            return None
-        if entry is None or not entry.by_hand or (state and prefers_storage(entry.snapshot.head, state.head)):
-            if state is not None:
-                self._tiers.cache.publish(key, state, None)
-            return Session.from_snapshot(state, self._clock) if state else None
-        return entry.working_copy(self._clock)
+async def _reconciled(bound: Bound, key: SessionKey) -> Session | None:
+    try:
+        state = await bound.store.load(key, fresh=True)
+    except StorageError as exc:
+        entry = bound.tiers.cache.entry(key)
+        if entry is None or entry.dirty is None or not exc.retryable:
+            raise
+        return bound.store.waiting.on_top(key, None if entry.by_hand else entry.snapshot)
+    entry = bound.tiers.cache.entry(key)  # as it is now: waiting work may have become durable meanwhile
+    if entry is not None and entry.dirty is not None:
+        return None if isinstance(state, Tombstone) else bound.store.waiting.on_top(key, state)
+    if isinstance(state, Tombstone):
+        bound.tiers.cache.discard(key)
+        return None
+    if entry is None or not entry.by_hand or (state and prefers_storage(entry.snapshot.head, state.head)):
+        if state is not None:
+            bound.tiers.cache.publish(key, state, None)
+        return Session.from_snapshot(state, bound.clock) if state else None
+    return entry.working_copy(bound.clock)
 
-    async def history(
-        self,
-        session_id: str,
-        *,
-        after: str | None = None,
-        before: str | None = None,
-        limit: int = PAGE_DEFAULT,
-        at_revision: int | None = None,
-    ) -> HistoryPage:
-        """A window of the messages, without loading the rest. Tool pairs are never cut.
 
-        Args:
-            session_id: Which session.
-            after: The oldest messages behind this message id. Neither `after` nor `before`: the newest messages.
-            before: The newest messages in front of this message id.
-            limit: Messages at most, 1 to 1000; fewer where a tool pair would be cut, more if one pair alone is longer.
-            at_revision: The messages as they were at this revision of the current incarnation.
+async def history(
+    self: Handle,
+    session_id: str,
+    *,
+    after: str | None = None,
+    before: str | None = None,
+    limit: int = PAGE_DEFAULT,
+    at_revision: int | None = None,
+) -> HistoryPage:
+    """A window of the messages, without loading the rest. Tool pairs are never cut.
 
-        Raises:
-            SessionNotFoundError: There is no such session.
-            MessageNotFoundError: The anchor was never in it (a removed one pages from its place).
-            InputError: `limit` or `at_revision` is out of range.
-        """
-        key = self._key(session_id)
-        for anchor in (after, before):
-            if anchor is not None:
-                check_message_id(anchor)
-        return await read_page(
-            self._storage, key, after=after, before=before, limit=check_page_limit(limit), at_revision=at_revision
-        )
+    Args:
+        session_id: Which session.
+        after: The oldest messages behind this message id. Neither `after` nor `before`: the newest messages.
+        before: The newest messages in front of this message id.
+        limit: Messages at most, 1 to 1000; fewer where a tool pair would be cut, more if one pair alone is longer.
+        at_revision: The messages as they were at this revision of the current incarnation.
 
-    async def model_view(self, session_id: str, *, limit: int | None = None) -> tuple[Message, ...]:
-        """The messages that can be sent to a model: no events, no calls without results, no results without calls.
+    Raises:
+        SessionNotFoundError: There is no such session.
+        MessageNotFoundError: The anchor was never in it (a removed one pages from its place).
+        InputError: `limit` or `at_revision` is out of range.
+    """
+    key = self._bound.key(session_id)
+    for anchor in (after, before):
+        if anchor is not None:
+            check_message_id(anchor)
+    return await read_page(
+        self._bound.storage, key, after=after, before=before, limit=check_page_limit(limit), at_revision=at_revision
+    )
 
-        Args:
-            session_id: Which session.
-            limit: The newest so many messages at most, cut at tool-pair borders; `None`: all.
 
-        Raises:
-            SessionNotFoundError: There is no such session.
-        """
-        if limit is not None:
-            return model_view((await self.history(session_id, limit=limit)).messages)
-        return model_view(list((await self.get(session_id)).messages))
+async def model_view(self: Handle, session_id: str, *, limit: int | None = None) -> tuple[Message, ...]:
+    """The messages that can be sent to a model: no events, no calls without results, no results without calls.
+
+    Args:
+        session_id: Which session.
+        limit: The newest so many messages at most, cut at tool-pair borders; `None`: all.
+
+    Raises:
+        SessionNotFoundError: There is no such session.
+    """
+    if limit is not None:
+        return window.model_view((await history(self, session_id, limit=limit)).messages)
+    return window.model_view(list((await get(self, session_id)).messages))

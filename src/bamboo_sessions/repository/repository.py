@@ -22,45 +22,40 @@ from bamboo_sessions.coordination.locked_store import LockedSessionStore
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.ids import check_name
 from bamboo_sessions.domain.limits import CACHE_BYTES_MAX
-from bamboo_sessions.domain.report import MergeReport, UnsavedWork
-from bamboo_sessions.domain.session import Session
-from bamboo_sessions.repository.accounting import Accounting
-from bamboo_sessions.repository.authoring import Authoring
-from bamboo_sessions.repository.bound import Tiers
-from bamboo_sessions.repository.checking import Checking
-from bamboo_sessions.repository.feed import Feed
-from bamboo_sessions.repository.leases import Leases
-from bamboo_sessions.repository.lifecycle import Lifecycle
-from bamboo_sessions.repository.listing import Listing
-from bamboo_sessions.repository.questions import Asking
-from bamboo_sessions.repository.reading import Reading
+from bamboo_sessions.domain.report import UnsavedWork
+from bamboo_sessions.repository import (
+    accounting,
+    appending,
+    authoring,
+    checking,
+    feed,
+    leases,
+    lifecycle,
+    listing,
+    persistence,
+    questions,
+    reading,
+    rewriting,
+    saving,
+    searching,
+    updating,
+)
+from bamboo_sessions.repository.bound import Bound, Handle, Tiers
 from bamboo_sessions.repository.records import Records
-from bamboo_sessions.repository.rewriting import Rewriting
-from bamboo_sessions.repository.searching import Searching
 from bamboo_sessions.repository.tolerant import TolerantSaves
-from bamboo_sessions.repository.writing import Writing
 from bamboo_sessions.storage.open import Durability, storage_for
 from bamboo_sessions.storage.port import SessionStorage
 
 
-class SessionRepository(
-    Reading,
-    Listing,
-    Searching,
-    Leases,
-    Writing,
-    Authoring,
-    Asking,
-    Rewriting,
-    Lifecycle,
-    Accounting,
-    Feed,
-    Checking,
-):
+class SessionRepository(Handle):
     """Sessions of one namespace, kept in three tiers.
 
     Usually made by `SessionRepository.open(url)`. By hand it takes the tiers themselves; storage has to be open then,
     or the repository be used as `async with`.
+
+    Every call that writes is atomic, durable on return (G1) and cancellation-safe (G10). Besides what each names, all
+    raise `InputError` for arguments that can't be meant, and `StorageError` if storage fails: that is never read as
+    absence (G8).
 
     Args:
         cache: The in-memory tier.
@@ -78,7 +73,74 @@ class SessionRepository(
         namespace: str = "default",
     ) -> None:
         tiers = Tiers(cache, storage, persistence, TolerantSaves(persistence), Leasing(persistence))
-        super().__init__(tiers, check_name(namespace, what="namespace"))
+        super().__init__(Bound(tiers, check_name(namespace, what="namespace")))
+
+    # Reading
+    load = reading.load
+    load_best_effort = reading.load_best_effort
+    load_merged = reading.load_merged
+    load_or_create = reading.load_or_create
+    get = reading.get
+    history = reading.history
+    model_view = reading.model_view
+    list_sessions = listing.list_sessions
+    iter_sessions = listing.iter_sessions
+    search = searching.search
+
+    # Persisting working copies
+    create = saving.create
+    save = saving.save
+    checkpoint = saving.checkpoint
+    save_best_effort = saving.save_best_effort
+    save_as_fork = saving.save_as_fork
+
+    # Adding without loading
+    append = appending.append
+    append_token_usage_record = accounting.append_token_usage_record
+    token_usage = accounting.token_usage
+
+    # Changing the latest state
+    update = updating.update
+    edit = updating.edit
+
+    # What people do
+    rename = authoring.rename
+    apply_generated_title = authoring.apply_generated_title
+    pin = authoring.pin
+    archive = authoring.archive
+    set_value = authoring.set_value
+    remove_value = authoring.remove_value
+    ask = questions.ask
+    answer = questions.answer
+
+    # Rewriting a history on purpose
+    truncate = rewriting.truncate
+    clear = rewriting.clear
+    remove_last = rewriting.remove_last
+    replace_history = rewriting.replace_history
+
+    # Beginnings and ends
+    fork = lifecycle.fork
+    delete = lifecycle.delete
+    cleanup = lifecycle.cleanup
+
+    # Running an agent
+    lease = leases.lease
+    lease_of = leases.lease_of
+    save_runtime_session = persistence.save_runtime_session
+    checkpoint_runtime_session = persistence.checkpoint_runtime_session
+    load_runtime_session = persistence.load_runtime_session
+
+    # Following what is committed
+    changes = feed.changes
+    feed_position = feed.feed_position
+    prune_changes = feed.prune_changes
+    start_epoch = feed.start_epoch
+
+    # Upkeep
+    check = checking.check
+
+    # Opening and closing
 
     @classmethod
     def open(
@@ -109,71 +171,27 @@ class SessionRepository(
         store = LockedSessionStore(storage, cache, clock=clock)
         return Opening(cls(cache, storage, store, namespace=namespace))
 
-    # --- the tiers
-
-    @property
-    def cache(self) -> SessionCache:
-        """The in-memory tier."""
-        return self._tiers.cache
-
-    @property
-    def storage(self) -> SessionStorage:
-        """The durable tier."""
-        return self._tiers.storage
-
-    @property
-    def persistence(self) -> LockedSessionStore:
-        """The locked store."""
-        return self._tiers.persistence
-
-    @property
-    def records(self) -> Records:
-        """Bytes that adapters keep beside the messages."""
-        return Records(self._storage, self._namespace)
-
-    def in_namespace(self, namespace: str) -> Self:
-        """A view of the same tiers bound to another namespace; costs nothing. Close only one of them."""
-        view = type(self).__new__(type(self))
-        super(SessionRepository, view).__init__(self._tiers, check_name(namespace, what="namespace"))
-        return view
-
-    # --- RuntimeSessionPersistence
-
-    async def save_runtime_session(self, session: Session) -> MergeReport:
-        """`save`, by the name that agent loops depend on."""
-        return await self.save(session)
-
-    async def checkpoint_runtime_session(self, session: Session) -> MergeReport:
-        """`checkpoint`, by the name that agent loops depend on."""
-        return await self.checkpoint(session)
-
-    async def load_runtime_session(self, session_id: str) -> Session | None:
-        """`load`, by the name that agent loops depend on."""
-        return await self.load(session_id)
-
-    # --- life
-
     async def flush(self) -> tuple[UnsavedWork, ...]:
         """Try now to make all waiting work of tolerant saves durable; what isn't, and why. Empty: all is durable."""
-        return await self._tiers.tolerant.flush(self._namespace)
+        return await self._bound.tiers.tolerant.flush(self._bound.namespace)
 
     async def stats(self) -> dict[str, int]:
         """Counters of the cache, the locked store, waiting work, and the storage."""
-        stored = await self._storage.stats()
-        return {**self._store.stats(), **self._tiers.tolerant.stats(), **stored}
+        stored = await self._bound.storage.stats()
+        return {**self._bound.store.stats(), **self._bound.tiers.tolerant.stats(), **stored}
 
     async def aclose(self) -> tuple[UnsavedWork, ...]:
         """Wait for commits under way, try waiting work once more, and let everything go; what isn't durable."""
         try:
-            await self._store.aclose()
-            return await self._tiers.tolerant.aclose()
+            await self._bound.store.aclose()
+            return await self._bound.tiers.tolerant.aclose()
         finally:
-            await self._storage.aclose()
+            await self._bound.storage.aclose()
 
     async def __aenter__(self) -> Self:
         """Open the storage if it isn't."""
-        await self._storage.open()
-        self._store.signal.open()
+        await self._bound.storage.open()
+        self._bound.store.signal.open()
         return self
 
     async def __aexit__(
@@ -181,6 +199,34 @@ class SessionRepository(
     ) -> None:
         """Close; work that isn't durable is logged as an error."""
         await self.aclose()
+
+    # The parts
+
+    @property
+    def cache(self) -> SessionCache:
+        """The in-memory tier."""
+        return self._bound.tiers.cache
+
+    @property
+    def storage(self) -> SessionStorage:
+        """The durable tier."""
+        return self._bound.tiers.storage
+
+    @property
+    def persistence(self) -> LockedSessionStore:
+        """The locked store."""
+        return self._bound.tiers.persistence
+
+    @property
+    def records(self) -> Records:
+        """Bytes that adapters keep beside the messages."""
+        return Records(self._bound.storage, self._bound.namespace)
+
+    def in_namespace(self, namespace: str) -> Self:
+        """A view of the same tiers bound to another namespace; costs nothing. Close only one of them."""
+        view = type(self).__new__(type(self))
+        Handle.__init__(view, Bound(self._bound.tiers, check_name(namespace, what="namespace")))
+        return view
 
 
 class Opening:

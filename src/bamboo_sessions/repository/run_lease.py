@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
-from bamboo_sessions.coordination.leasing import Leasing
 from bamboo_sessions.domain.clock import EPOCH
 from bamboo_sessions.domain.errors import BambooSessionsError, LeaseLostError, StorageError
 from bamboo_sessions.domain.lease import Claim, LeaseState
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import Appended, MergeReport
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.repository.writing import Writing
+from bamboo_sessions.repository import saving
+from bamboo_sessions.repository.appending import append_fenced
+from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.storage.commit import RecordWrite, SessionKey
-
-FencedAppend = Callable[[Session, Sequence[Message], Sequence[RecordWrite]], Awaitable[Appended]]
 
 
 class RunLease:
@@ -30,26 +29,15 @@ class RunLease:
     may not notice; its writes are refused all the same.
     """
 
-    def __init__(
-        self,
-        session: Session,
-        claim: Claim,
-        state: LeaseState,
-        *,
-        repository: Writing,
-        append: FencedAppend,
-        leasing: Leasing,
-    ) -> None:
+    def __init__(self, bound: Bound, session: Session, claim: Claim, state: LeaseState) -> None:
         self.session = session
         self.token = state.token
         self.holder = claim.holder
         self.lost = asyncio.Event()
+        self._bound = bound
         self._key = SessionKey(session.namespace, session.id)
         self._claim = claim
         self._expires_at = state.expires_at or EPOCH
-        self._repository = repository
-        self._append = append
-        self._leasing = leasing
 
     def __repr__(self) -> str:
         return f"<RunLease {self.token} of session {self.session.id!r}{', lost' if self.is_lost else ''}>"
@@ -68,15 +56,15 @@ class RunLease:
 
     async def save(self, *, if_revision: int | None = None, records: Sequence[RecordWrite] = ()) -> MergeReport:
         """`SessionRepository.save` of `session`. Raises `LeaseLostError` also if there is nothing to save."""
-        return await self._repository.save(self.session, if_revision=if_revision, records=records)
+        return await saving.save(Handle(self._bound), self.session, if_revision=if_revision, records=records)
 
     async def checkpoint(self) -> MergeReport:
         """`SessionRepository.checkpoint` of `session`."""
-        return await self._repository.checkpoint(self.session)
+        return await saving.checkpoint(Handle(self._bound), self.session)
 
     async def save_best_effort(self) -> bool:
         """`SessionRepository.save_best_effort` of `session`; its retries are fenced, too."""
-        return await self._repository.save_best_effort(self.session)
+        return await saving.save_best_effort(Handle(self._bound), self.session)
 
     async def append(self, *messages: Message, records: Sequence[RecordWrite] = ()) -> Appended:
         """Add messages without saving the rest of `session`, which gets them with its next save.
@@ -87,14 +75,14 @@ class RunLease:
             LeaseLostError: A newer lease exists; nothing was written.
             SessionDeletedError, MessageIdConflictError, InputError, StorageError.
         """
-        return await self._append(self.session, messages, records)
+        return await append_fenced(self._bound, self.session, messages, records)
 
     async def save_as_fork(self, *, new_id: str | None = None) -> Session:
         """Keep the work of `session`, saved or not, in an independent session: for a lease that was lost.
 
         See `SessionRepository.save_as_fork`.
         """
-        return await self._repository.save_as_fork(self.session, new_id=new_id)
+        return await saving.save_as_fork(Handle(self._bound), self.session, new_id=new_id)
 
     # --- renewing
 
@@ -107,7 +95,7 @@ class RunLease:
             StorageError: It could not be renewed; trying again can help.
         """
         try:
-            state = await self._leasing.renew(self._key, self._claim)
+            state = await self._bound.tiers.leasing.renew(self._key, self._claim)
         except StorageError:
             raise
         except BambooSessionsError:

@@ -19,7 +19,7 @@ from bamboo_sessions import (
     StorageUnavailableError,
 )
 from bamboo_sessions.coordination.leasing import Leasing
-from bamboo_sessions.repository.bound import Tiers
+from bamboo_sessions.repository.bound import Bound, Tiers
 from bamboo_sessions.repository.tolerant import TolerantSaves
 from bamboo_sessions.storage.query import DeleteQuery
 from bamboo_sessions.testing.clock import START
@@ -39,7 +39,8 @@ class Waiting(Rig):
         self.pauses = Pauses()
         self.tolerant = TolerantSaves(self.store, backoff=self.pauses.backoff())
         self.sessions = SessionRepository(self.cache, self.storage, self.store)
-        self.sessions._tiers = Tiers(self.cache, self.storage, self.store, self.tolerant, Leasing(self.store))
+        tiers = Tiers(self.cache, self.storage, self.store, self.tolerant, Leasing(self.store))
+        self.sessions._bound = Bound(tiers, "default")
 
     async def waiting(self, *ids: str) -> Session:
         """A session whose messages `ids` couldn't be saved."""

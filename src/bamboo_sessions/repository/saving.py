@@ -1,0 +1,122 @@
+"""Saving working copies. There is no "write this snapshot as it is"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from bamboo_sessions.coordination.saving import check_commit_size
+from bamboo_sessions.domain import ids
+from bamboo_sessions.domain.errors import SessionExistsError
+from bamboo_sessions.domain.head import ForkOrigin
+from bamboo_sessions.domain.message import to_stored
+from bamboo_sessions.domain.question import changed_since
+from bamboo_sessions.domain.report import MergeReport
+from bamboo_sessions.domain.session import Session
+from bamboo_sessions.repository.bound import Handle
+from bamboo_sessions.repository.lifecycle import fork_head
+from bamboo_sessions.repository.records import check_write
+from bamboo_sessions.storage.commit import Commit, RecordWrite, RevisionConflict, StoredInsertion
+
+
+async def create(self: Handle, session: Session) -> Session:
+    """Persist a new session; the one way to use the id of a deleted one again (G9).
+
+    Atomic, durable on return, cancellation-safe. The same object comes back, up to date. After an unknown outcome
+    the call can be repeated with the same object: it is looked up first whether that made the session (G4).
+
+    Raises:
+        SessionExistsError: A session of this id lives.
+        SessionDeletedError: `session` is a copy of a deleted one; or an ancestor of it was deleted.
+    """
+    self._bound.writable_copy(session)
+    await self._bound.store.merge_save(session, creating=True)
+    return session
+
+
+async def save(
+    self: Handle, session: Session, *, if_revision: int | None = None, records: Sequence[RecordWrite] = ()
+) -> MergeReport:
+    """Persist a working copy: a three-way merge with what is committed now.
+
+    Atomic, durable on return (G1), idempotent (G4), cancellation-safe (G10). Costs as much as the change;
+    without a change nothing is written. Afterwards the copy is up to date with what others had committed, and what
+    was added to it while this ran is still in it.
+
+    Args:
+        session: The copy.
+        if_revision: Refuse instead of merging if the session isn't at this revision.
+        records: Adapter state to write in the same commit.
+
+    Raises:
+        SessionDeletedError: The session was deleted (G9).
+        MessageIdConflictError: A message id is taken by other content.
+        PreconditionFailedError: `if_revision` was given and passed.
+        LeaseLostError: The copy is of a run lease, and a newer one exists (G12).
+        InputError, StorageError: The copy can't be stored, or storage failed; nothing is half-written.
+    """
+    self._bound.writable_copy(session)
+    return await self._bound.store.merge_save(
+        session, if_revision=if_revision, records=tuple(map(check_write, records))
+    )
+
+
+async def checkpoint(self: Handle, session: Session) -> MergeReport:
+    """A save that adds only: removals and edits done to the copy are held back, and stay pending in it."""
+    self._bound.writable_copy(session)
+    return await self._bound.store.merge_save(session, additions_only=True)
+
+
+async def save_best_effort(self: Handle, session: Session) -> bool:
+    """As `save`, and carry on if storage is down: whether the work is durable now.
+
+    `False`: a failure that may pass; the work is kept in memory, visible to `load`, and retried in the background.
+    A retry that is refused for good is told by `flush` and `aclose`.
+
+    Raises:
+        StorageError: One that isn't retryable, or the bound on waiting work is reached.
+    """
+    self._bound.writable_copy(session)
+    return await self._bound.tiers.tolerant.save(session)
+
+
+async def save_as_fork(self: Handle, session: Session, *, new_id: str | None = None) -> Session:
+    """Keep a working copy, with all that wasn't saved of it, as an independent root session.
+
+    For work that was refused, as that of a run whose lease was lost, or of a deleted session: nothing of it is
+    lost, and nothing is merged into what others made. As with `fork`, pin, archive, run state and token usage stay
+    behind; of the questions those come along that the copy itself had asked. The copy stays as it is.
+
+    Atomic, durable on return, cancellation-safe.
+
+    Args:
+        session: The copy.
+        new_id: The new session's id; a UUIDv7 by default.
+
+    Raises:
+        SessionExistsError, SessionDeletedError: The new id is taken, or was deleted.
+        LimitExceededError: The whole conversation is larger than one commit may be.
+    """
+    draft = self._bound.own(session).freeze()
+    key = self._bound.writable(new_id if new_id is not None else ids.new_id())
+    now = self._bound.clock.now()
+    origin = ForkOrigin(session.id, session.revision)
+    head = fork_head(draft.head, key.session_id, origin, at=now, keep_summary=True)
+    known = session.base.head.questions if session.base is not None else ()
+    asked = tuple(question for question in changed_since(known, draft.head.questions) if question.is_open)
+    commit = Commit(
+        key=key,
+        commit_id=ids.new_id(),
+        at=now,
+        expected=0,
+        head=msgspec.structs.replace(head, questions=asked),
+        insertions=(StoredInsertion(tuple(map(to_stored, draft.messages)), None),),
+        replace=True,
+    )
+    check_commit_size(commit)
+    try:
+        await self._bound.store.append(commit)
+    except RevisionConflict:
+        raise SessionExistsError(key.session_id) from None
+    return self._bound.copy(key, await self._bound.store.load(key))

@@ -1,0 +1,111 @@
+"""Changing the latest state: by a function that may run again, or in a block that can't."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+
+from bamboo_sessions.coordination.committing import Planned, living
+from bamboo_sessions.coordination.saving import SavePlan
+from bamboo_sessions.domain.errors import InputError, PreconditionFailedError
+from bamboo_sessions.domain.session import Session
+from bamboo_sessions.repository.bound import Bound, Handle, OpenEdit, open_edits
+from bamboo_sessions.storage.commit import SessionKey, State
+
+
+async def update(
+    self: Handle, session_id: str, fn: Callable[[Session], object], *, if_revision: int | None = None
+) -> Session:
+    """Change the latest state: `fn` gets a copy of it, changes that, and the result is committed.
+
+    `fn` is synchronous and may run again, on a newer state and possibly on another thread, if somebody else was
+    faster; it should do nothing else. What it raises ends the update; nothing is written then. Changing title,
+    pin, archive or values that a person set raises `metadata_version` by itself.
+
+    Raises:
+        SessionNotFoundError, SessionDeletedError, PreconditionFailedError (`if_revision`), InputError.
+    """
+
+    def change(session: Session) -> None:
+        result = fn(session)
+        if inspect.isawaitable(result):
+            if inspect.iscoroutine(result):
+                result.close()
+            message = "The function given to `update` must be synchronous."
+            raise InputError(message, hint="Await what you need before, or use `edit`.")
+
+    return await rework(self._bound, session_id, change, if_revision=if_revision)
+
+
+def edit(self: Handle, session_id: str) -> Edit:
+    """`async with sessions.edit(id) as session:` changes a copy in a block and commits at its end.
+
+    The block can't run again. At its end it is merged like a save, unless a field was changed on both sides: then
+    nothing is written and `PreconditionFailedError` is raised. Nothing is written if the block raises. Writing the
+    same session by another call from inside the block raises `SessionBusyError` at once.
+    """
+    return Edit(self._bound, self._bound.writable(session_id))
+
+
+class Edit:
+    """The block of `edit`."""
+
+    def __init__(self, bound: Bound, key: SessionKey) -> None:
+        self._bound = bound
+        self._key = key
+        self._block = OpenEdit(bound.store, key)
+        self._is_entered = False
+
+    async def __aenter__(self) -> Session:
+        """The copy to change."""
+        if self._is_entered:
+            raise InputError("This `edit` block was entered already.", hint="Call `edit` again for another block.")
+        self._is_entered = True
+        self._session = self._bound.copy(self._key, await self._bound.store.load(self._key))
+        self._token = open_edits.set((*open_edits.get(), self._block))
+        return self._session
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Commit, unless the block raised."""
+        self._block.is_open = False
+        with suppress(ValueError):  # the block is left in another context than it was entered in
+            open_edits.reset(self._token)
+        if kind is None:
+            await self._commit(self._session)
+
+    async def _commit(self, session: Session) -> None:
+        plan = SavePlan(session, now=self._bound.clock.now(), refuse_conflicts=True)
+
+        def planner(state: State) -> Planned | None:
+            commit = plan(state)
+            return None if commit is None else Planned(commit, plan.result)
+
+        await self._bound.store.write(
+            self._key,
+            planner,
+            start=session.base,
+            then=lambda written: plan.finish(session, living(self._key, written.after), written.committed),
+        )
+
+
+async def rework(
+    bound: Bound, session_id: str, change: Callable[[Session], None], *, if_revision: int | None = None
+) -> Session:
+    """Run `change` on a copy of the newest state and commit what it did; again on a newer state if need be."""
+    key = bound.writable(session_id)
+
+    def planner(state: State) -> Planned | None:
+        snapshot = living(key, state)
+        if if_revision is not None and if_revision != snapshot.revision:
+            raise PreconditionFailedError(if_revision, snapshot.revision, session_id=session_id)
+        session = Session.from_snapshot(snapshot, bound.clock)
+        change(session)
+        plan = SavePlan(session, now=bound.clock.now())
+        commit = plan(snapshot)
+        return None if commit is None else Planned(commit, plan.result)
+
+    return await bound.store.write(key, planner, then=lambda written: bound.copy(key, written.after))
