@@ -166,7 +166,7 @@ class Committing:
             except RevisionConflict:
                 self.writes.conflicts += 1
                 await self._backoff.pause(attempt)
-                state = await self._newest(write, state)
+                state = await self._newest(write, state, heard=self.storage.is_exact)
                 continue
             return await self._publish(write, state, planned, committed)
         return await self._in_transaction(write)

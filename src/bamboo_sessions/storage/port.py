@@ -23,7 +23,7 @@ from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
-from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.lease import LeaseView, LeaseWish
 from bamboo_sessions.domain.message import to_stored
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
@@ -59,10 +59,6 @@ Plan = Callable[[State], Commit | None]
 
 Progress = Callable[[int, int], None]
 """Is told, on the event loop, how much of a long piece of work is done, and how much there is."""
-
-
-LeaseChange = Callable[[LeaseState, datetime], LeaseState]
-"""Works out the leases of a session from what they are and the time. Synchronous; may run again, on any thread."""
 
 
 class News(NamedTuple):
@@ -154,8 +150,11 @@ class SessionStorage(ABC):
         """The revision that this commit made, or `None` if it never happened. Settles unknown outcomes."""
 
     @abstractmethod
-    async def read_lease(self, key: SessionKey) -> LeaseState | None:
-        """The run leases of a living session; `None` if it doesn't live. Cheap: asked at every wake-up of a waiter."""
+    async def read_lease(self, key: SessionKey) -> LeaseView | None:
+        """The run leases of a living session, and the engine's time; `None` if it doesn't live.
+
+        Cheap: asked at every wake-up of a waiter.
+        """
 
     @abstractmethod
     async def usage_totals(
@@ -230,17 +229,16 @@ class SessionStorage(ABC):
         """Delete a session and all below it, in one transaction; leaves tombstones (G9).
 
         Returns the ids deleted, the given one first; empty if it doesn't live or the query's conditions spare it.
-        Raises `SessionBusyError` if a run holds one of them at `query.at`, unless the query forces it.
+        Raises `SessionBusyError` if a run holds one of them by the engine's time, unless the query forces it.
         """
 
     @abstractmethod
-    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
-        """Read the run leases of a living session, change them and keep the result, as one atomic unit.
+    async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
+        """Do `domain.lease.applied` to the run leases of a living session, as one atomic unit; what they are then.
 
-        It is no commit: no revision, no row in the log of changes; those who listen are told. The
-        token survives the deletion of the session (G12). If `change` gives back what it got, nothing is written; what
-        it raises ends the transaction and is raised. An engine that several hosts share uses the database's time in
-        place of `now`.
+        The time is the engine's: one clock for all who share the data, that of the database if several hosts do. It
+        is no commit: no revision, no row in the log of changes; those who listen are told, unless nothing changed.
+        The token survives the deletion of the session (G12).
 
         Raises `SessionNotFoundError` or `SessionDeletedError`. Asking again after an unknown outcome is safe.
         """

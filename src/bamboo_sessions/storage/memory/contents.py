@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
+from bamboo_sessions.domain.clock import Clock
 from bamboo_sessions.domain.errors import SessionDeletedError, SessionNotFoundError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseState
@@ -27,6 +28,7 @@ class Contents:
     """Plain dictionaries; each other module changes what is its own.
 
     Attributes:
+        clock: The engine's own time, by which leases are meant, and how long commits are remembered.
         sessions: Living sessions, and what deleted ones left.
         commits: What became of each commit, by its id (G4).
         commit_order: The same commits, oldest first, to forget those that nobody asks for any more.
@@ -36,7 +38,8 @@ class Contents:
         listeners: Who is told of changes; a dict, so that it has an order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self.sessions: dict[SessionKey, StoredSession | Tombstone] = {}
         self.commits: dict[CommitKey, Committed] = {}
         self.commit_order: deque[tuple[datetime, CommitKey]] = deque()

@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bamboo_sessions.domain.change import FeedBounds
+from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.lease import LeaseView, LeaseWish
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.session import Session
@@ -24,7 +25,7 @@ from bamboo_sessions.storage.memory import check, commits, leases, listing, reco
 from bamboo_sessions.storage.memory.commits import Prepared
 from bamboo_sessions.storage.memory.contents import Contents
 from bamboo_sessions.storage.memory.session import StoredSession, taken_over
-from bamboo_sessions.storage.port import Hear, LeaseChange, Plan, Progress, SessionStorage
+from bamboo_sessions.storage.port import Hear, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     FeedPage,
@@ -41,10 +42,15 @@ if TYPE_CHECKING:
 
 
 class MemoryStorage(SessionStorage):
-    """Sessions in this process's memory."""
+    """Sessions in this process's memory.
 
-    def __init__(self) -> None:
-        self._contents = Contents()
+    Args:
+        clock: The time by which leases are meant and the feed is pruned; whoever moves the time of a repository in a
+            test hands in the same clock.
+    """
+
+    def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._contents = Contents(clock)
 
     async def open(self) -> None:
         """Nothing to do."""
@@ -90,7 +96,7 @@ class MemoryStorage(SessionStorage):
     async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
         return commits.find_commit(self._contents, key, commit_id)
 
-    async def read_lease(self, key: SessionKey) -> LeaseState | None:
+    async def read_lease(self, key: SessionKey) -> LeaseView | None:
         return leases.read(self._contents, key)
 
     async def usage_totals(
@@ -135,8 +141,8 @@ class MemoryStorage(SessionStorage):
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         return trees.delete_tree(self._contents, key, query)
 
-    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
-        return leases.change(self._contents, key, change, now)
+    async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
+        return leases.change(self._contents, key, wish)
 
     async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
         return records.write(self._contents, namespace, scope, writes)

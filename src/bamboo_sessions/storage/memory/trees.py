@@ -37,7 +37,7 @@ def doomed(contents: Contents, key: SessionKey, query: DeleteQuery) -> list[Sess
     if any(_spares(contents.living(each), query) for each in tree):
         return []
     if not query.force:
-        leases.check_free(contents, tree, query.at)
+        leases.check_free(contents, tree)
     return tree
 
 

@@ -21,14 +21,14 @@ from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import BambooSessionsError, StorageError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.lease import LeaseView, LeaseWish
 from bamboo_sessions.domain.limits import BUSY_TIMEOUT_MS
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
-from bamboo_sessions.storage.port import Hear, LeaseChange, News, Plan, Progress, SessionStorage
+from bamboo_sessions.storage.port import Hear, News, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     FeedPage,
@@ -87,7 +87,7 @@ class SqliteStorage(SessionStorage):
             cut may be lost; a crash of the process loses nothing either way.
         busy_timeout_ms: How long a write waits for another process's, in milliseconds.
         create_parents: Whether to make the folders above the file.
-        clock: Names the backups that `check` makes.
+        clock: The time by which leases are meant and the feed is pruned; it also names the backups that `check` makes.
     """
 
     def __init__(
@@ -207,8 +207,8 @@ class SqliteStorage(SessionStorage):
     async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
         return await self._read(lambda c: commits.find_commit(c, key, commit_id), small=True)
 
-    async def read_lease(self, key: SessionKey) -> LeaseState | None:
-        return await self._read(lambda c: leases.read(c, key), small=True)
+    async def read_lease(self, key: SessionKey) -> LeaseView | None:
+        return await self._read(lambda c: leases.read(c, key, self._clock.now()), small=True)
 
     async def usage_totals(
         self, namespace: str, session_id: str | None, *, include_children: bool
@@ -275,15 +275,16 @@ class SqliteStorage(SessionStorage):
         return done
 
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
-        deleted = await self._engine.write(lambda c: trees.delete_tree(c, key, query))
+        deleted = await self._engine.write(lambda c: trees.delete_tree(c, key, query, self._clock.now()))
         for session_id in deleted:
             self._news.tell(News(SessionKey(key.namespace, session_id), has_commit=True))
         return deleted
 
-    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
-        state = await self._engine.write(lambda c: leases.change(c, key, change, now))
-        self._news.tell(News(key, has_commit=False))
-        return state
+    async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
+        view, is_changed = await self._engine.write(lambda c: leases.change(c, key, wish, self._clock.now()))
+        if is_changed:
+            self._news.tell(News(key, has_commit=False))
+        return view
 
     async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
         def work(connection: apsw.Connection) -> tuple[int, ...]:

@@ -11,13 +11,13 @@ from typing import TypeVar
 from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.errors import StorageError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.lease import LeaseView, LeaseWish
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
-from bamboo_sessions.storage.port import Hear, LeaseChange, Plan, Progress, SessionStorage
+from bamboo_sessions.storage.port import Hear, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     FeedPage,
@@ -168,7 +168,7 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("find_commit", lambda: self.inner.find_commit(key, commit_id))
 
-    async def read_lease(self, key: SessionKey) -> LeaseState | None:
+    async def read_lease(self, key: SessionKey) -> LeaseView | None:
         """Pass on."""
         return await self._do("read_lease", lambda: self.inner.read_lease(key))
 
@@ -224,9 +224,9 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("delete_tree", lambda: self.inner.delete_tree(key, query))
 
-    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
+    async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
         """Pass on."""
-        return await self._do("change_lease", lambda: self.inner.change_lease(key, change, now))
+        return await self._do("change_lease", lambda: self.inner.change_lease(key, wish))
 
     async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
         """Pass on."""
