@@ -19,7 +19,7 @@ from bamboo_sessions import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
-from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.lease import LeaseState, LeaseWish
 from bamboo_sessions.domain.search_query import parse
 from bamboo_sessions.storage.commit import RecordScope
 from bamboo_sessions.storage.query import DeleteQuery, ListQuery, RecordQuery, WindowQuery
@@ -64,8 +64,9 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     assert not (await storage.search(SearchQuery(namespace="default", text=parse("nowhere")))).hits
     assert (await storage.commit(appending("s", user("b")))).revision == 2
     assert await storage.transact(KEY, lambda _: None) is None
-    assert await storage.change_lease(KEY, lambda state, _: state, START) == LeaseState()
-    assert await storage.read_lease(KEY) == LeaseState()
+    view = await storage.change_lease(KEY, LeaseWish("release", token=1))
+    assert view.state == LeaseState()
+    assert await storage.read_lease(KEY) is not None
     assert await storage.write_records("default", scope, []) == ()
     assert (await storage.check()).ok
     assert (await storage.stats())["sessions"] == 1

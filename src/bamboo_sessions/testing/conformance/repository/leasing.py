@@ -298,7 +298,7 @@ class LeasingConformance(RepositoryCase):
     async def test_L128_a_clock_that_was_ahead_blocks_nobody(
         self, sessions: SessionRepository, others: SessionRepository, storage_clock: ManualClock
     ) -> None:
-        """One renewal by a clock that was ten years ahead keeps neither the next run nor a deletion from the session."""
+        """One renewal by a clock that was ten years ahead keeps neither the next run nor a deletion away."""
         await saved(sessions, user("a"))
         await saved(sessions, user("b"), id="t")
         async with sessions.lease("s") as lease, sessions.lease("t"):
