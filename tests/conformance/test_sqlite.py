@@ -6,9 +6,8 @@ import pytest
 
 from bamboo_sessions import SqliteStorage
 from bamboo_sessions.storage.port import SessionStorage
-from bamboo_sessions.storage.sqlite.transactions.loop_writer import Here
-from bamboo_sessions.testing import ManualClock
 from bamboo_sessions.storage.sqlite.transactions.loop_writer import LoopWriter
+from bamboo_sessions.testing import ManualClock
 from bamboo_sessions.testing.conformance import MakeStorage, RepositoryConformance, StorageConformance
 
 
