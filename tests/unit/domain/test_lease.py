@@ -237,7 +237,7 @@ def test_the_holder_may_take_what_it_has() -> None:
 
 def test_a_refusal_says_until_when() -> None:
     """Who is refused reads the end in whole seconds UTC; of a lease that has run out, who is next."""
-    state = msgspec.structs.replace(HELD, expires_at=START + timedelta(seconds=10, microseconds=5))
+    state = msgspec.structs.replace(HELD, expires_at=START + timedelta(seconds=10, microseconds=5), ttl=TTL + SECOND)
     end = (START + timedelta(seconds=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert f"a runs it, until {end} unless" in str(busy("s", state, START))
     waiting = msgspec.structs.replace(state, waiting=(Ticket("b", "b", START + 60 * SECOND),))
