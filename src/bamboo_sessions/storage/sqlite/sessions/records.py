@@ -10,7 +10,8 @@ import apsw
 
 from bamboo_sessions.storage.commit import RecordScope, RecordWrite, check_record_write
 from bamboo_sessions.storage.query import Record, RecordQuery
-from bamboo_sessions.storage.sqlite.transactions.connection import row_of, rows_of, value_of
+from bamboo_sessions.storage.sqlite.transactions.budget import Budget, bounded, bounded_rows
+from bamboo_sessions.storage.sqlite.transactions.connection import rows_of, value_of
 from bamboo_sessions.storage.sqlite.upkeep.damage import checksum
 
 _SURROGATES: Final = 0xD800
@@ -23,14 +24,14 @@ _PUT: Final = """
     DO UPDATE SET version = excluded.version, value = excluded.value, checksum = excluded.checksum"""
 
 
-def get(connection: apsw.Connection, namespace: str, scope: RecordScope, kind: str, key: str) -> Record | None:
-    """One record, or `None`."""
-    found = row_of(
-        connection,
-        f"SELECT key, value, version FROM records WHERE {_WHERE} AND key = ?",  # noqa: S608 - constants
-        (namespace, scope.type, scope.name, kind, key),
-    )
-    return None if found is None else Record(*found)
+def get(
+    connection: apsw.Connection, namespace: str, scope: RecordScope, kind: str, key: str, *, small: bool = False
+) -> Record | None:
+    """One record, or `None`; `small` refuses a long one with `TooLong`."""
+    budget = Budget() if small else None
+    sql = f"SELECT version, {bounded('value', budget)} FROM records WHERE {_WHERE} AND key = ?"  # noqa: S608 - constants
+    found = bounded_rows(connection, sql, (namespace, scope.type, scope.name, kind, key), budget)
+    return Record(key, found[0][1], found[0][0]) if found else None
 
 
 def scan(connection: apsw.Connection, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
