@@ -11,7 +11,7 @@ import pytest
 from bamboo_sessions.domain.message import Message, to_stored
 from bamboo_sessions.domain.question import PendingQuestion
 from bamboo_sessions.domain.snapshot import Snapshot
-from bamboo_sessions.storage.commit import Commit, RecordScope, RecordWrite
+from bamboo_sessions.storage.commit import Commit, RecordCommit, RecordScope, RecordWrite
 from bamboo_sessions.storage.query import ListQuery, WindowQuery
 from bamboo_sessions.storage.sqlite import SqliteStorage
 from bamboo_sessions.storage.sqlite.transactions.budget import weight_of
@@ -42,9 +42,8 @@ async def opened(path: Path) -> AsyncIterator[SqliteStorage]:
     await storage.commit(appending("curious", initial_head=head_of("curious", questions=many)))
     huge = head_of("huge", metadata={"text": 3 * _LONG})
     await storage.commit(appending("huge", Message.user("x"), initial_head=huge))
-    await storage.write_records(
-        "default", _SHARED, [RecordWrite("k", "short", b"x"), RecordWrite("k", "long", 3 * _LONG.encode())]
-    )
+    writes = (RecordWrite("k", "short", b"x"), RecordWrite("k", "long", 3 * _LONG.encode()))
+    await storage.write_records(RecordCommit("default", "records", START, writes, _SHARED))
     yield storage
     await storage.aclose()
 
