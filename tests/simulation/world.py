@@ -13,6 +13,7 @@ import msgspec
 from bamboo_sessions import (
     BambooSessionsError,
     LockedSessionStore,
+    RunLease,
     Session,
     SessionCache,
     SessionChange,
@@ -144,7 +145,15 @@ class World:
         self.processes: dict[str, Process] = {}
         self.told: list[Told] = []
         self.forks: list[str] = []
+        self.runs: dict[str, RunLease] = {}
+        """Who runs on each session, or did so until its process crashed."""
         self.findings: list[str] = []
+        self.reached = self.store.reached
+        self.first_of_turns: set[str] = set()
+        self.anchors: dict[str, str | None] = {}
+        """In front of which additions inside stood which message, as their writer saw it."""
+        self.calls: dict[str, str] = {}
+        """Calls of tools whose results come separately, and their sessions."""
         self._made = 0
 
     def id(self, what: str) -> str:
@@ -177,6 +186,7 @@ class Work(msgspec.Struct):
     turns: list[tuple[str, ...]] = msgspec.field(default_factory=list)
     removed: list[str] = msgspec.field(default_factory=list)
     asked: list[str] = msgspec.field(default_factory=list)
+    edited: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Process:
