@@ -89,8 +89,9 @@ def change(client: Client, copy: Session, work: Work) -> None:
     turn = _tool_turn(client) if tools else tuple(user(client) for _ in range(chance.randint(1, 3)))
     for message in turn:
         copy.add_message(message)
-    work.turns.append(tuple(message.id for message in turn))
-    client.world.first_of_turns.add(turn[0].id)
+    ids = tuple(message.id for message in turn)
+    work.turns.append(ids)
+    client.world.begin_turn(ids)
     if copy.id == LOG:
         return
     if chance.random() < 0.4:
@@ -174,8 +175,9 @@ async def append(client: Client, session_id: str) -> None:
 
 async def append_these(client: Client, session_id: str, messages: tuple[Message, ...]) -> None:
     """Add messages, a few times if need be."""
-    client.world.first_of_turns.add(messages[0].id)
-    argument = {"how": "append", "turns": (tuple(m.id for m in messages),), "removed": (), "life": 0}
+    ids = tuple(message.id for message in messages)
+    client.world.begin_turn(ids)
+    argument = {"how": "append", "turns": (ids,), "removed": (), "life": 0}
     for _ in range(3):
         create = session_id == LIFE and client.chance.random() < 0.5
         done, added = await client.do(

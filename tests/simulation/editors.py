@@ -8,7 +8,7 @@ from bamboo_sessions import Message, Session, ToolCall
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.testing.clock import START
 from tests.simulation.clients import append_these, begin, change, remove, save, user
-from tests.simulation.world import LIFE, Client, Work
+from tests.simulation.world import LIFE, Client, Work, World
 
 
 async def editor(client: Client, session_id: str) -> None:
@@ -37,7 +37,9 @@ async def _rework(client: Client, copy: Session, work: Work) -> None:
     elif what == "remove":
         remove(client, copy, work)
     elif what == "call":
-        add(copy, work, call(client, copy.id))
+        message = call(client, copy.id)
+        copy.add_message(message)
+        _note(client, work, message)
     elif what == "title" and copy.id == LIFE:  # whether titles have an order is asked of the chat
         copy.title = client.world.id("title")
     elif what == "result":
@@ -57,16 +59,27 @@ def edit(client: Client, copy: Session, work: Work) -> None:
 
 
 def insert(client: Client, copy: Session, work: Work) -> None:
-    """A message in front of a turn that is there: inside a turn it would tear it."""
-    firsts = client.world.first_of_turns
-    places = [place for place, message in enumerate(copy.messages) if message.id in firsts and message.role != "tool"]
+    """A message between two turns: inside one it would tear it."""
+    messages, world = copy.messages, client.world
+    places = [
+        place for place in range(1, len(messages)) if _is_between_turns(world, messages[place - 1], messages[place])
+    ]
     if places:
         place = client.chance.choice(places)
         message = user(client)
-        work.turns.append((message.id,))
-        firsts.add(message.id)
-        client.world.anchors[message.id] = copy.messages[place - 1].id if place else None
-        copy.messages.insert(place, message)
+        world.anchors[message.id] = messages[place - 1].id
+        messages.insert(place, message)
+        _note(client, work, message)
+
+
+def _is_between_turns(world: World, before: Message, behind: Message) -> bool:
+    return before.id in world.last_of_turns and behind.id in world.first_of_turns and behind.role != "tool"
+
+
+def _note(client: Client, work: Work, message: Message) -> None:
+    """The message is a turn of its own."""
+    client.world.begin_turn((message.id,))
+    work.turns.append((message.id,))
 
 
 def call(client: Client, session_id: str) -> Message:
@@ -75,12 +88,6 @@ def call(client: Client, session_id: str) -> Message:
     message = Message.assistant("", (ToolCall(call_id, "tool"),), id=client.world.id("m"), created_at=START)
     client.world.calls[call_id] = session_id
     return message
-
-
-def add(copy: Session, work: Work, message: Message) -> None:
-    """Add a message as a turn of its own."""
-    copy.add_message(message)
-    work.turns.append((message.id,))
 
 
 async def _result(client: Client, copy: Session, work: Work) -> None:
@@ -93,7 +100,8 @@ async def _result(client: Client, copy: Session, work: Work) -> None:
     result = Message.tool(f"text of {id_}", tool_call_id=call_id, id=id_, created_at=START)
     how = client.chance.choice(("save", "append", "both"))
     if how != "append":
-        add(copy, work, result)
+        copy.add_message(result)
+        _note(client, work, result)
     if how != "save":
         await append_these(client, copy.id, (result,))
 

@@ -143,12 +143,12 @@ def _told_by_place(world: World, before: Version, after: Version) -> Iterator[st
         yield "merge: questions of two united"
 
 
-def _inside(message: Message, anchors: Mapping[str, str | None], old: set[str]) -> Iterator[str]:
+def _inside(message: Message, anchors: Mapping[str, str], old: set[str]) -> Iterator[str]:
     if message.role == "tool":
         yield "merge: result joined its call"
     elif message.id in anchors:
-        gone = anchors[message.id] is not None and anchors[message.id] not in old
-        yield "merge: inside, its anchor gone" if gone else "merge: inside, behind its anchor"
+        there = anchors[message.id] in old
+        yield "merge: inside, behind its anchor" if there else "merge: inside, its anchor gone"
 
 
 def _saved_later(world: World, session_id: str, versions: list[Version]) -> int:

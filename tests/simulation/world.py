@@ -150,8 +150,9 @@ class World:
         self.findings: list[str] = []
         self.reached = self.store.reached
         self.first_of_turns: set[str] = set()
-        self.anchors: dict[str, str | None] = {}
-        """In front of which additions inside stood which message, as their writer saw it."""
+        self.last_of_turns: set[str] = set()
+        self.anchors: dict[str, str] = {}
+        """Behind which message an addition inside was put, by the ids of both."""
         self.calls: dict[str, str] = {}
         """Calls of tools whose results come separately, and their sessions."""
         self._made = 0
@@ -160,6 +161,11 @@ class World:
         """A word that never was before."""
         self._made += 1
         return f"{what}-{self._made}"
+
+    def begin_turn(self, ids: tuple[str, ...]) -> None:
+        """Somebody will write these messages, which have to stay together."""
+        self.first_of_turns.add(ids[0])
+        self.last_of_turns.add(ids[-1])
 
     def subscribe(self, name: str) -> Told:
         """A record for a subscriber in the process `name`: one that a crashed subscriber left, or a new one."""
