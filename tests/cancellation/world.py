@@ -30,7 +30,7 @@ from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import ListQuery, RecordQuery
 from bamboo_sessions.testing import FaultyStorage, ManualClock
 from bamboo_sessions.testing.clock import START
-from bamboo_sessions.testing.conformance.kit import call, result, user
+from bamboo_sessions.testing.conformance.kit import call, recording, result, user
 from tests.cancellation.points import Points
 
 T = TypeVar("T")
@@ -60,18 +60,12 @@ class WatchedStorage(FaultyStorage):
         await anyio.lowlevel.checkpoint()
 
 
-class BegunAtOnce(WatchedStorage):
-    """Likewise, for work that becomes a task only where it has to wait."""
-
-    begins_at_once = True
-
-
 class World:
     """One repository, a working copy of `chat` with every kind of change in it, and somebody else's repository."""
 
     def __init__(self, inner: SessionStorage) -> None:
         self.clock = ManualClock()
-        self.storage = BegunAtOnce(inner) if isinstance(inner, SqliteStorage) else WatchedStorage(inner)
+        self.storage = WatchedStorage(inner)
         self.repo = _repository(self.storage, self.clock)
         self.others = _repository(inner, self.clock)
         self.copy = Session("chat")
@@ -104,7 +98,7 @@ class World:
         """Wait for all that was begun, in the store and on the storage's thread."""
         self.release()
         await self.repo.persistence.aclose()
-        await self.storage.inner.write_records("default", SHARED, [RecordWrite("no", "such", None)])
+        await self.storage.inner.write_records(recording(RecordWrite("no", "such", None), scope=SHARED))
 
 
 def _repository(storage: SessionStorage, clock: ManualClock) -> SessionRepository:

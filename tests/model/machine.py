@@ -27,6 +27,7 @@ from bamboo_sessions import (
     ToolCall,
 )
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.working_copy import copy_of, freeze
 from bamboo_sessions.storage.commit import Commit, Committed, SessionKey
 from bamboo_sessions.testing import FaultyStorage, ManualClock
 from bamboo_sessions.testing.conformance.kit import SECOND
@@ -177,7 +178,7 @@ class Machine:
             cached, fresh = await repository.load(sid), await repository.load(sid, fresh=True)
             assert _content(cached) == _content(fresh)
             if isinstance(state, Snapshot):
-                assert _content(fresh) == _content(Session.from_snapshot(state))
+                assert _content(fresh) == _content(copy_of(state))
             else:
                 assert fresh is None
         if kept is None:
@@ -257,7 +258,7 @@ class Machine:
 def _content(session: Session | None) -> object:
     if session is None:
         return None
-    draft = session.freeze()
+    draft = freeze(session)
     return draft.head, list(draft.messages)
 
 

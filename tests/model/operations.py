@@ -10,6 +10,7 @@ from bamboo_sessions import (
     PendingQuestion,
     Session,
 )
+from bamboo_sessions.domain.working_copy import is_clean
 from bamboo_sessions.testing.conformance.kit import SECOND
 from tests.model.machine import ERRORS, Copy, Machine, outcome_of
 from tests.model.plain import PlainStore, Refused, Work
@@ -148,7 +149,7 @@ class Operations(Machine):
             del expected[id_]
         assert {message.id: message.text for message in copy.session.messages} == expected
         if not additions_only:
-            assert copy.session.is_clean
+            assert is_clean(copy.session)
             assert [message.id for message in copy.session.messages] == kept.order
 
     def save_while_storage_is_down(self, number: int) -> None:
