@@ -29,6 +29,15 @@ COMMIT_MESSAGES_MAX: Final = 200_000
 COMMIT_BYTES_MAX: Final = 512 * 1024 * 1024
 """Bytes added by one commit. SQLite holds them in memory and in the write-ahead log."""
 
+ENCODE_SLICE_MESSAGES: Final = 256
+"""Messages that are encoded without giving other tasks a turn: a few milliseconds."""
+
+ENCODE_SLICE_BYTES: Final = 1024 * 1024
+"""Bytes of such messages, likewise."""
+
+COMMIT_ID_CHARS_MAX: Final = 128
+"""Characters of a commit id. It is in an index."""
+
 QUESTIONS_PER_SESSION_MAX: Final = 10_000
 """Questions of one session in all states. Consumed ones are remembered so that none re-opens."""
 

@@ -12,9 +12,9 @@ from contextvars import ContextVar
 import msgspec
 
 from bamboo_sessions.coordination.cache import SessionCache
-from bamboo_sessions.coordination.committing import living
 from bamboo_sessions.coordination.leasing import Leasing
 from bamboo_sessions.coordination.locked_store import LockedSessionStore
+from bamboo_sessions.coordination.plan import living
 from bamboo_sessions.domain.clock import Clock
 from bamboo_sessions.domain.errors import InputError, SessionBusyError
 from bamboo_sessions.domain.head import SessionHead
