@@ -103,7 +103,7 @@ class World:
 
 def _repository(storage: SessionStorage, clock: ManualClock) -> SessionRepository:
     repo = SessionRepository.open(storage, clock=clock)._repository
-    repo.persistence._backoff = Backoff(first_seconds=1, longest_seconds=1, sleep=_one_step)
+    repo.persistence._committer._backoff = Backoff(first_seconds=1, longest_seconds=1, sleep=_one_step)
     repo._bound.tiers.tolerant._backoff = Backoff(first_seconds=1, longest_seconds=1, sleep=_for_ever)
     return repo
 

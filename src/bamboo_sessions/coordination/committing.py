@@ -8,6 +8,7 @@ conflicts is for writers that this process doesn't know of: after one of its own
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 
@@ -65,7 +66,8 @@ class Committer:
             start: A state to try first without asking storage; it may be old, the commit compares anyway.
             commit_id: The caller's own: if the plan is refused, or has nothing to do, an earlier call may have made it.
         """
-        return await self._run(_Change(key, plan, heads_only=False, commit_id=commit_id), start)
+        change = _Change(key, cast("Callable[[Seen], Planned]", plan), heads_only=False, commit_id=commit_id)
+        return await self._run(change, start)
 
     async def commit_head(self, key: SessionKey, plan: HeadPlan, *, commit_id: str | None = None) -> SessionHead:
         """Commit a plan that looks at the head alone; the head after it.
@@ -187,7 +189,7 @@ class Committer:
             return await self._settled(commit, exc)
 
     async def _settled(self, commit: Commit, exc: StorageError) -> Committed:
-        """What became of a commit that raised `exc`, by its id (G4); raises that if it can't be told, or wasn't made."""
+        """What became of a commit that raised `exc`, by its id (G4); raises it if that isn't known, or nothing was."""
         self._cache.evict(commit.key)  # L20, L21: never publish what may or may not be there
         if exc.outcome_unknown:
             exc.commit_id = commit.commit_id

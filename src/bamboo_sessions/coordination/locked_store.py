@@ -70,9 +70,9 @@ class LockedSessionStore:
         self._locks = SessionLocks()
         self.reads = CachedReads(storage, cache, self._locks)
         self.tasks = OwnedTasks(self._locks.clear)
-        self._committer = Committer(
-            storage, cache, self.reads, backoff or Backoff(first_seconds=0.001, longest_seconds=0.02)
-        )
+        backoff = backoff or Backoff(first_seconds=0.001, longest_seconds=0.02)
+        self._committer = Committer(storage, cache, self.reads, backoff)
+        self.writes = self._committer.counters
 
     # --- reading
 
@@ -138,7 +138,13 @@ class LockedSessionStore:
 
     async def _lock(self, key: SessionKey) -> Callable[[], None]:
         self.tasks.check_usable()
-        return await self._locks.acquire(key)
+        release = await self._locks.acquire(key)
+        try:
+            self.tasks.check_usable()  # it may have been closed meanwhile
+        except StorageError:
+            release()
+            raise
+        return release
 
     # --- saving working copies
 
@@ -336,7 +342,7 @@ class LockedSessionStore:
 
     def stats(self) -> dict[str, int]:
         """Counters of this store and its cache."""
-        writes, reads = self._committer.counters, self.reads.counters
+        writes, reads = self.writes, self.reads.counters
         return {
             "cache_entries": len(self.cache),
             "cache_bytes": self.cache.bytes,
