@@ -17,9 +17,9 @@ from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.cached_reads import CachedReads
 from bamboo_sessions.coordination.fencing import with_holder
 from bamboo_sessions.coordination.next_snapshot import committed_head, next_snapshot
-from bamboo_sessions.coordination.plan import HeadOnly, HeadPlan, Plan, Planned, Seen, Written, living_head
+from bamboo_sessions.coordination.plan import UNCHANGED, HeadOnly, HeadPlan, Plan, Planned, Seen, Written, living_head
 from bamboo_sessions.domain.clock import EPOCH
-from bamboo_sessions.domain.errors import LeaseLostError, SessionDeletedError, StorageError
+from bamboo_sessions.domain.errors import BambooSessionsError, LeaseLostError, SessionDeletedError, StorageError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.limits import CONFLICTS_BEFORE_TRANSACTION
 from bamboo_sessions.domain.snapshot import Snapshot
@@ -117,13 +117,15 @@ class Committer:
     async def _attempts(self, change: _Change, start: Seen) -> Written:
         state = start if start is not None else await self._newest(change, None)
         for attempt in range(CONFLICTS_BEFORE_TRANSACTION):
-            planned = change.plan(state)
+            planned, refusal = _planned(change, state)
             if planned.commit is None:
-                newest = state if change.heads_only else await self._newest(change, state)
-                if _revision(newest) == _revision(state):
-                    return self._unchanged(newest, planned)
-                state = newest  # a plan has to have seen the newest state to say that it changes nothing
-                continue
+                newest = await self._confirmed(change, state)
+                if _revision(newest) != _revision(state):
+                    state = newest  # a plan has to have seen the newest state to change nothing, or to refuse
+                    continue
+                if refusal is not None:
+                    raise refusal
+                return self._unchanged(newest, planned)
             try:
                 committed = await self._send(planned.commit)
             except RevisionConflict as exc:
@@ -140,9 +142,15 @@ class Committer:
         entry = self._cache.entry(key)
         return entry is not None and not entry.by_hand and entry.snapshot.revision >= revision
 
-    async def _newest(self, change: _Change, known: Seen) -> Seen:
-        """The newest state, from memory if that is current."""
-        snapshot = self._reads.current(change.key)
+    async def _confirmed(self, change: _Change, state: Seen) -> Seen:
+        """The newest state in truth, where `state` may be what this process has heard of so far (L135)."""
+        if self._storage.is_exact and change.heads_only:
+            return state
+        return await self._newest(change, state, heard=self._storage.is_exact)
+
+    async def _newest(self, change: _Change, known: Seen, *, heard: bool = True) -> Seen:
+        """The newest state, from memory if that is current as far as was `heard`."""
+        snapshot = self._reads.current(change.key) if heard else None
         if change.heads_only:
             head = snapshot.head if snapshot is not None else await self._storage.read_head(change.key)
             return HeadOnly(head) if isinstance(head, SessionHead) else head
@@ -215,7 +223,7 @@ class Committer:
         if snapshot is None:
             known = state if isinstance(state, Snapshot) else None
             return Written(await self._after(planned.commit, known, committed), committed, planned)
-        self._cache.publish(change.key, snapshot, None)
+        self._cache.publish(change.key, snapshot, committed.token)
         return Written(snapshot, committed, planned)
 
     async def _after(self, commit: Commit, known: Snapshot | None, committed: Committed) -> State:
@@ -236,7 +244,15 @@ class Committer:
         if entry is not None and not entry.by_hand and committed.changed:
             snapshot = next_snapshot(entry.snapshot, commit, committed)
             if snapshot is not None:
-                self._cache.publish(commit.key, snapshot, None)
+                self._cache.publish(commit.key, snapshot, committed.token)
+
+
+def _planned(change: _Change, state: Seen) -> tuple[Planned, BambooSessionsError | None]:
+    """What the plan comes to, or why it is refused."""
+    try:
+        return change.plan(state), None
+    except BambooSessionsError as exc:
+        return UNCHANGED, exc
 
 
 def _revision(state: Seen) -> int:

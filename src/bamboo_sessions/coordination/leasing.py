@@ -1,7 +1,8 @@
 """Gets, keeps and gives back run leases: the waiting between storage's atomic changes of them.
 
 Whoever waits has a ticket in storage, so that the queue is fair over processes. It is woken when anything was
-committed or leased, reads the leases, and writes only if it may take over or its ticket has to be refreshed.
+committed or leased on its session, reads the leases, and writes only if it may take over or its ticket has to be
+refreshed.
 """
 
 from __future__ import annotations
@@ -60,18 +61,18 @@ class Leasing:
     async def _wait_for_turn(self, key: SessionKey, claim: Claim, until: float) -> None:
         """Wait until the claim may take the lease, or the event loop's time is `until`."""
         loop = asyncio.get_running_loop()
-        while True:
-            moment = self._signal.now()
-            state = await self._storage.read_lease(key)
-            now = self._store.clock.now()
-            if state is None or may_take(state, claim.id, now):  # None: it was deleted, as the next change tells
-                return
-            left = until - loop.time()
-            if left <= 0:
-                return
-            if state.is_held(now) and state.expires_at is not None:
-                left = min(left, (state.expires_at - now + _ALMOST).total_seconds())
-            await self._signal.changed_since(moment, timeout_seconds=left)
+        with self._signal.session(key) as watch:
+            while True:
+                state = await self._storage.read_lease(key)
+                now = self._store.clock.now()
+                if state is None or may_take(state, claim.id, now):  # None: it was deleted, as the next change tells
+                    return
+                left = until - loop.time()
+                if left <= 0:
+                    return
+                if state.is_held(now) and state.expires_at is not None:
+                    left = min(left, (state.expires_at - now + _ALMOST).total_seconds())
+                await watch.wait(timeout_seconds=left)
 
     async def renew(self, key: SessionKey, claim: Claim) -> LeaseState:
         """Hold on; the claim has lost the lease if its id isn't in the result."""
@@ -99,6 +100,4 @@ class Leasing:
             _log.info("session %r: the run lease was not given back: %s", key.session_id, exc)
 
     async def _change(self, key: SessionKey, change: LeaseChange) -> LeaseState:
-        state = await self._storage.change_lease(key, change, self._store.clock.now())
-        self._signal.notify()
-        return state
+        return await self._storage.change_lease(key, change, self._store.clock.now())

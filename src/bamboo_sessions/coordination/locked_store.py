@@ -202,7 +202,7 @@ class LockedSessionStore:
 
     def _is_saved(self, session: Session) -> bool:
         self.tasks.check_usable()
-        if not is_clean(session) or link_of(session).unsettled is not None:
+        if not self.storage.is_exact or not is_clean(session) or link_of(session).unsettled is not None:
             return False
         snapshot = self.reads.current(SessionKey(session.namespace, session.id))
         return snapshot is not None and snapshot.revision == session.revision

@@ -155,6 +155,7 @@ class Committed(msgspec.Struct, frozen=True):
         placed: The messages really inserted, with their places.
         duplicates: Ids of messages that were known already with this content, and so weren't inserted (G4).
         replayed: The commit id was known: this is the outcome of then, the session may be newer by now.
+        token: What `still_newest` may be asked with for this revision; `None`: it is asked without.
     """
 
     revision: int
@@ -165,6 +166,7 @@ class Committed(msgspec.Struct, frozen=True):
     placed: tuple[Insertion, ...] = ()
     duplicates: tuple[str, ...] = ()
     replayed: bool = False
+    token: int | None = None
 
 
 class Current(NamedTuple):

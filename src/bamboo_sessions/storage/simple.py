@@ -158,9 +158,8 @@ class SimpleStorage(MemoryStorage):
     def _touched(self, commit: Commit) -> set[SessionKey]:
         """The sessions that have to stay as they are meanwhile: for a creation its ancestors, or what it forks."""
         head = commit.head or commit.initial_head
-        known = self.peek(commit.key)
         others: set[str] = set()
-        if known is None or known.deleted:
+        if not self._lives(commit.key):
             if head is not None and head.parent_session_id is not None:
                 others |= {head.parent_session_id, head.root_session_id}
             if commit.history_from is not None:

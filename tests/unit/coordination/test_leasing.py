@@ -116,7 +116,6 @@ async def test_a_waiter_behind_one_that_died(desk: Desk, monkeypatch: pytest.Mon
 async def test_a_waiter_is_woken_at_once_in_its_own_process(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """It needn't wait until somebody looks at storage, nor until its ticket is refreshed."""
     monkeypatch.setattr(leasing, "_REFRESH_SECONDS", 3600)
-    desk.store.signal._poll_seconds = 3600
     await desk.leasing.take(KEY, claim("a"))
     waiter = asyncio.create_task(desk.leasing.wait(KEY, claim("b"), None))
     while await desk.queue() != ["b"]:

@@ -119,8 +119,8 @@ def install(contents: Contents, prepared: Prepared) -> Committed:
     commit = prepared.commit
     contents.sessions[commit.key] = prepared.target
     records.put(contents, commit.key.namespace, records.scope_of(commit.key), commit.records)
-    contents.freshness += 1
     _log(contents, prepared)
+    contents.tell(commit.key)
     return prepared.committed
 
 

@@ -14,6 +14,7 @@ from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.storage.commit import Committed, RecordScope, SessionKey
 from bamboo_sessions.storage.memory.feed import Feed
 from bamboo_sessions.storage.memory.session import StoredSession
+from bamboo_sessions.storage.port import Hear, News
 from bamboo_sessions.storage.query import Record
 
 CommitKey = tuple[SessionKey, str]
@@ -32,7 +33,7 @@ class Contents:
         records: By namespace, scope and kind; then by key.
         leases: Also of deleted sessions: their tokens go on counting (G12).
         feed: The log of commits.
-        freshness: Changes with every change.
+        listeners: Who is told of changes; a dict, so that it has an order.
     """
 
     def __init__(self) -> None:
@@ -42,7 +43,12 @@ class Contents:
         self.records: dict[RecordsKey, dict[str, Record]] = {}
         self.leases: dict[SessionKey, LeaseState] = {}
         self.feed = Feed()
-        self.freshness = 0
+        self.listeners: dict[object, Hear] = {}
+
+    def tell(self, key: SessionKey, *, has_commit: bool = True) -> None:
+        """Tell all who listen."""
+        for hear in list(self.listeners.values()):
+            hear(News(key, has_commit))
 
     def living(self, key: SessionKey) -> StoredSession:
         """The session; raises if it doesn't live."""

@@ -18,13 +18,13 @@ def read(contents: Contents, key: SessionKey) -> LeaseState | None:
 
 
 def change(contents: Contents, key: SessionKey, changed: LeaseChange, now: datetime) -> LeaseState:
-    """Read the leases, change them and keep the result. Freshness changes, so that waiters notice."""
+    """Read the leases, change them and keep the result. Waiters are told."""
     contents.living(key)
     before = contents.leases_of(key)
     after = changed(before, now)
     if after != before:
         contents.leases[key] = after
-        contents.freshness += 1
+        contents.tell(key, has_commit=False)
     return after
 
 

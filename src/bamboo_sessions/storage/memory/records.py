@@ -34,7 +34,6 @@ def write(contents: Contents, namespace: str, scope: RecordScope, writes: Sequen
     if scope.type == "session":
         contents.living(SessionKey(namespace, scope.name))
     check(contents, namespace, scope, writes)
-    contents.freshness += 1
     return put(contents, namespace, scope, writes)
 
 

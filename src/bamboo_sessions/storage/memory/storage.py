@@ -7,7 +7,7 @@ the calls; what they do is in the modules beside this one, by the names that the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from bamboo_sessions.storage.memory import check, commits, leases, listing, reco
 from bamboo_sessions.storage.memory.commits import Prepared
 from bamboo_sessions.storage.memory.contents import Contents
 from bamboo_sessions.storage.memory.session import StoredSession, taken_over
-from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, Progress, SessionStorage
+from bamboo_sessions.storage.port import Hear, LeaseChange, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     FeedPage,
@@ -52,18 +52,20 @@ class MemoryStorage(SessionStorage):
     async def aclose(self) -> None:
         """Nothing to do: the data lives as long as this object."""
 
-    # --- freshness
+    # --- what this process has heard
 
-    def freshness(self) -> int | None:
-        return self._contents.freshness
-
-    def peek(self, key: SessionKey) -> Peek | None:
+    def still_newest(self, key: SessionKey, revision: int, token: int | None) -> int | None:
         stored = self._contents.sessions.get(key)
-        if stored is None:
-            return None
-        if isinstance(stored, Tombstone):
-            return Peek(stored.revision, deleted=True)
-        return Peek(stored.head.revision, deleted=False)
+        return revision if isinstance(stored, StoredSession) and stored.head.revision == revision else None
+
+    def listen(self, hear: Hear) -> Callable[[], None]:
+        listener = object()
+        self._contents.listeners[listener] = hear
+
+        def stop() -> None:
+            self._contents.listeners.pop(listener, None)
+
+        return stop
 
     # --- reading
 
@@ -160,7 +162,10 @@ class MemoryStorage(SessionStorage):
         """What `delete_tree` would delete, parents first."""
         return trees.doomed(self._contents, key, query)
 
+    def _lives(self, key: SessionKey) -> bool:
+        return isinstance(self._contents.sessions.get(key), StoredSession)
+
     def _seed(self, key: SessionKey, session: Session) -> None:
         """Take over a session that was kept elsewhere."""
         self._contents.sessions[key] = taken_over(session)
-        self._contents.freshness += 1
+        self._contents.tell(key)

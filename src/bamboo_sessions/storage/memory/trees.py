@@ -18,8 +18,8 @@ def delete_tree(contents: Contents, key: SessionKey, query: DeleteQuery) -> tupl
     tree = doomed(contents, key, query)
     for each in tree:
         _bury(contents, each, query)
-    if tree:
-        contents.freshness += 1
+    for each in tree:
+        contents.tell(each)
     return tuple(each.session_id for each in tree)
 
 

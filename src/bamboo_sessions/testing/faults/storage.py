@@ -17,7 +17,7 @@ from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
-from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, Progress, SessionStorage
+from bamboo_sessions.storage.port import Hear, LeaseChange, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     FeedPage,
@@ -44,6 +44,7 @@ class FaultyStorage(SessionStorage):
 
     def __init__(self, inner: SessionStorage) -> None:
         self.inner = inner
+        self.is_exact = inner.is_exact  # type: ignore[misc] # it is that of the storage behind
         self.calls: Counter[str] = Counter()
         self._faults: list[Fault] = []
         self._stalls: list[Stall] = []
@@ -131,17 +132,15 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         await self._do("aclose", self.inner.aclose)
 
-    # --- freshness
+    # --- what this process has heard
 
-    def freshness(self) -> int | None:
+    def still_newest(self, key: SessionKey, revision: int, token: int | None) -> int | None:
         """Pass on; a fault means that it can't be told."""
-        return None if self._due("freshness") else self.inner.freshness()
+        return None if self._due("still_newest") else self.inner.still_newest(key, revision, token)
 
-    def peek(self, key: SessionKey) -> Peek | None:
+    def listen(self, hear: Hear) -> Callable[[], None]:
         """Pass on."""
-        for fault in self._due("peek"):
-            raise fault.error("peek")
-        return self.inner.peek(key)
+        return self.inner.listen(hear)
 
     # --- reading
 

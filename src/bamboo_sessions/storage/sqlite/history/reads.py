@@ -22,7 +22,7 @@ from bamboo_sessions.domain.message import Message, from_body
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.commit import SessionKey, State
 from bamboo_sessions.storage.sqlite.sessions.heads import DOCUMENT, head_of, read_head, with_counters
-from bamboo_sessions.storage.sqlite.sessions.rows import COLUMNS, SessionRow, find
+from bamboo_sessions.storage.sqlite.sessions.rows import COLUMNS, SessionRow, find, living_revision
 from bamboo_sessions.storage.sqlite.transactions.connection import DATA_VERSION, reading, row_of, rows_of, value_of
 from bamboo_sessions.storage.sqlite.transactions.tuning import (
     CHUNK_BYTES_MAX,
@@ -61,6 +61,7 @@ def warm_up(connection: apsw.Connection) -> None:
         value_of(connection, DATA_VERSION)
         row_of(connection, _SHORT, ("", ""))
         find(connection, SessionKey("", ""))
+        living_revision(connection, SessionKey("", ""))
         rows_of(connection, _CHUNK, (0, 0, 1))
         rows_of(connection, DOCUMENT, (0,))
 
