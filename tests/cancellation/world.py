@@ -97,7 +97,7 @@ class World:
     async def settle(self) -> None:
         """Wait for all that was begun, in the store and on the storage's thread."""
         self.release()
-        await self.repo.persistence.aclose()
+        await self.repo.persistence.tasks.finish()
         await self.storage.inner.write_records("default", SHARED, [RecordWrite("no", "such", None)])
 
 

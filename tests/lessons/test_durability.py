@@ -224,7 +224,7 @@ async def test_L38_cancelled_waiters_leave_no_lock_behind(
         task.cancel()
     await asyncio.gather(holder, *waiters, return_exceptions=True)
     stall.release()
-    await sessions.persistence.aclose()
+    await sessions.persistence.tasks.finish()
     assert (await sessions.stats())["locks"] == 0
     assert (await sessions.get("chat")).title is None
     assert texts(await sessions.get("chat")) == ["hello", "first"]

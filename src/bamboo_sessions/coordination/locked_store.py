@@ -337,7 +337,8 @@ class LockedSessionStore:
 
     async def aclose(self) -> None:
         """Refuse new calls, wait for the commits under way, and end the waiting for further ones."""
-        await self.tasks.close()
+        self.tasks.close()
+        await self.tasks.finish()
         self.signal.close()
 
     def stats(self) -> dict[str, int]:

@@ -72,9 +72,12 @@ class OwnedTasks:
             raise
         return task.result()
 
-    async def close(self) -> None:
-        """Refuse new calls, and wait for the tasks under way."""
+    def close(self) -> None:
+        """Refuse calls from now on."""
         self._is_open = False
+
+    async def finish(self) -> None:
+        """Wait for the tasks under way."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 

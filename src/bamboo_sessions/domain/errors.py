@@ -26,8 +26,8 @@ from typing import Any, ClassVar, Final, Literal
 class BambooSessionsError(Exception):
     """Root of all errors of this package.
 
-    `hint` is one sentence that says what to do, or `None`. `commit_id` names the commit whose outcome is unknown, else it
-    is `None`: hand it to the same call again (`commit_id=`).
+    `hint` is one sentence that says what to do, or `None`. `commit_id` names the commit whose outcome is unknown (else
+    `None`): hand it to the same call again (`commit_id=`).
     """
 
     code: ClassVar[str] = "error"

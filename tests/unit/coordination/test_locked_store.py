@@ -156,7 +156,7 @@ async def test_G10_a_cancelled_caller_leaves_a_whole_commit(rig: Rig, write: Wri
     task.cancel()
     assert isinstance((await asyncio.gather(task, return_exceptions=True))[0], asyncio.CancelledError)
     stall.release()
-    await rig.store.aclose()
+    await rig.store.tasks.finish()
     assert len(rig.store._locks) == 0
     stored = await rig.storage.inner.read(KEY)
     assert stored is not None
@@ -178,7 +178,7 @@ async def test_L100_cancelled_at_any_step(rig: Rig, steps: int) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     session.add_message(user("d"))
-    await rig.store.aclose()
+    await rig.store.tasks.finish()
     assert len(rig.store._locks) == 0
     assert await rig.ids() in (["a"], ["a", "b", "c"], ["a", "b", "c", "d"])
     await rig.store.merge_save(session)
@@ -213,7 +213,7 @@ async def test_closing_waits_for_what_is_under_way(rig: Rig) -> None:
     stall = rig.storage.stall("commit")
     saving = asyncio.create_task(rig.store.merge_save(session))
     await stall.reached.wait()
-    closing = asyncio.create_task(rig.store.aclose())
+    closing = asyncio.create_task(rig.store.tasks.finish())
     await checkpoint()
     assert not closing.done()
     stall.release()
@@ -419,5 +419,5 @@ async def test_a_cancelled_write_that_fails_is_logged(rig: Rig, caplog: pytest.L
     with caplog.at_level("INFO"):
         await asyncio.gather(task, return_exceptions=True)
         stall.release()
-        await rig.store.aclose()
+        await rig.store.tasks.finish()
     assert "a cancelled caller's write failed" in caplog.text
