@@ -45,12 +45,12 @@ from bamboo_sessions.storage.sqlite.sessions.heads import read_head
 from bamboo_sessions.storage.sqlite.sessions.rows import find, living_revision, require
 from bamboo_sessions.storage.sqlite.transactions.connection import (
     Durability,
-    check_place,
     reading,
 )
 from bamboo_sessions.storage.sqlite.transactions.engine import Engine
 from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE, not_understood, understanding
-from bamboo_sessions.storage.sqlite.transactions.tuning import HERE_BYTES_MAX, HERE_ROW_BYTES, LOOP_MESSAGES_MAX
+from bamboo_sessions.storage.sqlite.transactions.place import check_place
+from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_COMMIT_BYTES_MAX, LOOP_MESSAGES_MAX, LOOP_ROW_BYTES
 from bamboo_sessions.storage.sqlite.upkeep import check, repair
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _weight(commit: Commit) -> int | None:
         if insertion.after is not None:
             return None
         rows += len(insertion.messages)
-    return commit.size + HERE_ROW_BYTES * rows
+    return commit.size + LOOP_ROW_BYTES * rows
 
 
 class _ReadState(Protocol):
@@ -113,8 +113,8 @@ class SqliteStorage(SessionStorage):
         """The file, absolute."""
         return self._path
 
-    def _read_here(self, work: Callable[[apsw.Connection], T]) -> T:
-        return self._engine.read_here(work)
+    def _read_on_loop(self, work: Callable[[apsw.Connection], T]) -> T:
+        return self._engine.read_on_loop(work)
 
     def _new_engine(self) -> Engine:
         return Engine(str(self._path), self._durability, self._busy_timeout_ms)
@@ -132,7 +132,7 @@ class SqliteStorage(SessionStorage):
     async def aclose(self) -> None:
         async with self._life:
             if self._engine.is_open:
-                self._engine.check_usable()
+                self._engine.check_not_forked()
             await self._engine.aclose()
 
     def __del__(self) -> None:
@@ -145,17 +145,17 @@ class SqliteStorage(SessionStorage):
 
     def still_newest(self, key: SessionKey, revision: int, token: int | None) -> int | None:
         try:
-            version = self._engine.read_here(news.version_of)
+            version = self._engine.read_on_loop(news.version_of)
             now = self._engine.number << _VERSION_BITS | version  # the version means nothing to other connections
             if now == token:
                 return now
-            newest = self._engine.read_here(lambda c: living_revision(c, key))
+            newest = self._engine.read_on_loop(lambda c: living_revision(c, key))
         except StorageError:  # the reading call, which may wait, will say what is wrong
             return None
         return now if newest == revision else None
 
     def listen(self, hear: Hear) -> Callable[[], None]:
-        return self._news.add(hear, self._read_here)
+        return self._news.add(hear, self._read_on_loop)
 
     # --- reading
 
@@ -174,7 +174,7 @@ class SqliteStorage(SessionStorage):
     async def _read_state(self, work: _ReadState) -> State:
         """Read on this thread if it turns out to be short, else on the reader thread."""
         try:
-            return self._engine.read_here(lambda c: work(c, small=True))
+            return self._engine.read_on_loop(lambda c: work(c, small=True))
         except (StorageUnavailableError, reads.TooLong):
             return await self._engine.read(work)
 
@@ -182,7 +182,7 @@ class SqliteStorage(SessionStorage):
         """Read on this thread if it is small and nothing is locked, else on the reader thread."""
         if small:
             try:
-                return self._engine.read_here(work)
+                return self._engine.read_on_loop(work)
             except StorageUnavailableError:  # another process recovers or closes the file just now
                 pass
         return await self._engine.read(work)
@@ -232,7 +232,7 @@ class SqliteStorage(SessionStorage):
 
     async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
         try:
-            return self._engine.read_here(lambda c: feed.read_changes(c, namespace, after, limit, small=True))
+            return self._engine.read_on_loop(lambda c: feed.read_changes(c, namespace, after, limit, small=True))
         except (StorageUnavailableError, reads.TooLong):
             return await self._engine.read(lambda c: feed.read_changes(c, namespace, after, limit))
 
@@ -250,7 +250,7 @@ class SqliteStorage(SessionStorage):
 
     async def commit(self, commit: Commit) -> Committed:
         weight = _weight(commit)
-        is_short = weight is not None and weight <= HERE_BYTES_MAX
+        is_short = weight is not None and weight <= LOOP_COMMIT_BYTES_MAX
         done = await self._engine.write(lambda c: self._applied(c, commit), weight or commit.size, is_short=is_short)
         self._news.tell(News(commit.key, has_commit=True))
         return done

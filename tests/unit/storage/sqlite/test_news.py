@@ -31,17 +31,17 @@ async def test_each_change_is_found_by_its_session(storage: SqliteStorage, path:
     """Commits, deletions and leases since somebody looked, and nothing that was there before; unchanged: nothing."""
     await storage.commit(creation("old"))
     other = await opened(path)
-    seen = other._read_here(news.ends)
-    assert other._read_here(lambda c: news.since(c, seen)) == (seen, [])
+    seen = other._read_on_loop(news.ends)
+    assert other._read_on_loop(lambda c: news.since(c, seen)) == (seen, [])
     await storage.commit(creation())
     await storage.commit(creation("t"))
     await storage.delete_tree(key_of("t"), DeleteQuery(at=START))
     await storage.change_lease(KEY, lambda state, now: acquire(state, Claim("a", "a", SECOND), now), START)
-    seen, found = other._read_here(lambda c: news.since(c, seen))
+    seen, found = other._read_on_loop(lambda c: news.since(c, seen))
     assert sorted(found, key=str) == sorted(
         [News(KEY, has_commit=True), News(key_of("t"), has_commit=True), News(KEY, has_commit=False)], key=str
     )
-    assert other._read_here(lambda c: news.since(c, seen)) == (seen, [])
+    assert other._read_on_loop(lambda c: news.since(c, seen)) == (seen, [])
     await other.aclose()
 
 
@@ -49,9 +49,9 @@ async def test_too_much_news_is_told_as_one(storage: SqliteStorage, path: Path) 
     """After more changes than one look reads, everybody looks for what concerns them."""
     await storage.commit(creation())
     other = await opened(path)
-    seen = other._read_here(news.ends)
+    seen = other._read_on_loop(news.ends)
     await asyncio.gather(*(storage.commit(creation(str(number))) for number in range(NEWS_ROWS_MAX)))
-    assert other._read_here(lambda c: news.since(c, seen))[1] == [News(None, has_commit=True)]
+    assert other._read_on_loop(lambda c: news.since(c, seen))[1] == [News(None, has_commit=True)]
     await other.aclose()
 
 

@@ -64,7 +64,7 @@ def since(connection: apsw.Connection, seen: Ends) -> tuple[Ends, list[News]]:
     return now, news + [News(SessionKey(*key), has_commit=False) for key in leased]
 
 
-class ReadHere(Protocol):
+class ReadOnLoop(Protocol):
     """Reads on the event loop's thread; raises `StorageUnavailableError` if it would have to wait."""
 
     def __call__(self, work: Callable[[apsw.Connection], T]) -> T: ...
@@ -79,15 +79,15 @@ class NewsDesk:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._seen = Ends()
 
-    def add(self, hear: Hear, read_here: ReadHere) -> Callable[[], None]:
-        """Tell `hear` from now on, until the function that is given back is called; looks by `read_here`."""
+    def add(self, hear: Hear, read_on_loop: ReadOnLoop) -> Callable[[], None]:
+        """Tell `hear` from now on, until the function that is given back is called; looks by `read_on_loop`."""
         listener = object()
         loop = asyncio.get_running_loop()
         if self._timer is None or self._loop is not loop:  # or the timer died with the loop that it was set in
             self._rest()
             self._loop = loop
-            self._seen = _ends_or_none(read_here)
-            self._set_timer(loop, read_here)
+            self._seen = _ends_or_none(read_on_loop)
+            self._set_timer(loop, read_on_loop)
         self._listeners[listener] = hear
 
         def stop() -> None:
@@ -102,13 +102,13 @@ class NewsDesk:
         for hear in list(self._listeners.values()):
             hear(news)
 
-    def _set_timer(self, loop: asyncio.AbstractEventLoop, read_here: ReadHere) -> None:
-        self._timer = loop.call_later(NEWS_POLL_SECONDS, self._look, loop, read_here)
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, read_on_loop: ReadOnLoop) -> None:
+        self._timer = loop.call_later(NEWS_POLL_SECONDS, self._look, loop, read_on_loop)
 
-    def _look(self, loop: asyncio.AbstractEventLoop, read_here: ReadHere) -> None:
-        self._set_timer(loop, read_here)
+    def _look(self, loop: asyncio.AbstractEventLoop, read_on_loop: ReadOnLoop) -> None:
+        self._set_timer(loop, read_on_loop)
         try:
-            self._seen, found = read_here(lambda connection: since(connection, self._seen))
+            self._seen, found = read_on_loop(lambda connection: since(connection, self._seen))
         except StorageUnavailableError:  # another process has it just now
             return
         except BambooSessionsError:  # those who read will be told what is wrong
@@ -122,9 +122,9 @@ class NewsDesk:
             self._timer = None
 
 
-def _ends_or_none(read_here: ReadHere) -> Ends:
+def _ends_or_none(read_on_loop: ReadOnLoop) -> Ends:
     """As far as nobody needs to be told; if that can't be told now, the first look tells too much."""
     try:
-        return read_here(ends)
+        return read_on_loop(ends)
     except BambooSessionsError:
         return Ends()
