@@ -253,7 +253,8 @@ class SessionStorage(ABC):
         commit id that is known returns its outcome again.
 
         Raises `InputError` if the commit id is that of a change, `PreconditionFailedError` if `query.if_revision` isn't
-        its revision, and `SessionBusyError` if a run holds one of them by the engine's time, unless the query forces it.
+        its revision, and `SessionBusyError` if a run holds one of them by the engine's time, unless the query forces
+        it.
         """
 
     @abstractmethod
