@@ -16,7 +16,7 @@ WRITES = 40
 
 
 async def test_processes_lose_no_record_and_count_right(tmp_path: Path) -> None:
-    """Records of three processes' blind commits are all there, and a number that they raise by `if_version` is right."""
+    """Records of three processes' blind commits are all there, and a number raised by `if_version` is right."""
     path = tmp_path / "sessions.db"
     async with SessionRepository.open(path) as sessions:
         await sessions.create(Session("chat"))

@@ -223,6 +223,7 @@ ROLES: dict[str, Callable[..., Awaitable[None]]] = {
         hold_iteration,
         hold_read,
         open_and_save,
+        put_records,
         run_leased,
         save_turns,
         write_for_ever,
