@@ -254,6 +254,14 @@ class SessionStorage(ABC):
     # --- upkeep
 
     @abstractmethod
+    async def purge_versions(self, before: datetime, limit: int) -> int:
+        """Forget what messages said that were removed or edited before `before`, the oldest first; how many versions.
+
+        One transaction, which blanks `limit` of them at most, or fewer if they are long; 0: none is left. Ids and
+        hashes stay (G4). Whoever reads a revision at which one of them lived gets `MessageNotFoundError`.
+        """
+
+    @abstractmethod
     async def check(self, *, repair: bool = False) -> CheckReport:
         """Look for what can't be right; with `repair`, mend what can be mended, after a backup of what is in a file.
 

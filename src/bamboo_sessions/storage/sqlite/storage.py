@@ -57,7 +57,7 @@ from bamboo_sessions.storage.sqlite.transactions.engine import Engine
 from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE, not_understood, understanding
 from bamboo_sessions.storage.sqlite.transactions.place import check_place
 from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_COMMIT_BYTES_MAX, LOOP_MESSAGES_MAX
-from bamboo_sessions.storage.sqlite.upkeep import check, repair
+from bamboo_sessions.storage.sqlite.upkeep import check, purge, repair
 
 if TYPE_CHECKING:
     from bamboo_sessions.storage.search_query import SearchQuery
@@ -293,6 +293,9 @@ class SqliteStorage(SessionStorage):
         return await self._engine.write(lambda c: records.write(c, commit), commit.size)
 
     # --- upkeep
+
+    async def purge_versions(self, before: datetime, limit: int) -> int:
+        return await self._engine.write(lambda c: purge.purge_versions(c, before, limit))
 
     async def check(self, *, repair: bool = False) -> CheckReport:
         report = await (self._repair() if repair else self._engine.read(check.find_problems))

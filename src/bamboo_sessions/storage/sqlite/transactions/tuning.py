@@ -87,6 +87,9 @@ RECENT_HEAD_BYTES_MAX: Final = 1_024
 LOOP_HEADS_MAX: Final = 100
 """Rows of a listing, likewise read on the event loop's thread. About 0.2 ms."""
 
+PURGE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes of message versions that are purged in one transaction, for which writers wait: some 20 ms."""
+
 PROBLEMS_MAX: Final = 1_000
 """Findings of one check; a file with more needs its backup, not a list."""
 
