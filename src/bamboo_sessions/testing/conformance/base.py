@@ -36,6 +36,7 @@ MODULES: Final = (
     "listing",
     "messages",
     "namespaces",
+    "purging",
     "questions",
     "reading",
     "records",
