@@ -117,5 +117,5 @@ async def test_a_cached_load_sees_what_another_process_committed(path: Path) -> 
             assert await writer.line() == f"message {number}"
             found = await sessions.get("chat")
             assert found.messages[-1].text == f"message {number}"
-        assert (await sessions.stats())["cache_hits"] >= 199  # and it was the cache that noticed
+        assert sessions.persistence.stats()["cache_hits"] >= 199  # and it was the cache that noticed
         writer.tell("")

@@ -19,6 +19,7 @@ READS: Final = frozenset(
         "feed_bounds",
         "read_changes",
         "search",
+        "next_namespace",
         "stats",
     }
 )

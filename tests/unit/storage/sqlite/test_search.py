@@ -148,12 +148,12 @@ async def test_who_never_searches_pays_nothing(path: Path) -> None:
     before = set(threading.enumerate())
     async with SessionRepository.open(path) as sessions:
         await sessions.append("chat", Message.user("word"), create=True)
-        assert (await sessions.stats())["search_bytes"] == 0
+        assert (await sessions.storage.stats())["search_bytes"] == 0
         names = {thread.name for thread in set(threading.enumerate()) - before}
         assert not any("search" in name for name in names)
         await sessions.search("word")
         assert any("search" in thread.name for thread in set(threading.enumerate()) - before)
-        assert (await sessions.stats())["search_bytes"] > 0
+        assert (await sessions.storage.stats())["search_bytes"] > 0
     assert set(threading.enumerate()) == before
 
 
