@@ -16,10 +16,11 @@ from bamboo_sessions.domain import json
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock, utc
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.head import ForkOrigin, SessionHead, Summary, run_status_of
-from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages, MessageList
+from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages
 from bamboo_sessions.domain.ids import check_name, check_session_id
 from bamboo_sessions.domain.limits import QUESTIONS_PER_SESSION_MAX, SPAWN_DEPTH_MAX, check_limit
 from bamboo_sessions.domain.message import Message
+from bamboo_sessions.domain.message_list import MessageList
 from bamboo_sessions.domain.question import PendingQuestion, Questions, advanced, check_question, oldest_open, withdrawn
 from bamboo_sessions.domain.session_fields import Field, Fixed
 from bamboo_sessions.domain.snapshot import Draft, Snapshot

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from bamboo_sessions.domain.head import SessionHead, Summary
-from bamboo_sessions.domain.history import FrozenMessages, MessageList
+from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.message import (
     AudioPart,
     FilePart,
@@ -25,6 +25,7 @@ from bamboo_sessions.domain.message import (
     TextPart,
     ToolCall,
 )
+from bamboo_sessions.domain.message_list import MessageList
 from bamboo_sessions.domain.question import PendingQuestion, QuestionOption
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
