@@ -11,7 +11,7 @@ from bamboo_sessions import (
     Message,
     Problem,
     Session,
-    SessionRepository,
+    StoreAdmin,
     TokenUsageRecord,
     ToolCall,
 )
@@ -24,7 +24,7 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 def _interrupted(cli: Cli) -> None:
     """A session whose last tool call never got its result."""
 
-    async def fill(sessions: SessionRepository) -> None:
+    async def fill(sessions: StoreAdmin) -> None:
         session = Session("a", created_at=LONG_AGO, updated_at=LONG_AGO)
         session.messages.append(Message.assistant(tool_calls=[ToolCall("call", "get_order", "{}")]))
         session.updated_at = LONG_AGO
@@ -71,12 +71,12 @@ def test_a_repair_makes_a_backup(cli: Cli) -> None:
 def test_what_can_not_be_repaired_is_exit_code_1(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a problem remains after a repair, the exit code is 1."""
 
-    async def check(_: SessionRepository, *, repair: bool) -> CheckReport:
+    async def check(_: StoreAdmin, *, repair: bool) -> CheckReport:
         mended = Problem(kind="count", detail="Off.", repair="Counts.", repaired=repair)
         return CheckReport(sessions=1, messages=1, problems=(Problem(kind="hash", detail="Torn."), mended))
 
     cli.ok("migrate")
-    monkeypatch.setattr(SessionRepository, "check", check)
+    monkeypatch.setattr(StoreAdmin, "check", check)
     outcome = cli("check", "--repair")
     assert outcome.code == 1
     assert "Torn. [can't be repaired]" in outcome.out
@@ -130,7 +130,7 @@ def test_stats(cli: Cli) -> None:
 def test_usage(cli: Cli) -> None:
     """`usage` sums up the ledger: of a session, of its tree, of the namespace."""
 
-    async def fill(sessions: SessionRepository) -> None:
+    async def fill(sessions: StoreAdmin) -> None:
         root = await sessions.create(Session("root"))
         await sessions.create(root.new_child("child"))
         for name, tokens in (("root", 10), ("child", 5)):
