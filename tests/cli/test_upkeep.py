@@ -11,6 +11,7 @@ from bamboo_sessions import (
     Message,
     Problem,
     Session,
+    SessionRepository,
     StoreAdmin,
     TokenUsageRecord,
     ToolCall,
@@ -24,7 +25,7 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 def _interrupted(cli: Cli) -> None:
     """A session whose last tool call never got its result."""
 
-    async def fill(sessions: StoreAdmin) -> None:
+    async def fill(sessions: SessionRepository) -> None:
         session = Session("a", created_at=LONG_AGO, updated_at=LONG_AGO)
         session.messages.append(Message.assistant(tool_calls=[ToolCall("call", "get_order", "{}")]))
         session.updated_at = LONG_AGO
@@ -130,7 +131,7 @@ def test_stats(cli: Cli) -> None:
 def test_usage(cli: Cli) -> None:
     """`usage` sums up the ledger: of a session, of its tree, of the namespace."""
 
-    async def fill(sessions: StoreAdmin) -> None:
+    async def fill(sessions: SessionRepository) -> None:
         root = await sessions.create(Session("root"))
         await sessions.create(root.new_child("child"))
         for name, tokens in (("root", 10), ("child", 5)):

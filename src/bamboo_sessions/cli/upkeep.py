@@ -92,10 +92,10 @@ def migrate(store: Store, *, new_epoch: bool, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def check(store: Store, *, repair: bool, as_json: bool) -> None:
-    """Look for what can't be right in the store, in all namespaces.
+    """Look for what can't be right in the store.
 
-    Broken rows, counts out of step, tool calls without results. Nothing is changed without --repair, and --repair never
-    drops what was written. The exit code is 1 if a problem remains.
+    Broken rows, counts out of step, tool calls without results, of all namespaces. Nothing is changed without --repair,
+    and --repair never drops what was written. The exit code is 1 if a problem remains.
     """
     report = store.run_as_owner(lambda owner: owner.check(repair=repair))
     if as_json:
