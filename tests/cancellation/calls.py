@@ -15,6 +15,7 @@ from bamboo_sessions import (
     RecordWrite,
     Session,
     SessionExistsError,
+    StoreAdmin,
     TokenUsageRecord,
 )
 from bamboo_sessions.testing.clock import START
@@ -205,8 +206,8 @@ CHANGES: Final = (
     Call("edit", lambda w: _block(w.repo.edit("chat")), _lock, "while it is being written"),
     Call("lease", _run),
     Call("lease", _run, _lock, "while it is being written"),
-    Call("prune_changes", lambda w: w.repo.prune_changes(older_than=timedelta(days=1))),
-    Call("start_epoch", lambda w: w.repo.start_epoch()),
+    Call("prune_changes", lambda w: StoreAdmin(w.repo.storage).prune_changes(older_than=timedelta(days=1))),
+    Call("start_epoch", lambda w: StoreAdmin(w.repo.storage).start_epoch()),
     Call("rename", lambda w: w.repo.rename("chat", "New")),
     Call("rename", lambda w: w.repo.rename("chat", "New"), _cached_and_old, "what others changed"),
     Call("rename", lambda w: w.repo.rename("chat", "New"), _lock, "while it is being written"),
