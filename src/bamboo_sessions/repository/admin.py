@@ -101,7 +101,7 @@ class StoreAdmin:
 
         Living messages aren't touched. That the others were there is remembered: writing one of them again is a
         duplicate (G4). What can't be read or forked any more are revisions that had one of them
-        (`MessageNotFoundError`). In short transactions, so that writers hardly wait; a cancelled call has purged a part.
+        (`MessageNotFoundError`). In short transactions, so that writers hardly wait; cancelled, it has purged a part.
 
         Args:
             older_than: Since when a version is removed, at least; not negative.
