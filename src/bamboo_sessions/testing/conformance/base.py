@@ -52,6 +52,7 @@ MODULES: Final = (
     "repository.rewriting",
     "repository.saving",
     "repository.searching",
+    "repository.tenants",
     "trees",
     "whole_sessions",
 )
