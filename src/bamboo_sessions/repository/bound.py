@@ -12,9 +12,9 @@ from contextvars import ContextVar
 import msgspec
 
 from bamboo_sessions.coordination.cache import SessionCache
-from bamboo_sessions.coordination.committing import living
 from bamboo_sessions.coordination.leasing import Leasing
 from bamboo_sessions.coordination.locked_store import LockedSessionStore
+from bamboo_sessions.coordination.plan import Seen, living
 from bamboo_sessions.domain.clock import Clock
 from bamboo_sessions.domain.errors import InputError, SessionBusyError
 from bamboo_sessions.domain.head import SessionHead
@@ -23,7 +23,7 @@ from bamboo_sessions.domain.report import UnsavedWork
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.repository.tolerant import TolerantSaves
-from bamboo_sessions.storage.commit import SessionKey, State
+from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import ListQuery
 
@@ -55,7 +55,7 @@ class Tiers(msgspec.Struct, frozen=True):
     async def open(self) -> None:
         """Open the storage if it isn't."""
         await self.storage.open()
-        self.persistence.signal.open()
+        self.persistence.open()
 
     async def aclose(self) -> tuple[UnsavedWork, ...]:
         """Wait for commits under way, try waiting work once more, and let everything go; what isn't durable."""
@@ -114,7 +114,7 @@ class Bound:
             raise InputError(message, hint="Use in_namespace(…) to get a handle for the other namespace.")
         return session
 
-    def copy(self, key: SessionKey, state: State) -> Session:
+    def copy(self, key: SessionKey, state: Seen) -> Session:
         """A working copy of what a write ended with; somebody may have deleted it at once."""
         return copy_of(living(key, state), self.clock)
 
