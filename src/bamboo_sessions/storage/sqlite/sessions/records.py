@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Final
 
 import apsw
 
 from bamboo_sessions.domain.clock import to_micros
 from bamboo_sessions.domain.errors import SessionDeletedError
+from bamboo_sessions.domain.limits import RECORD_BYTES_MAX
 from bamboo_sessions.storage.commit import HistorySource, RecordCommit, RecordScope, RecordWrite, SessionKey
 from bamboo_sessions.storage.query import Record, RecordQuery, page_of_records
 from bamboo_sessions.storage.record_plan import (
@@ -25,15 +27,16 @@ from bamboo_sessions.storage.record_plan import (
     plan_records,
 )
 from bamboo_sessions.storage.sqlite.sessions.rows import require
-from bamboo_sessions.storage.sqlite.transactions.budget import Budget, check_short
+from bamboo_sessions.storage.sqlite.transactions.budget import TooLong
 from bamboo_sessions.storage.sqlite.transactions.connection import reading, rows_of, value_of
+from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_BYTES_MAX, LOOP_MESSAGES_MAX
 from bamboo_sessions.storage.sqlite.upkeep.damage import checksum
 
 _SURROGATES: Final = 0xD800
 _BEHIND_SURROGATES: Final = 0xE000
 _OF: Final = "namespace = ? AND scope_type = ? AND scope = ? AND kind = ?"
-_GET: Final = f"SELECT key, value, version FROM records WHERE {_OF} AND key = ?"  # noqa: S608 - constants
-_SIZE: Final = f"SELECT length(value) FROM records WHERE {_OF} AND key = ?"  # noqa: S608 - constants
+_GET: Final = f"""
+    SELECT key, CASE WHEN length(value) <= ? THEN value END, version FROM records WHERE {_OF} AND key = ?"""  # noqa: S608
 _VERSION: Final = f"SELECT version FROM records WHERE {_OF} AND key = ?"  # noqa: S608 - constants
 _DELETE: Final = f"DELETE FROM records WHERE {_OF} AND key = ?"  # noqa: S608 - constants
 _NEWEST: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'records'"
@@ -70,10 +73,14 @@ def get(
 ) -> tuple[Record, ...]:
     """The records with these keys, those that there are; `small` refuses long reads (`TooLong`)."""
     of = (namespace, scope.type, scope.name, kind)
-    with reading(connection):
-        if small:
-            check_short(len(keys), sum(value_of(connection, _SIZE, (*of, key)) or 0 for key in keys), Budget())
-        return tuple(Record(*found) for key in keys for found in rows_of(connection, _GET, (*of, key)))
+    longest = LOOP_BYTES_MAX // max(1, len(keys)) if small else RECORD_BYTES_MAX
+    if small and len(keys) > LOOP_MESSAGES_MAX:
+        raise TooLong
+    with reading(connection) if len(keys) > 1 else nullcontext():
+        found = [row for key in keys for row in rows_of(connection, _GET, (longest, *of, key))]
+    if any(value is None for _, value, _ in found):
+        raise TooLong
+    return tuple(Record(*row) for row in found)
 
 
 def scan(connection: apsw.Connection, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
