@@ -94,7 +94,7 @@ class Mirror(FaultyStorage):
         await self._note(begun, commit, committed)
         return committed
 
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         """Insist, then do in the model what was planned."""
         planned: list[Commit | None] = []
 

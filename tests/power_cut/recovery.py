@@ -105,7 +105,7 @@ async def _look(path: Path, moments: Iterable[Moment]) -> Left:
         found = set()
         for moment in moments:
             if moment.commit_id is not None and moment.key is not None:
-                revision = await storage.find_commit(SessionKey(*moment.key), moment.commit_id)
+                revision = await storage.settle(SessionKey(*moment.key), moment.commit_id)
                 if revision == moment.revision:
                     found.add(moment.commit_id)
                 elif revision is not None:

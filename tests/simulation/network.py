@@ -141,7 +141,7 @@ class Link(FaultyStorage):
         self._reached("commit: id known, answered again", committed.replayed)
         return committed
 
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         """Pass on."""
 
         def noted(state: State) -> Commit | None:
@@ -150,11 +150,11 @@ class Link(FaultyStorage):
             return commit
 
         self._reached("commit: inside a transaction")
-        return await super().transact(key, noted)
+        return await super().transact(key, noted, known)
 
-    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
+    async def settle(self, key: SessionKey, commit_id: str) -> int | None:
         """Pass on."""
-        revision = await super().find_commit(key, commit_id)
+        revision = await super().settle(key, commit_id)
         self._reached("settle: it never was" if revision is None else "settle: it was made")
         return revision
 
@@ -170,7 +170,7 @@ class Link(FaultyStorage):
         self._reached("cache: read what is newer")
         return await super().read_newer(key, known)
 
-    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+    async def read_changes(self, namespace: str, after: str | None, limit: int) -> FeedPage:
         """Pass on; a page may be shorter than what was asked for."""
         return await super().read_changes(namespace, after, min(limit, self._page or limit))
 

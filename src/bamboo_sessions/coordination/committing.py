@@ -169,7 +169,7 @@ class Committing:
                 state = await self._newest(write, state, heard=self.storage.is_exact)
                 continue
             return await self._publish(write, state, planned, committed)
-        return await self._in_transaction(write)
+        return await self._in_transaction(write, None if write.heads_only else state)
 
     async def _confirmed(self, write: Write, state: State) -> State:
         """The newest state in truth, where `state` may be what this process has heard of so far (L135)."""
@@ -190,7 +190,7 @@ class Committing:
         self.writes.unchanged += 1
         return Written(state, state)
 
-    async def _in_transaction(self, write: Write) -> Written:
+    async def _in_transaction(self, write: Write, known: State) -> Written:
         seen: list[tuple[State, Planned | None]] = []
 
         def plan(state: State) -> Commit | None:
@@ -200,7 +200,7 @@ class Committing:
 
         self.writes.transactions += 1
         try:
-            committed = await self.storage.transact(write.key, plan)
+            committed = await self.storage.transact(write.key, plan, known if isinstance(known, Snapshot) else None)
         except LeaseLostError as exc:
             raise await told_by_whom(self.storage, write.key, exc) from None
         state, planned = seen[-1]
@@ -223,7 +223,7 @@ class Committing:
     async def _settled(self, commit: Commit) -> Committed | None:
         """Settle an unknown outcome by the commit id (G4); if storage can't tell now, the first error stands."""
         try:
-            if await self.storage.find_commit(commit.key, commit.commit_id) is None:
+            if await self.storage.settle(commit.key, commit.commit_id) is None:
                 return None
             return await self.storage.commit(commit)  # the same commit id: answers with the outcome of then
         except StorageError:

@@ -133,7 +133,7 @@ class LockedSessionStore(Committing):
             return plan.adopt(session)
         if not isinstance(plan, SavePlan):
             return False
-        revision = await self.storage.find_commit(plan.key, plan.commit_id)
+        revision = await self.storage.settle(plan.key, plan.commit_id)
         if revision is not None:
             state = await self.reads.refresh(plan.key)
             if not isinstance(state, Snapshot) or state.head.incarnation > revision:

@@ -11,10 +11,11 @@ import asyncio
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 
-from bamboo_sessions.domain.change import FeedPosition, SessionChange, check_position, parse_position
-from bamboo_sessions.domain.errors import InputError
+from bamboo_sessions.domain.change import SessionChange
+from bamboo_sessions.domain.errors import InputError, PositionExpiredError, SubscriberTooSlowError
 from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN, FEED_PAGE_ROWS_MAX, FEED_PRUNE_ROWS_MAX
 from bamboo_sessions.repository.bound import Bound, Handle
+from bamboo_sessions.storage.query import FeedPage
 
 
 def changes(self: Handle, *, after: str | None = None, live: bool = True) -> AsyncGenerator[SessionChange, None]:
@@ -35,32 +36,39 @@ def changes(self: Handle, *, after: str | None = None, live: bool = True) -> Asy
         SubscriberTooSlowError: What wasn't read yet was pruned meanwhile.
         StorageError: Storage failed, or the repository was closed. Resuming is safe.
     """
-    return _changes(self._bound, None if after is None else parse_position(after), live=live)
+    if after is not None:
+        self._bound.storage.check_position(after)
+    return _changes(self._bound, after, live=live)
 
 
-async def _changes(bound: Bound, start: FeedPosition | None, *, live: bool) -> AsyncGenerator[SessionChange, None]:
-    position, was_following = start, False
+async def _changes(bound: Bound, after: str | None, *, live: bool) -> AsyncGenerator[SessionChange, None]:
+    position, was_following = after, False
     while True:
         with bound.store.signal.feed(bound.namespace) as watch:
-            page = await bound.storage.read_changes(
-                bound.namespace, None if position is None else position.number, FEED_PAGE_ROWS_MAX
-            )
-            if position is not None:
-                check_position(position, page.after, page.bounds, was_following=was_following)
+            page = await _page(bound, position, was_following=was_following)
             position, was_following = page.through, True
-            is_end = page.through.number >= page.bounds.newest.number
-            if live and is_end and not page.changes:
-                await watch.wait()
+            is_over = page.is_end and not page.changes
+            if is_over and (live or page.look_again_in is not None):
+                await watch.wait(timeout_seconds=page.look_again_in)
         for change in page.changes:
             yield change
-        if is_end and not live:
+        if page.is_end and page.look_again_in is None and not live:
             return
         await asyncio.sleep(0)  # reading may have suspended nowhere; others run between two pages
 
 
+async def _page(bound: Bound, position: str | None, *, was_following: bool) -> FeedPage:
+    try:
+        return await bound.storage.read_changes(bound.namespace, position, FEED_PAGE_ROWS_MAX)
+    except PositionExpiredError as exc:
+        if was_following and exc.reason == "pruned":
+            raise SubscriberTooSlowError(exc.position, oldest=exc.oldest) from exc
+        raise
+
+
 async def feed_position(self: Handle) -> str:
     """The position behind the newest commit: take it, read the state, then follow `changes(after=…)`."""
-    return str((await self._bound.storage.feed_bounds()).newest)
+    return await self._bound.storage.feed_position()
 
 
 async def prune_changes(self: Handle, *, older_than: timedelta) -> int:
@@ -78,10 +86,9 @@ async def prune_changes(self: Handle, *, older_than: timedelta) -> int:
     if not isinstance(older_than, timedelta) or older_than < timedelta(hours=COMMIT_ID_HOURS_MIN):
         message = f"The feed is kept for {COMMIT_ID_HOURS_MIN} hours at least; older_than is {older_than!r}."
         raise InputError(message, hint=f"Use timedelta(hours={COMMIT_ID_HOURS_MIN}) or more; nothing was pruned.")
-    before = self._bound.clock.now() - older_than
     total = 0
     while True:
-        pruned = await self._bound.storage.prune_changes(before, FEED_PRUNE_ROWS_MAX)
+        pruned = await self._bound.storage.prune_changes(older_than, limit=FEED_PRUNE_ROWS_MAX)
         total += pruned
         if pruned < FEED_PRUNE_ROWS_MAX:
             return total
@@ -93,4 +100,4 @@ async def start_epoch(self: Handle) -> str:
     For restored stores: positions of lost commits are refused anyway, this refuses those of kept ones, too, so that
     all who subscribe read anew.
     """
-    return str((await self._bound.storage.start_epoch()).newest)
+    return await self._bound.storage.start_epoch()

@@ -12,6 +12,7 @@ from bamboo_sessions.domain.change import KINDS, ChangeKind, head_kinds
 from bamboo_sessions.domain.clock import MICROSECOND
 from bamboo_sessions.domain.errors import (
     BambooSessionsError,
+    InputError,
     LeaseLostError,
     PreconditionFailedError,
     SessionDeletedError,
@@ -234,6 +235,12 @@ class Admission(NamedTuple):
     metadata_version_min: int
     updated_at: datetime
     created: bool
+
+
+def burnt(commit_id: str) -> InputError:
+    """The refusal of a commit whose id was looked up and never happened (`SessionStorage.settle`)."""
+    message = f"The commit {commit_id!r} was looked up and had not happened; its id can't be used any more."
+    return InputError(message, hint="Nothing was written. Try again with a new commit id.")
 
 
 def admit(commit: Commit, current: Current | None) -> Admission:

@@ -79,7 +79,7 @@ async def test_L21_a_commit_that_nobody_can_settle(rig: Rig) -> None:
     session = await rig.saved(user("a"))
     session.add_message(user("b"))
     rig.storage.fail("commit", StorageTimeoutError, after=True)
-    rig.storage.fail("find_commit")
+    rig.storage.fail("settle")
     with pytest.raises(StorageTimeoutError):
         await rig.store.merge_save(session)
     assert [message.id for message in (await rig.loaded()).messages] == ["a", "b"]

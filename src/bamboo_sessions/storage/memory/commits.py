@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from bamboo_sessions.domain.change import ChangeKind, mark_of
+from bamboo_sessions.domain.change import ChangeKind
 from bamboo_sessions.domain.clock import EPOCH
 from bamboo_sessions.domain.head import SessionHead, head_document
 from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN
@@ -29,9 +29,11 @@ from bamboo_sessions.storage.commit import (
     SessionKey,
     StoredInsertion,
     admit,
+    burnt,
     check_last_message,
     kinds_of,
 )
+from bamboo_sessions.storage.feed_position import mark_of
 from bamboo_sessions.storage.memory import records
 from bamboo_sessions.storage.memory.contents import Contents
 from bamboo_sessions.storage.memory.feed import Entry
@@ -79,6 +81,8 @@ def prepare(contents: Contents, commit: Commit, *, on_copy: bool = False) -> Pre
     check_commit(commit)
     if known := contents.commits.get((commit.key, commit.commit_id)):
         return msgspec.structs.replace(known, replayed=True)
+    if (commit.key, commit.commit_id) in contents.burnt:
+        raise burnt(commit.commit_id)
     stored = contents.sessions.get(commit.key)
     living = stored if isinstance(stored, StoredSession) else None
     checked = _checked(contents, commit, stored, living)
@@ -147,21 +151,24 @@ def install(contents: Contents, prepared: Prepared) -> Committed:
 def _log(contents: Contents, prepared: Prepared) -> None:
     commit, committed = prepared.commit, prepared.committed
     ids = tuple(message.id for insertion in committed.placed for message in insertion.messages)
-    mark = mark_of(commit.commit_id)
+    mark, now = mark_of(commit.commit_id), contents.clock.now()
     contents.feed.add(
-        Entry(commit.key, committed.revision, committed.incarnation, mark, prepared.kinds, ids, commit.at)
+        Entry(commit.key, committed.revision, committed.incarnation, mark, prepared.kinds, ids, commit.at, now)
     )
     entry = (commit.key, commit.commit_id)
     contents.commits[entry] = committed
-    contents.commit_order.append((commit.at, entry))
-    while contents.commit_order[0][0] < commit.at - _KEPT:
+    contents.commit_order.append((now, entry))
+    while abs(now - contents.commit_order[0][0]) > _KEPT:  # also one of a clock that was ahead
         contents.commits.pop(contents.commit_order.popleft()[1], None)
 
 
-def find_commit(contents: Contents, key: SessionKey, commit_id: str) -> int | None:
-    """The revision that this commit made, or `None` if it never happened."""
+def settle(contents: Contents, key: SessionKey, commit_id: str) -> int | None:
+    """The revision that this commit made; `None` if it never happened, and never will."""
     committed = contents.commits.get((key, commit_id))
-    return committed.revision if committed else None
+    if committed is not None:
+        return committed.revision
+    contents.burnt.setdefault((key, commit_id), contents.clock.now())
+    return None
 
 
 # --- heads before and after

@@ -11,7 +11,6 @@ READS: Final = frozenset(
         "read_head",
         "read_window",
         "list_heads",
-        "find_commit",
         "read_lease",
         "usage_totals",
         "get_record",
@@ -19,7 +18,7 @@ READS: Final = frozenset(
         "scan_records",
         "scan_record_keys",
         "find_message",
-        "feed_bounds",
+        "feed_position",
         "read_changes",
         "search",
         "stats",
@@ -28,7 +27,17 @@ READS: Final = frozenset(
 """The calls that only read."""
 
 WRITES: Final = frozenset(
-    {"commit", "transact", "delete_tree", "write_records", "prune_changes", "start_epoch", "change_lease", "check"}
+    {
+        "commit",
+        "settle",
+        "transact",
+        "delete_tree",
+        "write_records",
+        "prune_changes",
+        "start_epoch",
+        "change_lease",
+        "check",
+    }
 )
 """The calls that write: after these an error leaves the outcome unknown."""
 

@@ -38,8 +38,8 @@ _BURY: Final = """
     tail_position = 0, reshaped_revision = 0, question_count = 0, open_questions = 0, pinned = 0, run_status = NULL
     WHERE key = ?"""
 _LOG: Final = """
-    INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count)
-    VALUES (?, ?, ?, ?, 'deleted', ?, ?, 0)"""
+    INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, logged_at, updated_at, message_count)
+    VALUES (?, ?, ?, ?, 'deleted', ?, ?, ?, 0)"""
 _REPLAY: Final = """
     SELECT sessions.session_id FROM changes AS asked
     JOIN changes AS each ON each.commit_id = asked.commit_id AND each.at = asked.at AND each.kinds = asked.kinds
@@ -58,6 +58,14 @@ class _Member(NamedTuple):
     incarnation: int
     updated_at: int
     message_count: int
+
+
+class _Burial(NamedTuple):
+    """What the log says of all members; times in microseconds."""
+
+    commit_id: str
+    at: int
+    logged_at: int
 
 
 def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery, now: datetime) -> tuple[str, ...]:
@@ -85,7 +93,7 @@ def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery
         leases.check_free(connection, (SessionKey(key.namespace, member.session_id) for member in members), now)
     commit_id = query.commit_id or new_id()
     for member in members:
-        _bury(connection, key.namespace, member, query, commit_id)
+        _bury(connection, key.namespace, member, _Burial(commit_id, to_micros(query.at), to_micros(now)))
     return tuple(member.session_id for member in members)
 
 
@@ -95,9 +103,8 @@ def _spares(member: _Member, query: DeleteQuery) -> bool:
     return query.updated_before is not None and member.updated_at >= to_micros(query.updated_before)
 
 
-def _bury(connection: apsw.Connection, namespace: str, member: _Member, query: DeleteQuery, commit_id: str) -> None:
-    at = to_micros(query.at)
-    updated_at = max(at, member.updated_at + 1)
+def _bury(connection: apsw.Connection, namespace: str, member: _Member, burial: _Burial) -> None:
+    updated_at = max(burial.at, member.updated_at + 1)
     revision = member.revision + 1
     for condition in ("IS NULL", "IS NOT NULL"):  # one index each
         connection.execute(f"DELETE FROM messages WHERE session = ? AND removed_revision {condition}", (member.key,))  # noqa: S608
@@ -107,5 +114,5 @@ def _bury(connection: apsw.Connection, namespace: str, member: _Member, query: D
         "DELETE FROM records WHERE namespace = ? AND scope_type = 'session' AND scope = ?",
         (namespace, member.session_id),
     )
-    connection.execute(_BURY, (revision, updated_at, at, member.key))
-    connection.execute(_LOG, (member.key, revision, member.incarnation, commit_id, at, updated_at))
+    connection.execute(_BURY, (revision, updated_at, burial.at, member.key))
+    connection.execute(_LOG, (member.key, revision, member.incarnation, *burial, updated_at))
