@@ -20,6 +20,7 @@ from bamboo_sessions import (
     SessionExistsError,
     SessionRepository,
     StorageUnavailableError,
+    StoreAdmin,
     ToolCall,
 )
 from bamboo_sessions.domain.working_copy import freeze
@@ -138,7 +139,7 @@ async def test_L56_a_position_that_cannot_be_resumed_is_refused(
         with pytest.raises(PositionExpiredError) as refused:
             await anext(others.changes(after=position))
         assert refused.value.reason == reason
-    await others.start_epoch()
+    await StoreAdmin(storage).start_epoch()
     with pytest.raises(PositionExpiredError) as refused:
         await anext(sessions.changes(after=after))
     assert refused.value.reason == "other_epoch"
@@ -150,7 +151,7 @@ async def test_L60_a_retry_after_a_lost_response_creates_nothing_twice(
     """Creating and appending again, after the reply was lost, changes nothing; the append names the duplicates."""
     message = Message.user("hello", id="m1")
     storage.fail("commit", StorageUnavailableError, after=True)
-    storage.fail("settle", StorageUnavailableError)
+    storage.fail("find_commit", StorageUnavailableError)
     with pytest.raises(StorageUnavailableError) as caught:
         await sessions.append("chat", message, create=True)
     assert caught.value.outcome_unknown

@@ -229,7 +229,7 @@ async def test_L21_after_an_unknown_outcome_the_cache_asks_storage(
     assert texts(await sessions.get("chat")) == ["hello"]
     chat.add_message(Message.user("committed"))
     storage.fail("commit", StorageTimeoutError, after=True)
-    storage.fail("settle", StorageTimeoutError)
+    storage.fail("find_commit", StorageTimeoutError)
     with pytest.raises(StorageTimeoutError) as caught:
         await sessions.save(chat)
     assert caught.value.outcome_unknown

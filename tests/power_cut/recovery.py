@@ -105,12 +105,12 @@ async def _look(path: Path, moments: Iterable[Moment]) -> Left:
         found = set()
         for moment in moments:
             if moment.commit_id is not None and moment.key is not None:
-                revision = await storage.settle(SessionKey(*moment.key), moment.commit_id)
+                revision = await storage.find_commit(SessionKey(*moment.key), moment.commit_id)
                 if revision == moment.revision:
                     found.add(moment.commit_id)
                 elif revision is not None:
                     return Left(state, trouble=f"commit {moment.commit_id} has another revision")
-        after = SessionRepository.open(storage)._repository
+        after = SessionRepository.open(storage)._handle
         await after.append(AFTER, Message.user("after the cut"), create=True)
         return Left(state, frozenset(found), None if report.ok else repr(report.problems[:3]))
     finally:

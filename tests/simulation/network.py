@@ -152,9 +152,9 @@ class Link(FaultyStorage):
         self._reached("commit: inside a transaction")
         return await super().transact(key, noted, known)
 
-    async def settle(self, key: SessionKey, commit_id: str) -> int | None:
+    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
         """Pass on."""
-        revision = await super().settle(key, commit_id)
+        revision = await super().find_commit(key, commit_id)
         self._reached("settle: it never was" if revision is None else "settle: it was made")
         return revision
 

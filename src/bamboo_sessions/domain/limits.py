@@ -29,6 +29,12 @@ COMMIT_MESSAGES_MAX: Final = 200_000
 COMMIT_BYTES_MAX: Final = 512 * 1024 * 1024
 """Bytes added by one commit. SQLite holds them in memory and in the write-ahead log."""
 
+ENCODE_SLICE_MESSAGES: Final = 256
+"""Messages that are encoded without giving other tasks a turn: a few milliseconds."""
+
+ENCODE_SLICE_BYTES: Final = 1024 * 1024
+"""Bytes of such messages, likewise."""
+
 COMMIT_RECORDS_MAX: Final = 100_000
 """Records written by one commit: each is a row, and all other writers wait meanwhile."""
 
@@ -40,6 +46,9 @@ QUESTIONS_PER_SESSION_MAX: Final = 10_000
 
 RECORD_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of one record."""
+
+VERSION_MAX: Final = 2**53
+"""The highest version that a caller may set by hand. Counting goes on from there; JSON readers may round above it."""
 
 SPAWN_DEPTH_MAX: Final = 64
 """Levels of a session tree."""
@@ -63,6 +72,9 @@ FEED_PAGE_IDS_MAX: Final = 10_000
 
 FEED_PRUNE_ROWS_MAX: Final = 1_000
 """Changes that are pruned in one transaction: a few ms for which writers wait."""
+
+PURGED_VERSIONS_MAX: Final = 1_000
+"""Old message versions whose bodies are purged in one transaction: a few ms for which writers wait."""
 
 # --- search -------------------------------------------------------------------------------------------
 

@@ -53,8 +53,8 @@ async def test_a_second_save_behind_an_unknown_outcome_settles_it_first() -> Non
         copy = await sessions.create(Session("chat", model="first"))
         copy.model = "second"
         storage.fail("commit", after=True)
-        stall = storage.stall("settle")
-        storage.fail("settle")
+        stall = storage.stall("find_commit")
+        storage.fail("find_commit")
         first = asyncio.create_task(sessions.save(copy))
         await stall.reached.wait()
         second = asyncio.create_task(sessions.save(copy))
@@ -73,7 +73,7 @@ async def test_creating_again_after_an_unknown_outcome_finds_its_own_commit() ->
         session = Session("chat")
         session.add_message(Message.user("hello"))
         storage.fail("commit", after=True)
-        storage.fail("settle")
+        storage.fail("find_commit")
         with pytest.raises(StorageUnavailableError):
             await sessions.create(session)
         session.add_message(Message.user("added meanwhile"))
@@ -91,7 +91,7 @@ async def test_an_unknown_outcome_in_a_former_life_is_not_taken_for_this_one() -
     async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
         session = Session("chat", model="old")
         storage.fail("commit", after=True)
-        storage.fail("settle")
+        storage.fail("find_commit")
         with pytest.raises(StorageUnavailableError):
             await sessions.create(session)
         await others.delete("chat")
@@ -138,7 +138,7 @@ async def test_a_commit_of_a_former_life_does_not_make_its_copy_one_of_the_new_l
         copy = await sessions.create(Session("chat", model="old"))
         copy.add_message(Message.user("of the old life"))
         storage.fail("commit", after=True)
-        stall = storage.stall("settle")
+        stall = storage.stall("find_commit")
         saving = asyncio.create_task(sessions.save(copy))
         await stall.reached.wait()
         await others.delete("chat")
@@ -166,7 +166,7 @@ async def test_waiting_work_is_dropped_though_the_caller_whose_save_succeeded_wa
         with pytest.raises(asyncio.CancelledError):
             await impatient
         stall.release()
-        await sessions.persistence.aclose()
+        await sessions.persistence.tasks.finish()
         await others.update("chat", lambda session: setattr(session, "model", "third"))
         assert await sessions.flush() == ()
         assert (await _stored(storage)).model == "third"
@@ -187,7 +187,7 @@ async def test_a_cancelled_flush_finishes_its_try() -> None:
         with pytest.raises(asyncio.CancelledError):
             await impatient
         stall.release()
-        await sessions.persistence.aclose()
+        await sessions.persistence.tasks.finish()
         await others.update("chat", lambda session: setattr(session, "model", "third"))
         assert await sessions.flush() == ()
         assert (await _stored(storage)).model == "third"
@@ -220,7 +220,7 @@ async def test_an_unknown_retry_is_settled_by_the_next_save_of_the_copy() -> Non
         storage.fail("commit")
         assert not await sessions.save_best_effort(copy)
         storage.fail("commit", after=True)
-        storage.fail("settle")
+        storage.fail("find_commit")
         assert len(await sessions.flush()) == 1
         await others.update("chat", lambda session: setattr(session, "model", "third"))
         copy.add_message(Message.user("two"))
@@ -255,7 +255,7 @@ async def test_creating_again_what_was_deleted_meanwhile_is_refused() -> None:
     async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
         session = Session("chat")
         storage.fail("commit", after=True)
-        stall = storage.stall("settle")
+        stall = storage.stall("find_commit")
         creating = asyncio.create_task(sessions.create(session))
         await stall.reached.wait()
         await others.delete("chat")
@@ -276,7 +276,7 @@ async def test_waiting_work_is_not_merged_on_top_of_a_later_save_whose_outcome_i
         assert not await sessions.save_best_effort(copy)
         copy.model = "second"
         storage.fail("commit", after=True, nth=2)  # the first one is of what waits
-        storage.fail("settle")
+        storage.fail("find_commit")
         with pytest.raises(StorageUnavailableError):
             await sessions.save(copy)
         await others.update("chat", lambda session: setattr(session, "model", "third"))

@@ -17,7 +17,7 @@ async def _unsettled(sessions: SessionRepository, storage: FaultyStorage, *, hap
     copy.add_message(Message.user("one"))
     storage.fail("commit", after=happened)
     if happened:
-        storage.fail("settle")
+        storage.fail("find_commit")
     with pytest.raises(StorageUnavailableError):
         await sessions.save(copy)
     return copy
@@ -55,7 +55,7 @@ async def test_a_tolerant_retry_settles_the_outcome_too() -> None:
         copy = await sessions.create(Session("chat", model="first"))
         copy.model = "second"
         storage.fail("commit", after=True)
-        storage.fail("settle")
+        storage.fail("find_commit")
         assert not await sessions.save_best_effort(copy)
         await sessions.update("chat", lambda session: setattr(session, "model", "third"))
         assert await sessions.flush() == ()

@@ -54,6 +54,7 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     assert await storage.read_head(KEY) == inner.head
     assert await storage.read_window(KEY, WindowQuery(5)) == await storage.inner.read_window(KEY, WindowQuery(5))
     assert (await storage.list_heads(ListQuery("default"))).heads == (inner.head,)
+    assert await storage.find_commit(KEY, "unknown") is None
     assert await storage.settle(KEY, "unknown") is None
     assert await storage.usage_totals("default", None, include_children=False) is not None
     assert await storage.get_record("default", scope, "k", "a") is None
@@ -63,10 +64,10 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     assert await storage.find_message("default", "a") == ("s", user("a"))
     position = await storage.feed_position()
     assert position == await storage.inner.feed_position()
-    storage.check_position(position)
     assert await storage.read_changes("default", None, 9) == await storage.inner.read_changes("default", None, 9)
     assert await storage.start_epoch() != position
     assert await storage.prune_changes(timedelta(days=1), limit=9) == 0
+    assert await storage.purge_versions(START, 9) == 0
     assert not (await storage.search(SearchQuery(namespace="default", text=parse("nowhere")))).hits
     assert (await storage.commit(appending("s", user("b")))).revision == 2
     assert await storage.transact(KEY, lambda _: None) is None
@@ -74,6 +75,7 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     assert view.state == LeaseState()
     assert await storage.read_lease(KEY) is not None
     assert await storage.write_records(recording(scope=scope)) == ()
+    assert await storage.next_namespace(None) == "default"
     assert (await storage.check()).ok
     assert (await storage.stats())["sessions"] == 1
     assert await storage.delete_tree(KEY, DeleteQuery(at=START)) == ("s",)

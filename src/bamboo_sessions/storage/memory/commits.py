@@ -32,6 +32,7 @@ from bamboo_sessions.storage.commit import (
     burnt,
     check_last_message,
     kinds_of,
+    taken,
 )
 from bamboo_sessions.storage.feed_position import mark_of
 from bamboo_sessions.storage.memory import records
@@ -81,6 +82,8 @@ def prepare(contents: Contents, commit: Commit, *, on_copy: bool = False) -> Pre
     check_commit(commit)
     if known := contents.commits.get((commit.key, commit.commit_id)):
         return msgspec.structs.replace(known, replayed=True)
+    if (commit.key, commit.commit_id) in contents.deletions:
+        raise taken(commit.key.session_id, commit.commit_id)
     if (commit.key, commit.commit_id) in contents.burnt:
         raise burnt(commit.commit_id)
     stored = contents.sessions.get(commit.key)
@@ -101,7 +104,7 @@ def _checked(
     given = commit.head or (commit.initial_head if admission.created else None)
     head = None if given is None else _placed(contents, commit, given, living)
     origin = find_origin(contents, commit)
-    insertions, duplicates = sift(commit, living)
+    insertions, duplicates = sift(commit, living, origin)
     if head is not None:
         head_document(head)  # raises if it is too large
     check_targets(commit, living)
@@ -162,13 +165,18 @@ def _log(contents: Contents, prepared: Prepared) -> None:
         contents.commits.pop(contents.commit_order.popleft()[1], None)
 
 
+def find_commit(contents: Contents, key: SessionKey, commit_id: str) -> int | None:
+    """The revision that this commit made, or `None` if it hasn't happened."""
+    committed = contents.commits.get((key, commit_id))
+    return committed.revision if committed is not None else None
+
+
 def settle(contents: Contents, key: SessionKey, commit_id: str) -> int | None:
     """The revision that this commit made; `None` if it never happened, and never will."""
-    committed = contents.commits.get((key, commit_id))
-    if committed is not None:
-        return committed.revision
-    contents.burnt.setdefault((key, commit_id), contents.clock.now())
-    return None
+    revision = find_commit(contents, key, commit_id)
+    if revision is None:
+        contents.burnt.setdefault((key, commit_id), contents.clock.now())
+    return revision
 
 
 # --- heads before and after

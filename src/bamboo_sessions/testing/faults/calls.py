@@ -11,6 +11,7 @@ READS: Final = frozenset(
         "read_head",
         "read_window",
         "list_heads",
+        "find_commit",
         "read_lease",
         "usage_totals",
         "get_record",
@@ -21,6 +22,7 @@ READS: Final = frozenset(
         "feed_position",
         "read_changes",
         "search",
+        "next_namespace",
         "stats",
     }
 )
@@ -34,6 +36,7 @@ WRITES: Final = frozenset(
         "delete_tree",
         "write_records",
         "prune_changes",
+        "purge_versions",
         "start_epoch",
         "change_lease",
         "check",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from bamboo_sessions.domain.errors import StorageError, StorageUnavailableError
@@ -217,6 +217,10 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("prune_changes", lambda: self.inner.prune_changes(older_than, limit=limit))
 
+    async def purge_versions(self, before: datetime, limit: int) -> int:
+        """Pass on."""
+        return await self._do("purge_versions", lambda: self.inner.purge_versions(before, limit))
+
     async def start_epoch(self) -> str:
         """Pass on."""
         return await self._do("start_epoch", self.inner.start_epoch)
@@ -230,6 +234,10 @@ class FaultyStorage(SessionStorage):
     async def commit(self, commit: Commit) -> Committed:
         """Pass on."""
         return await self._do("commit", lambda: self.inner.commit(commit))
+
+    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
+        """Pass on."""
+        return await self._do("find_commit", lambda: self.inner.find_commit(key, commit_id))
 
     async def settle(self, key: SessionKey, commit_id: str) -> int | None:
         """Pass on."""
@@ -253,10 +261,14 @@ class FaultyStorage(SessionStorage):
 
     # --- upkeep
 
-    async def check(self, *, repair: bool = False) -> CheckReport:
+    async def next_namespace(self, after: str | None) -> str | None:
         """Pass on."""
-        return await self._do("check", lambda: self.inner.check(repair=repair))
+        return await self._do("next_namespace", lambda: self.inner.next_namespace(after))
 
-    async def stats(self) -> Mapping[str, int]:
+    async def check(self, namespace: str | None = None, *, repair: bool = False) -> CheckReport:
         """Pass on."""
-        return await self._do("stats", self.inner.stats)
+        return await self._do("check", lambda: self.inner.check(namespace, repair=repair))
+
+    async def stats(self, namespace: str | None = None) -> Mapping[str, int]:
+        """Pass on."""
+        return await self._do("stats", lambda: self.inner.stats(namespace))

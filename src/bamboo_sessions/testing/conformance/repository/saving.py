@@ -285,7 +285,7 @@ class SavingConformance(RepositoryCase):
         for number, after in enumerate((False, True)):
             session.add_message(user(f"m{number}"))
             faults.fail("commit", after=after)
-            faults.fail("settle")
+            faults.fail("find_commit")
             with pytest.raises(StorageUnavailableError):
                 await sessions.save(session)
             await sessions.save(session)
