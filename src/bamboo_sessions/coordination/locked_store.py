@@ -244,8 +244,9 @@ class LockedSessionStore:
     async def _settle(self, session: Session, next_id: str) -> bool:
         """Find out what became of earlier saves of what the copy has in it; whether one of its own was made.
 
-        If the outcome of its last save is unknown, its commit id is looked up first (G4), for good unless `next_id` is
-        the same: what had not happened then never will. Else the copy becomes one of what is committed now, and what was saved then isn't saved again over what others have committed since.
+        If the outcome of its last save is unknown, its commit id is looked up first (G4): for good, unless `next_id` is
+        the same, so that what had not happened by then never will. If it was made, the copy becomes one of what is
+        committed now, and what was saved then isn't saved again over what others have committed since.
         Only under the session's lock: no save of this copy is under way then.
 
         Raises:
