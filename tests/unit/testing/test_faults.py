@@ -27,7 +27,7 @@ from bamboo_sessions.storage.search_query import SearchQuery
 from bamboo_sessions.testing import FaultyStorage
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.histories import History
-from bamboo_sessions.testing.conformance.kit import KEY, appending, creation, ids_in, snapshot_of, user
+from bamboo_sessions.testing.conformance.kit import KEY, appending, creation, ids_in, recording, snapshot_of, user
 from bamboo_sessions.testing.faults import CALLS, READS, WRITES
 
 pytestmark = pytest.mark.anyio
@@ -67,7 +67,7 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     assert await storage.transact(KEY, lambda _: None) is None
     assert await storage.change_lease(KEY, lambda state, _: state, START) == LeaseState()
     assert await storage.read_lease(KEY) == LeaseState()
-    assert await storage.write_records("default", scope, []) == ()
+    assert await storage.write_records(recording(scope=scope)) == ()
     assert (await storage.check()).ok
     assert (await storage.stats())["sessions"] == 1
     assert await storage.delete_tree(KEY, DeleteQuery(at=START)) == ("s",)

@@ -18,16 +18,18 @@ import apsw
 import msgspec
 
 from bamboo_sessions.domain.change import FeedBounds
-from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
+from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock, to_micros
 from bamboo_sessions.domain.errors import BambooSessionsError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.domain.limits import BUSY_TIMEOUT_MS
+from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
-from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
+from bamboo_sessions.storage.checks import check_record_commit
+from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
 from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
@@ -42,7 +44,7 @@ from bamboo_sessions.storage.query import (
 from bamboo_sessions.storage.sqlite.history import reads, windows
 from bamboo_sessions.storage.sqlite.sessions import commits, feed, leases, listing, records, trees, usage
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
-from bamboo_sessions.storage.sqlite.sessions.rows import find, require
+from bamboo_sessions.storage.sqlite.sessions.rows import find
 from bamboo_sessions.storage.sqlite.transactions.connection import (
     DATA_VERSION,
     Durability,
@@ -200,6 +202,9 @@ class SqliteStorage(SessionStorage):
         small = query.count <= LOOP_MESSAGES_MAX and query.at_revision is None
         return await self._read(lambda c: windows.read_window(c, key, query), small=small)
 
+    async def find_message(self, namespace: str, message_id: str) -> tuple[str, Message] | None:
+        return await self._engine.read(lambda c: reads.find_message(c, namespace, message_id))
+
     async def list_heads(self, query: ListQuery) -> HeadPage:
         return await self._read(lambda c: listing.list_heads(c, query), small=listing.is_cheap(query))
 
@@ -219,10 +224,25 @@ class SqliteStorage(SessionStorage):
         return await self._engine.read(work)
 
     async def get_record(self, namespace: str, scope: RecordScope, kind: str, key: str) -> Record | None:
-        return await self._read(lambda c: records.get(c, namespace, scope, kind, key), small=True)
+        found = await self.get_records(namespace, scope, kind, [key])
+        return found[0] if found else None
+
+    async def get_records(
+        self, namespace: str, scope: RecordScope, kind: str, keys: Sequence[str]
+    ) -> tuple[Record, ...]:
+        def work(connection: apsw.Connection, *, small: bool = False) -> tuple[Record, ...]:
+            return records.get(connection, namespace, scope, kind, keys, small=small)
+
+        try:
+            return self._engine.read_here(lambda c: work(c, small=True))
+        except (StorageUnavailableError, reads.TooLong):
+            return await self._engine.read(work)
 
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
         return await self._engine.read(lambda c: records.scan(c, namespace, scope, query))
+
+    async def scan_record_keys(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[str, ...]:
+        return await self._engine.read(lambda c: records.scan_keys(c, namespace, scope, query))
 
     # --- the feed
 
@@ -236,7 +256,11 @@ class SqliteStorage(SessionStorage):
             return await self._engine.read(lambda c: feed.read_changes(c, namespace, after, limit))
 
     async def prune_changes(self, before: datetime, limit: int) -> int:
-        return await self._engine.write(lambda c: feed.prune(c, before, limit))
+        def work(connection: apsw.Connection) -> int:
+            records.prune(connection, to_micros(before), limit)
+            return feed.prune(connection, before, limit)
+
+        return await self._engine.write(work)
 
     async def start_epoch(self) -> FeedBounds:
         return await self._engine.write(feed.start_epoch)
@@ -275,14 +299,9 @@ class SqliteStorage(SessionStorage):
     async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
         return await self._engine.write(lambda c: leases.change(c, key, change, now))
 
-    async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
-        def work(connection: apsw.Connection) -> tuple[int, ...]:
-            if scope.type == "session":
-                require(connection, SessionKey(namespace, scope.name))
-            records.check(connection, namespace, scope, writes)
-            return records.put(connection, namespace, scope, writes)
-
-        return await self._engine.write(work, sum(len(write.value or b"") for write in writes))
+    async def write_records(self, commit: RecordCommit) -> tuple[int, ...]:
+        check_record_commit(commit)
+        return await self._engine.write(lambda c: records.write(c, commit), commit.size)
 
     # --- upkeep
 

@@ -26,8 +26,7 @@ _OWNED: Final = {
     "token usage": f"SELECT checksum, document, record_id, at, {', '.join(COUNTS)} FROM token_usage WHERE session = ?",  # noqa: S608
 }
 _RECORDS: Final = """
-    SELECT checksum, value, version, namespace, scope_type, scope, kind, key
-    FROM records WHERE ?1 IS NULL OR namespace = ?1"""
+    SELECT checksum, value, kind, key, namespace, scope FROM records WHERE ?1 IS NULL OR namespace = ?1"""
 _RESHAPED: Final = """
     SELECT reshaped_revision BETWEEN
         (SELECT coalesce(max(removed_revision), 0) FROM messages WHERE session = ?1 AND removed_revision IS NOT NULL)
@@ -67,8 +66,8 @@ def changed_in_file(connection: apsw.Connection, namespace: str | None) -> Itera
     Of one namespace, or of all (`None`).
     """
     for row in connection.execute(_RECORDS, (namespace,)):
-        if _differs(*row[:3]):
-            owner, _, scope, kind, key = row[3:]
+        if _differs(*row[:4]):
+            kind, key, owner, scope = row[2:]
             detail = f"Record {kind!r}, {key!r} of {scope!r} isn't what was written."
             yield Problem(kind="checksum", detail=detail, namespace=owner)
     for owner, session_id in connection.execute(_NEWEST, (namespace,)):
