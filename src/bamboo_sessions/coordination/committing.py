@@ -195,6 +195,10 @@ class Committing:
             committed = await self.storage.transact(write.key, plan)
         except LeaseLostError as exc:
             raise await told_by_whom(self.storage, write.key, exc) from None
+        except StorageError as exc:
+            if exc.outcome_unknown and seen and (tried := seen[-1][1]) is not None:
+                exc.of_commit(tried.commit.commit_id)
+            raise
         state, planned = seen[-1]
         if committed is None or planned is None:
             return self._unchanged(state)
@@ -208,9 +212,11 @@ class Committing:
         except StorageError as exc:
             self.cache.evict(key)  # L20, L21: never publish what may or may not be there
             committed = await self._settled(commit) if exc.outcome_unknown else None
-            if committed is None:
-                raise
-            return committed
+            if committed is not None:
+                return committed
+            if exc.outcome_unknown:
+                exc.of_commit(commit.commit_id)
+            raise
 
     async def _settled(self, commit: Commit) -> Committed | None:
         """Settle an unknown outcome by the commit id (G4); if storage can't tell now, the first error stands."""
@@ -230,16 +236,16 @@ class Committing:
         snapshot = _result(state, planned, committed)
         if snapshot is None:
             known = state if isinstance(state, Snapshot) else None
-            return Written(state, await self._after(write.key, known, committed), committed)
+            return Written(state, await self._after(write.key, known, committed, planned.commit.commit_id), committed)
         self.cache.publish(write.key, snapshot, None)
         return Written(state, snapshot, committed)
 
-    async def _after(self, key: SessionKey, known: Snapshot | None, committed: Committed) -> State:
+    async def _after(self, key: SessionKey, known: Snapshot | None, committed: Committed, commit_id: str) -> State:
         """What the session is after a commit, and perhaps after later ones, if only reading can tell."""
         try:
             state = await self.reads.refresh(key, known)
         except StorageError as exc:
-            exc.outcome_unknown = True  # for whoever asked: it was committed, and no answer says so
+            exc.of_commit(commit_id)  # for whoever asked: it was committed, and no answer says so
             raise
         if isinstance(state, Snapshot) and state.head.incarnation != committed.incarnation:
             raise SessionDeletedError(key.session_id)  # since then; what lives now is another session (G9)
@@ -271,7 +277,12 @@ class Committing:
         return await self.run_to_end(self._delete(key, query), release)
 
     async def _delete(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
-        deleted = await self.storage.delete_tree(key, query)
+        try:
+            deleted = await self.storage.delete_tree(key, query)
+        except StorageError as exc:
+            if exc.outcome_unknown and query.commit_id is not None:
+                exc.of_commit(query.commit_id)
+            raise
         for session_id in deleted:
             self.cache.evict(SessionKey(key.namespace, session_id))  # L22: dirty work has to be told as refused
         return deleted

@@ -46,6 +46,8 @@ class LockedSessionStore(Committing):
         additions_only: bool = False,
         records: tuple[RecordWrite, ...] = (),
         creating: bool = False,
+        commit_id: str | None = None,
+        if_last_message: str | None = None,
     ) -> MergeReport:
         """Merge a working copy into what is committed, commit, and bring the copy up to date in place.
 
@@ -59,6 +61,8 @@ class LockedSessionStore(Committing):
             additions_only: Hold back removals and edits; they stay pending in the copy.
             records: Adapter state to write in the same commit.
             creating: Refuse with `SessionExistsError` if a session of this id lives; a deleted id may be used again.
+            commit_id: The name of the commit; one that was made before isn't made again (G4). `None`: a new one.
+            if_last_message: Refuse likewise if the history ends with another message (`""`: if it has any).
 
         Raises:
             SessionDeletedError: It was deleted (G9).
@@ -67,7 +71,8 @@ class LockedSessionStore(Committing):
             PreconditionFailedError, InputError, StorageError.
         """
         key = SessionKey(session.namespace, session.id)
-        if self._is_saved(session) and not (records or creating) and if_revision is None:
+        is_asked = records or creating or not (if_revision is None is if_last_message)
+        if self._is_saved(session) and not is_asked:
             await check_fence(self.storage, key, link_of(session).fence)
             return MergeReport(revision=session.revision)
         plan = SavePlan(
@@ -77,6 +82,8 @@ class LockedSessionStore(Committing):
             additions_only=additions_only,
             records=records,
             creating=creating,
+            commit_id=commit_id,
+            if_last_message=if_last_message,
         )
         release = await self._locks.acquire(key)
         return await self.run_to_end(self._save(session, plan), release)
@@ -144,19 +151,20 @@ class LockedSessionStore(Committing):
 
     # --- tolerant saves
 
-    async def save_or_keep(self, session: Session, *, then: Callable[[], None]) -> bool:
+    async def save_or_keep(self, session: Session, *, then: Callable[[], None], commit_id: str | None = None) -> bool:
         """As `merge_save`, but what storage can't take now is kept (see `waiting`); whether it is durable.
 
         Args:
             session: The copy.
             then: Called if it is kept, also if the caller was cancelled meanwhile.
+            commit_id: The name of the commit, if it is made now; `None`: a new one.
 
         Raises:
             StorageError: One that isn't retryable, or the bound on waiting work would be passed.
         """
         if link_of(session).fence is None and self._is_saved(session):
             return True
-        plan = SavePlan(session, now=self.clock.now())
+        plan = SavePlan(session, now=self.clock.now(), commit_id=commit_id)
         release = await self._locks.acquire(plan.key)
         return await self.run_to_end(self._save_or_keep(session, plan, then), release)
 

@@ -39,6 +39,8 @@ class SavePlan:
         records: tuple[RecordWrite, ...] = (),
         refuse_conflicts: bool = False,
         creating: bool = False,
+        commit_id: str | None = None,
+        if_last_message: str | None = None,
     ) -> None:
         self.key = SessionKey(session.namespace, session.id)
         self.base = link_of(session).base
@@ -55,7 +57,8 @@ class SavePlan:
         self.result: Snapshot | None = None
         self._merged: Merged | None = None
         self._stored: dict[str, StoredMessage] = {}
-        self.commit_id = new_id()
+        self.commit_id = commit_id or new_id()
+        self.if_last_message = if_last_message
 
     def catch_up(self, session: Session) -> None:
         """Freeze the copy again if an earlier save of it has ended since: what that saved isn't saved twice (G5).
@@ -72,10 +75,17 @@ class SavePlan:
         merged = self._merged = merge(self.base, self.draft, durable, now=self.now, additions_only=self.additions_only)
         if self.refuse_conflicts and self.base and durable and (merged.conflicts or merged.authoritative_ignored):
             raise PreconditionFailedError(self.base.revision, durable.revision, session_id=self.key.session_id)
-        if not (merged.changed or merged.delta.duplicates or self.records):
+        is_asked = self.records or self.if_last_message is not None  # storage alone can tell whether that holds
+        if not (merged.changed or merged.delta.duplicates or is_asked):
             return None
         commit = to_commit(self.key, durable, merged, self._store, commit_id=self.commit_id, at=self.now)
-        commit = msgspec.structs.replace(commit, records=self.records, fence=self.fence, reuse_deleted=self.creating)
+        commit = msgspec.structs.replace(
+            commit,
+            records=self.records,
+            fence=self.fence,
+            reuse_deleted=self.creating,
+            if_last_message=self.if_last_message,
+        )
         self.result = Snapshot(merged.head, merged.messages, _bytes_after(durable, commit))
         return commit
 
