@@ -22,6 +22,7 @@ from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.domain.working_copy import copy_of
+from bamboo_sessions.storage.checks import check_commit, check_record_commit
 from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
 from bamboo_sessions.storage.memory import MemoryStorage
 from bamboo_sessions.storage.port import LeaseChange, Plan
@@ -91,6 +92,7 @@ class SimpleStorage(MemoryStorage):
 
     async def commit(self, commit: Commit) -> Committed:
         """Apply one change: all of it or nothing."""
+        check_commit(commit)  # here already: the wrapped object needn't stand such ids
         keys = {commit.key}
         while True:
             async with self._alone(keys):
@@ -144,6 +146,7 @@ class SimpleStorage(MemoryStorage):
 
     async def write_records(self, commit: RecordCommit) -> tuple[int, ...]:
         """Write records as one unit, in this process's memory."""
+        check_record_commit(commit)
         keys = other_sessions(commit.namespace, commit.writes, RecordScope("shared", ""))
         if commit.scope.type == "session":
             keys.add(SessionKey(commit.namespace, commit.scope.name))

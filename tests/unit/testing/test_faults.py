@@ -57,7 +57,10 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     assert await storage.find_commit(KEY, "unknown") is None
     assert await storage.usage_totals("default", None, include_children=False) is not None
     assert await storage.get_record("default", scope, "k", "a") is None
+    assert await storage.get_records("default", scope, "k", ["a"]) == ()
     assert await storage.scan_records("default", scope, RecordQuery("k")) == ()
+    assert await storage.scan_record_keys("default", scope, RecordQuery("k")) == ()
+    assert await storage.find_message("default", "a") == ("s", user("a"))
     assert await storage.feed_bounds() == await storage.inner.feed_bounds()
     assert await storage.read_changes("default", None, 9) == await storage.inner.read_changes("default", None, 9)
     assert (await storage.start_epoch()).newest.number == 1

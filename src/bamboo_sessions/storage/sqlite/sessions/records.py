@@ -27,7 +27,7 @@ from bamboo_sessions.storage.record_plan import (
 from bamboo_sessions.storage.sqlite.history.reads import TooLong
 from bamboo_sessions.storage.sqlite.sessions.rows import require
 from bamboo_sessions.storage.sqlite.transactions.connection import reading, rows_of, value_of
-from bamboo_sessions.storage.sqlite.transactions.tuning import HERE_BYTES_MAX
+from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_BYTES_MAX
 from bamboo_sessions.storage.sqlite.upkeep.damage import checksum
 
 _SURROGATES: Final = 0xD800
@@ -69,7 +69,7 @@ def get(
     """The records with these keys, those that there are; `small` refuses long reads (`TooLong`)."""
     of = (namespace, scope.type, scope.name, kind)
     with reading(connection):
-        if small and sum(value_of(connection, _SIZE, (*of, key)) or 0 for key in keys) > HERE_BYTES_MAX:
+        if small and sum(value_of(connection, _SIZE, (*of, key)) or 0 for key in keys) > LOOP_BYTES_MAX:
             raise TooLong
         return tuple(Record(*found) for key in keys for found in rows_of(connection, _GET, (*of, key)))
 
