@@ -26,8 +26,8 @@ from typing import Any, ClassVar, Final, Literal
 class BambooSessionsError(Exception):
     """Root of all errors of this package.
 
-    `hint` is one sentence that says what to do, or `None`. `commit_id` names the commit that may have happened, if the
-    outcome is unknown: the same call with it does its work once in all (G4). Else it is `None`.
+    `hint` is one sentence that says what to do, or `None`. `commit_id` names the commit whose outcome is unknown (else
+    `None`): hand it to the same call again (`commit_id=`).
     """
 
     code: ClassVar[str] = "error"
@@ -38,11 +38,6 @@ class BambooSessionsError(Exception):
         self.hint = hint
         self.outcome_unknown = outcome_unknown
         self.commit_id: str | None = None
-
-    def of_commit(self, commit_id: str) -> None:
-        """Note which commit may have happened."""
-        self.outcome_unknown = True
-        self.commit_id = commit_id
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Keep the structured attributes when an error travels between processes."""

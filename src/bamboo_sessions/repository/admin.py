@@ -49,7 +49,7 @@ class StoreAdmin:
 
         Arguments and errors are those of `SessionRepository.open`.
         """
-        return Opening(cls(storage_for(url, durability=durability), clock=clock))
+        return Opening(cls(storage_for(url, durability=durability, clock=clock), clock=clock))
 
     async def namespaces(self) -> AsyncIterator[str]:
         """All namespaces that have, or had, a session, in the order of code points."""

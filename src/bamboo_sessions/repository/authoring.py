@@ -14,14 +14,13 @@ from typing import Any
 
 import msgspec
 
-from bamboo_sessions.coordination.committing import Planned, living
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.errors import InputError, PreconditionFailedError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.repository.bound import Bound, Handle
-from bamboo_sessions.repository.terms import terms, write_once
-from bamboo_sessions.storage.commit import Commit, State
+from bamboo_sessions.repository.terms import terms
+from bamboo_sessions.storage.commit import Commit
 
 
 async def rename(
@@ -138,8 +137,7 @@ async def _set(
     key = bound.writable(session_id)
     on = terms(commit_id)
 
-    def planner(state: State) -> Planned | None:
-        head = living(key, state).head
+    def plan(head: SessionHead) -> Commit | None:
         if if_metadata_version is not None and if_metadata_version != head.metadata_version:
             raise PreconditionFailedError(
                 if_metadata_version, head.metadata_version, session_id=session_id, what="metadata version"
@@ -150,11 +148,9 @@ async def _set(
         now = bound.clock.now()
         changed = msgspec.structs.replace(changed, metadata_version=head.metadata_version + 1)
         kinds = head_kinds(head, changed)
-        return Planned(
-            Commit(key=key, commit_id=on.commit_id, at=now, expected=head.revision, head=changed, head_kinds=kinds)
-        )
+        return Commit(key=key, commit_id=on.commit_id, at=now, expected=head.revision, head=changed, head_kinds=kinds)
 
-    return living(key, (await write_once(bound, key, planner, on, heads_only=True)).now).head
+    return await bound.store.write_head(key, plan, commit_id=on.given)
 
 
 def _titled(head: SessionHead, title: str, *, generated: bool) -> SessionHead:

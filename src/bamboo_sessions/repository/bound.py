@@ -12,9 +12,9 @@ from contextvars import ContextVar
 import msgspec
 
 from bamboo_sessions.coordination.cache import SessionCache
-from bamboo_sessions.coordination.committing import living
 from bamboo_sessions.coordination.leasing import Leasing
 from bamboo_sessions.coordination.locked_store import LockedSessionStore
+from bamboo_sessions.coordination.plan import Seen, living
 from bamboo_sessions.domain.clock import Clock
 from bamboo_sessions.domain.errors import InputError, SessionBusyError, SessionDeletedError
 from bamboo_sessions.domain.head import SessionHead
@@ -24,7 +24,7 @@ from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.repository.tolerant import TolerantSaves
-from bamboo_sessions.storage.commit import SessionKey, State
+from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import ListQuery
 
@@ -56,7 +56,7 @@ class Tiers(msgspec.Struct, frozen=True):
     async def open(self) -> None:
         """Open the storage if it isn't."""
         await self.storage.open()
-        self.persistence.signal.open()
+        self.persistence.open()
 
     async def aclose(self) -> tuple[UnsavedWork, ...]:
         """Wait for commits under way, try waiting work once more, and let everything go; what isn't durable."""
@@ -128,14 +128,14 @@ class Bound:
         """The token that what is written carries."""
         return None if self.right is None else self.right.token
 
-    def admitted(self, key: SessionKey, state: State) -> Snapshot:
+    def admitted(self, key: SessionKey, state: Seen) -> Snapshot:
         """What lives now, if it is the life that may be written to."""
         snapshot = living(key, state)
         if self.right is not None and self.right.incarnation != snapshot.head.incarnation:
             raise SessionDeletedError(key.session_id)
         return snapshot
 
-    def copy(self, key: SessionKey, state: State) -> Session:
+    def copy(self, key: SessionKey, state: Seen) -> Session:
         """A working copy of what a write ended with; somebody may have deleted it at once."""
         return copy_of(living(key, state), self.clock)
 

@@ -148,7 +148,7 @@ async def begun(bound: Bound, commit: Commit) -> Session:
     try:
         return bound.copy(key, await bound.store.load(key))
     except StorageError as exc:
-        exc.of_commit(commit.commit_id)  # it was made, and no answer says so
+        exc.outcome_unknown, exc.commit_id = True, commit.commit_id  # it was made, and no answer says so
         raise
 
 

@@ -238,7 +238,7 @@ class Records:
             return await self._storage.write_records(commit)
         except StorageError as exc:
             if exc.outcome_unknown:
-                exc.of_commit(commit.commit_id)
+                exc.commit_id = commit.commit_id
             raise
 
 

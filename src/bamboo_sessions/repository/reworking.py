@@ -4,43 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bamboo_sessions.coordination.committing import Planned
-from bamboo_sessions.coordination.saving import SavePlan
+from bamboo_sessions.coordination.plan import Planned, Written
+from bamboo_sessions.coordination.saving import plan_save
 from bamboo_sessions.domain.errors import PreconditionFailedError
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.working_copy import copy_of, link_of
 from bamboo_sessions.repository.bound import Bound
-from bamboo_sessions.repository.terms import Outcome, Terms, write_once
+from bamboo_sessions.repository.terms import Terms
 from bamboo_sessions.storage.commit import SessionKey, State
 
 
 async def rework(bound: Bound, session_id: str, change: Callable[[Session], None], on: Terms) -> Session:
     """Run `change` on a copy of the newest state and commit what it did; again on a newer state if need be."""
     key = bound.writable(session_id)
-    return bound.copy(key, (await reworked(bound, key, change, on)).now)
+    return bound.copy(key, (await reworked(bound, key, change, on)).after)
 
 
-async def reworked(bound: Bound, key: SessionKey, change: Callable[[Session], None], on: Terms) -> Outcome:
+async def reworked(bound: Bound, key: SessionKey, change: Callable[[Session], None], on: Terms) -> Written:
     """As `rework`; what became of it."""
 
-    def planner(state: State) -> Planned | None:
+    def plan(state: State) -> Planned:
         snapshot = bound.admitted(key, state)
         check_revision(key, on, snapshot.revision)
         session = copy_of(snapshot, bound.clock)
-        if bound.right is not None:
-            link_of(session).fence = bound.right.token
+        link_of(session).fence = bound.fence
         change(session)
-        plan = SavePlan(
+        save = plan_save(
             session,
             now=bound.clock.now(),
             records=on.records,
             commit_id=on.commit_id,
             if_last_message=on.if_last_message,
         )
-        commit = plan(snapshot)
-        return None if commit is None else Planned(commit, plan.result)
+        return save(snapshot)
 
-    return await write_once(bound, key, planner, on)
+    return await bound.store.write(key, plan, then=lambda written: written, commit_id=on.given)
 
 
 def check_revision(key: SessionKey, on: Terms, revision: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from bamboo_sessions.coordination.committing import Planned
+from bamboo_sessions.coordination.plan import UNCHANGED, Planned, living
 from bamboo_sessions.coordination.saving import check_commit_size
 from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.clock import MICROSECOND
@@ -24,7 +24,7 @@ from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.repository.reworking import check_revision, rework, reworked
-from bamboo_sessions.repository.terms import Terms, terms, write_once
+from bamboo_sessions.repository.terms import Terms, terms
 from bamboo_sessions.storage.commit import Commit, RecordWrite, SessionKey, State, StoredInsertion
 from bamboo_sessions.storage.query import Window, WindowQuery
 
@@ -103,9 +103,11 @@ async def remove_last(
         if removed:
             del session.messages[-n:]
 
-    outcome = await reworked(self._bound, key, change, on)
-    self._bound.copy(key, outcome.now)  # raises if it was deleted since
-    return tuple(removed) if outcome.replayed is None else await _removed_then(self._bound, key, n, outcome.replayed)
+    written = await reworked(self._bound, key, change, on)
+    living(key, written.after)
+    if written.committed is None or not written.committed.replayed:
+        return tuple(removed)
+    return await _removed_then(self._bound, key, n, written.committed.revision)
 
 
 async def _removed_then(bound: Bound, key: SessionKey, n: int, revision: int) -> tuple[Message, ...]:
@@ -134,16 +136,16 @@ async def replace_history(
     _check_unique(new)
     key = bound.writable(session_id)
 
-    def planner(state: State) -> Planned | None:
+    def plan(state: State) -> Planned:
         snapshot = bound.admitted(key, state)
         check_revision(key, on, snapshot.revision)
         if snapshot.messages != new:
             return _replacement(bound, key, snapshot, stored, on)
         if on.records or on.if_last_message is not None:
             return Planned(_commit(bound, key, on, snapshot.revision))
-        return None
+        return UNCHANGED
 
-    return bound.copy(key, (await write_once(bound, key, planner, on)).now)
+    return await bound.store.write(key, plan, then=lambda written: bound.copy(key, written.after), commit_id=on.given)
 
 
 def _commit(bound: Bound, key: SessionKey, on: Terms, expected: int) -> Commit:

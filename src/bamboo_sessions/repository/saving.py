@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import msgspec
 
 from bamboo_sessions.coordination.saving import check_commit_size
-from bamboo_sessions.domain.errors import PreconditionFailedError, SessionExistsError
 from bamboo_sessions.domain.head import ForkOrigin
 from bamboo_sessions.domain.message import to_stored
 from bamboo_sessions.domain.question import changed_since
@@ -16,7 +15,7 @@ from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.working_copy import freeze, link_of
 from bamboo_sessions.repository.bound import Handle
 from bamboo_sessions.repository.lifecycle import begun, fork_head
-from bamboo_sessions.repository.terms import brought_up_to_date, made_before, terms
+from bamboo_sessions.repository.terms import terms
 from bamboo_sessions.storage.commit import Commit, RecordWrite, StoredInsertion
 
 
@@ -38,15 +37,9 @@ async def create(
         SessionDeletedError: `session` is a copy of a deleted one; or an ancestor of it was deleted.
         InputError: It contradicts its parent, or can't be stored.
     """
-    bound, on = self._bound, terms(commit_id, records=records)
-    key = bound.writable_copy(session)
-    try:
-        await bound.store.merge_save(session, creating=True, records=on.records, commit_id=on.commit_id)
-    except SessionExistsError:
-        revision = await made_before(bound, key, on)
-        if revision is None:
-            raise
-        await brought_up_to_date(bound, key, session, revision)
+    on = terms(commit_id, records=records)
+    self._bound.writable_copy(session)
+    await self._bound.store.merge_save(session, creating=True, records=on.records, commit_id=on.given)
     return session
 
 
@@ -80,29 +73,23 @@ async def save(
         LeaseLostError: The copy is of a run lease, and a newer one exists (G12).
         InputError, StorageError: The copy can't be stored, or storage failed; nothing is half-written.
     """
-    bound = self._bound
     on = terms(commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
-    key = bound.writable_copy(session)
-    try:
-        return await bound.store.merge_save(
-            session,
-            if_revision=on.if_revision,
-            if_last_message=on.if_last_message,
-            records=on.records,
-            commit_id=on.commit_id,
-        )
-    except PreconditionFailedError:
-        revision = await made_before(bound, key, on)
-        if revision is None:
-            raise
-        return MergeReport(revision=revision, changed=True)  # and so it is no more at what was asked for
+    self._bound.writable_copy(session)
+    return await self._bound.store.merge_save(
+        session,
+        if_revision=on.if_revision,
+        if_last_message=on.if_last_message,
+        records=on.records,
+        commit_id=on.given,
+        fence=self._bound.fence,
+    )
 
 
 async def checkpoint(self: Handle, session: Session, *, commit_id: str | None = None) -> MergeReport:
     """A save that adds only: removals and edits done to the copy are held back, and stay pending in it."""
     on = terms(commit_id)
     self._bound.writable_copy(session)
-    return await self._bound.store.merge_save(session, additions_only=True, commit_id=on.commit_id)
+    return await self._bound.store.merge_save(session, additions_only=True, commit_id=on.given, fence=self._bound.fence)
 
 
 async def save_best_effort(self: Handle, session: Session, *, commit_id: str | None = None) -> bool:
@@ -116,7 +103,7 @@ async def save_best_effort(self: Handle, session: Session, *, commit_id: str | N
     """
     on = terms(commit_id)
     self._bound.writable_copy(session)
-    return await self._bound.tiers.tolerant.save(session, commit_id=on.commit_id)
+    return await self._bound.tiers.tolerant.save(session, commit_id=on.given, fence=self._bound.fence)
 
 
 async def save_as_fork(

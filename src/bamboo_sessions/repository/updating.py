@@ -7,15 +7,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 
-from bamboo_sessions.coordination.committing import Planned, Written, living
-from bamboo_sessions.coordination.saving import SavePlan
+from bamboo_sessions.coordination.plan import Written, living
+from bamboo_sessions.coordination.saving import correct, plan_save
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.working_copy import link_of
 from bamboo_sessions.repository.bound import Bound, Handle, OpenEdit, open_edits
 from bamboo_sessions.repository.reworking import rework
-from bamboo_sessions.repository.terms import Terms, brought_up_to_date, checked_records, terms, write_once
-from bamboo_sessions.storage.commit import RecordWrite, SessionKey, State
+from bamboo_sessions.repository.terms import Terms, checked_records, terms
+from bamboo_sessions.storage.commit import RecordWrite, SessionKey
 
 
 async def update(
@@ -103,7 +102,7 @@ class Edit:
             await self._commit(self._session)
 
     async def _commit(self, session: Session) -> None:
-        plan = SavePlan(
+        plan = plan_save(
             session,
             now=self._bound.clock.now(),
             refuse_conflicts=True,
@@ -111,15 +110,7 @@ class Edit:
             commit_id=self._on.commit_id,
         )
 
-        def planner(state: State) -> Planned | None:
-            commit = plan(state)
-            return None if commit is None else Planned(commit, plan.result)
+        def then(written: Written) -> None:
+            correct(session, plan, living(self._key, written.after))
 
-        def finish(written: Written) -> Written:
-            plan.finish(session, living(self._key, written.after), written.committed)
-            return written
-
-        start = link_of(session).base
-        outcome = await write_once(self._bound, self._key, planner, self._on, start=start, then=finish)
-        if outcome.replayed is not None:
-            await brought_up_to_date(self._bound, self._key, session, outcome.replayed)
+        await self._bound.store.write(self._key, plan, start=plan.base, then=then, commit_id=self._on.given)

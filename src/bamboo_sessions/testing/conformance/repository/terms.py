@@ -188,7 +188,7 @@ class TermsConformance(RepositoryCase):
                 assert refused.value.hint
         for changes in ({"if_revision": "1"}, {"if_revision": True}):
             with pytest.raises(InputError):
-                await sessions.delete("s", **changes)  # type: ignore[arg-type]
+                await sessions.delete("s", **changes)
         with pytest.raises(InputError):
             await sessions.find_message("")
         for terms in (
@@ -199,7 +199,7 @@ class TermsConformance(RepositoryCase):
             {"records": [""]},
         ):
             with pytest.raises(InputError) as refused:
-                await sessions.fork("s", **terms)  # type: ignore[arg-type]
+                await sessions.fork("s", **terms)
             assert refused.value.hint
         assert [head.revision async for head in sessions.iter_sessions()] == [1]
 
