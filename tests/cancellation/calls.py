@@ -68,6 +68,11 @@ async def _all(iterator: Any) -> list[object]:  # noqa: ANN401 - any async itera
     return [each async for each in iterator]
 
 
+async def _leased(world: World) -> None:
+    claim = Claim("claim", "somebody", timedelta(seconds=30))
+    await world.others._bound.tiers.leasing.take(SessionKey("default", "chat"), claim)
+
+
 async def _copy(world: World) -> None:
     await world.take_copy()
 
@@ -163,6 +168,7 @@ READS: Final = (
     Call("token_usage", lambda w: w.repo.token_usage("chat", include_children=True)),
     Call("changes", lambda w: _all(w.repo.changes(live=False))),
     Call("feed_position", lambda w: w.repo.feed_position()),
+    Call("find_message", lambda w: w.repo.find_message("last")),
     Call("lease_of", lambda w: w.repo.lease_of("chat")),
     Call("search", lambda w: w.repo.search("one")),
     Call("stats", lambda w: w.repo.stats()),
@@ -208,6 +214,7 @@ CHANGES: Final = (
     Call("edit", lambda w: _block(w.repo.edit("chat")), _lock, "while it is being written"),
     Call("lease", _run),
     Call("lease", _run, _lock, "while it is being written"),
+    Call("release_lease", lambda w: w.repo.release_lease("chat", token=1), _leased),
     Call("StoreAdmin.prune_changes", lambda w: StoreAdmin(w.repo.storage).prune_changes(older_than=timedelta(days=1))),
     Call("StoreAdmin.start_epoch", lambda w: StoreAdmin(w.repo.storage).start_epoch()),
     Call("rename", lambda w: w.repo.rename("chat", "New")),
