@@ -18,6 +18,8 @@ from bamboo_sessions import (
     StoreAdmin,
     TokenUsageRecord,
 )
+from bamboo_sessions.domain.lease import Claim
+from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.kit import user
 from tests.cancellation.world import World
