@@ -29,6 +29,9 @@ COMMIT_MESSAGES_MAX: Final = 200_000
 COMMIT_BYTES_MAX: Final = 512 * 1024 * 1024
 """Bytes added by one commit. SQLite holds them in memory and in the write-ahead log."""
 
+VERSION_MAX: Final = 2**53
+"""A version (`title_version`, `metadata_version`) that can be set: others count on from it, within 64 bits."""
+
 QUESTIONS_PER_SESSION_MAX: Final = 10_000
 """Questions of one session in all states. Consumed ones are remembered so that none re-opens."""
 
@@ -76,6 +79,12 @@ SNIPPET_CHARS_MAX: Final = 200
 """Characters of a snippet: two lines."""
 
 # --- time ---------------------------------------------------------------------------------------------
+
+TIME_YEAR_MIN: Final = 2
+"""The year of the earliest time that is stored: other time zones can't show one at the edge of a `datetime`."""
+
+TIME_YEAR_MAX: Final = 9_998
+"""The year of the latest, likewise; and each commit must be able to be a microsecond later than the one before."""
 
 CLOCK_AHEAD_SECONDS_MAX: Final = 300
 """How far ahead of now a hand-set `updated_at` may be when saved. A wrong clock must not win for ever."""

@@ -82,7 +82,8 @@ def fields_of(policy: Policy) -> tuple[str, ...]:
 
 GROUP: Final = fields_of(Policy.AUTHORITATIVE)
 _GROUP_OF: Final = attrgetter(*GROUP)
-_VISIBLE_GROUP: Final = tuple(name for name in GROUP if name not in {"metadata_version", "authoritative_keys"})
+_FOLLOWING: Final = frozenset({"metadata_version", "title_version", "authoritative_keys"})  # from what people set
+_VISIBLE_GROUP: Final = tuple(name for name in GROUP if name not in _FOLLOWING)
 REGISTERS: Final = (*fields_of(Policy.REGISTER), *fields_of(Policy.SUMMARY))
 _IDENTITY: Final = tuple(name for name in fields_of(Policy.FIXED) if name != "incarnation")
 _IDENTITY_OF: Final = attrgetter(*_IDENTITY)

@@ -22,7 +22,7 @@ from bamboo_sessions.domain.limits import QUESTIONS_PER_SESSION_MAX, SPAWN_DEPTH
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.message_list import MessageList
 from bamboo_sessions.domain.question import PendingQuestion, Questions, advanced, check_question, oldest_open, withdrawn
-from bamboo_sessions.domain.session_fields import Field, Fixed
+from bamboo_sessions.domain.session_fields import Field, Fixed, Title, Version
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
 from bamboo_sessions.domain.usage import TokenUsage
 
@@ -80,12 +80,12 @@ class Session:
     incarnation = Fixed[int]()
     revision = Fixed[int]()
     authoritative_keys = Fixed[frozenset[str]]()
-    title = Field["str | None"](str, _NONE)
-    title_version = Field[int](int)
+    title = Title()
+    title_version = Version()
     title_generated = Field[bool](bool)
     pinned = Field[bool](bool)
     archived = Field[bool](bool)
-    metadata_version = Field[int](int)
+    metadata_version = Version()
     model = Field["str | None"](str, _NONE)
     provider = Field["str | None"](str, _NONE)
     reasoning_effort = Field["str | None"](str, _NONE)
@@ -134,7 +134,7 @@ class Session:
             root_session_id=root_session_id or id,
             spawn_depth=spawn_depth,
             created_at=created,
-            metadata=json.EMPTY if metadata is None else json.frozen(metadata, what="Session.metadata"),
+            metadata=json.EMPTY if metadata is None else json.frozen_object(metadata, what="Session.metadata"),
             updated_at=created if updated_at is None else utc(updated_at, what="Session.updated_at"),
         )
         self._become(head, None, NO_MESSAGES, clock)
@@ -338,7 +338,7 @@ class Session:
         """The copy at this moment. Raises `InputError` if a value can't be stored."""
         changes = dict(self._changes)
         if self._metadata is not None and not json.same(self._metadata, self._head.metadata):
-            changes["metadata"] = json.frozen(self._metadata, what=f"Session {self.id!r}: metadata")
+            changes["metadata"] = json.frozen_object(self._metadata, what=f"Session {self.id!r}: metadata")
             if self._base is not None:  # it is changed in place, which touched nothing
                 changes.setdefault("updated_at", self._now())
         time_set = self._touched_at is None and "updated_at" in self._changes
@@ -365,11 +365,14 @@ class Session:
         self._messages.rebase(base.messages, messages)
 
     def _change(self, name: str, value: object) -> None:
+        self._note(name, value)
+        self._touch()
+
+    def _note(self, name: str, value: object) -> None:
         if json.same(value, getattr(self._head, name)):
             self._changes.pop(name, None)
         else:
             self._changes[name] = value
-        self._touch()
 
     def _touch(self) -> None:
         self._mutations += 1

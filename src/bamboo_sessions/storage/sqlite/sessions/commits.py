@@ -18,6 +18,7 @@ from bamboo_sessions.domain.errors import (
     StorageError,
 )
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.message import StoredMessage, from_body, to_stored
 from bamboo_sessions.storage.commit import (
     Admission,
     Commit,
@@ -41,6 +42,7 @@ _FIND: Final = f"""
 _REPLAY: Final = "SELECT revision, incarnation, updated_at, message_count FROM changes WHERE position = ?"
 _REVISION: Final = "SELECT revision FROM changes WHERE commit_id = ? AND session = ?"
 _HASHES: Final = "SELECT message_id, content_hash FROM messages WHERE session = ? AND message_id = ?"
+_BODIES: Final = "SELECT body FROM messages WHERE session = ? AND message_id = ?"
 _LOG: Final = (
     "INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count, "
     "first_row, row_count) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -155,7 +157,7 @@ def _sift(
             if not hashes:
                 hashes.append(stored.content_hash)
                 fresh.append(stored)
-            elif stored.content_hash in hashes:
+            elif stored.content_hash in hashes or _is_stored(connection, living, stored):
                 duplicates.append(stored.message.id)
             else:
                 raise MessageIdConflictError(commit.key.session_id, stored.message.id)
@@ -173,6 +175,12 @@ def _known_hashes(connection: apsw.Connection, commit: Commit, living: SessionRo
         for message_id, content_hash in found:
             known.setdefault(message_id, []).append(content_hash)
     return known
+
+
+def _is_stored(connection: apsw.Connection, living: SessionRow | None, stored: StoredMessage) -> bool:
+    """Whether a version has this content under another hash: rows of earlier forms hashed equal messages apart."""
+    bodies = rows_of(connection, _BODIES, (living.key, stored.message.id)) if living is not None else []
+    return any(to_stored(from_body(body)).content_hash == stored.content_hash for (body,) in bodies if body)
 
 
 # --- writing
