@@ -85,5 +85,5 @@ class Title(Field["str | None"]):
         head = session._head
         is_another = value != head.title
         session._note("title_generated", head.title_generated and not is_another)
-        if session._base is not None:
+        if session._link.base is not None:
             session._note("title_version", head.title_version + is_another)

@@ -13,6 +13,7 @@ from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.message import Message, to_stored
 from bamboo_sessions.domain.report import Appended
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.working_copy import freeze, link_of
 from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.repository.records import check_write
 from bamboo_sessions.storage.commit import Commit, RecordWrite, RevisionConflict, SessionKey, StoredInsertion
@@ -73,7 +74,7 @@ async def append_fenced(
         at=bound.clock.now(),
         records=tuple(map(check_write, records)),
         incarnation=session.incarnation,
-        fence=session.fence,
+        fence=link_of(session).fence,
     )
     return await add(bound, commit, messages)
 
@@ -96,4 +97,4 @@ async def add(bound: Bound, commit: Commit, messages: Sequence[Message]) -> Appe
 
 def new_head(bound: Bound, key: SessionKey, model: str | None) -> SessionHead:
     """The head of a session that a call makes by the way."""
-    return Session(key.session_id, model, namespace=key.namespace, clock=bound.clock).freeze().head
+    return freeze(Session(key.session_id, model, namespace=key.namespace, clock=bound.clock)).head

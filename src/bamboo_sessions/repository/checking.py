@@ -14,6 +14,7 @@ from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import CheckReport, Problem
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.working_copy import link_of
 from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.repository.updating import rework
 from bamboo_sessions.storage.query import ListQuery
@@ -117,7 +118,7 @@ def _withdraw_of(token: int) -> Callable[[Session], None]:
     """Withdraws the open questions that the run with this lease asked."""
 
     def change(session: Session) -> None:
-        session.fence = token  # a run that takes over meanwhile may take up the question: then this is refused
+        link_of(session).fence = token  # a run that takes over meanwhile may take up the question: then this is refused
         for question in session.questions:
             if question.is_open and question.lease_token == token:
                 session.withdraw_question(question.id)

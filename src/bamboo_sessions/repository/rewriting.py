@@ -19,6 +19,7 @@ from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.message import Message, StoredMessage, to_stored
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.working_copy import copy_of, freeze
 from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.repository.updating import rework
 from bamboo_sessions.storage.commit import Commit, SessionKey, State, StoredInsertion
@@ -101,9 +102,9 @@ def _replacement(
     covered = snapshot.head.summary and snapshot.head.summary.covers_through
     head = snapshot.head
     if covered and all(each.message.id != covered for each in stored):
-        session = Session.from_snapshot(snapshot, bound.clock)
+        session = copy_of(snapshot, bound.clock)
         session.summary = None
-        head = session.freeze().head
+        head = freeze(session).head
     commit = Commit(
         key=key,
         commit_id=commit_id,

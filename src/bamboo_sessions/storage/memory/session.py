@@ -14,6 +14,7 @@ from bamboo_sessions.domain.message import Message, StoredMessage, is_tool_resul
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.usage import TokenUsageRecord
+from bamboo_sessions.domain.working_copy import freeze
 from bamboo_sessions.storage.commit import Commit, StoredInsertion
 
 
@@ -63,7 +64,7 @@ class StoredSession(msgspec.Struct):
 
 def taken_over(session: Session) -> StoredSession:
     """A session that was kept elsewhere, with its counters."""
-    draft = session.freeze()
+    draft = freeze(session)
     revision = max(1, draft.head.revision)
     head = msgspec.structs.replace(
         draft.head,
