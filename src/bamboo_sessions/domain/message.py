@@ -114,7 +114,7 @@ class Native(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         elif isinstance(self.data, bytearray | memoryview):
             _set(self, "data", bytes(self.data))
         elif type(self.data) is not bytes:
-            raise _wrong_type("Native.data", self.data, "bytes; text can be given as `text`")
+            raise _wrong_type("Native.data must be bytes (text can be given as `text`)", self.data)
 
 
 class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -166,15 +166,19 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
         if type(self.content) is not str:
             _set(self, "content", _content(self.content))
         if type(self.tool_calls) is not tuple or self.tool_calls:
-            _set(self, "tool_calls", _tool_calls(self.tool_calls))
+            _set(
+                self,
+                "tool_calls",
+                _tuple_of(ToolCall, self.tool_calls, "Message.tool_calls must be a tuple of ToolCall"),
+            )
         if type(self.metadata) is not _FrozenDict or not (self.metadata or self.metadata is json.EMPTY):
             _set(self, "metadata", json.frozen_object(self.metadata, what="Message.metadata"))
         if self.tool_call_id is not None or self.name is not None or self.reasoning is not None:
             self._check_texts()
         if self.tool_success is not None and type(self.tool_success) is not bool:
-            raise _wrong_type("Message.tool_success", self.tool_success, "a bool or None")
+            raise _wrong_type("Message.tool_success must be a bool or None", self.tool_success)
         if self.native is not None and not isinstance(self.native, Native):
-            raise _wrong_type("Message.native", self.native, "a Native")
+            raise _wrong_type("Message.native must be a Native", self.native)
 
     def _check_texts(self) -> None:
         for field in ("tool_call_id", "name", "reasoning"):
@@ -216,16 +220,14 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
         return cls(role="tool", content=content, tool_call_id=tool_call_id, **fields)
 
 
-def _wrong_type(field: str, value: object, wanted: str) -> InvalidMessageError:
-    return InvalidMessageError(
-        f"{field} must be {wanted}, not {type(value).__name__}.", hint="Use the types that its fields name."
-    )
+def _wrong_type(rule: str, value: object) -> InvalidMessageError:
+    return InvalidMessageError(f"{rule}, not {type(value).__name__}.", hint="Use the types that the fields name.")
 
 
 def _text(value: object, field: str) -> str:
     """`value` as plain text: a member of an enum would come back without its class."""
     if not isinstance(value, str):
-        raise _wrong_type(field, value, "text")
+        raise _wrong_type(f"{field} must be text", value)
     return str.__str__(value)
 
 
@@ -243,15 +245,16 @@ def _content(value: object) -> Content:
         return ""
     if isinstance(value, str):
         return str.__str__(value)
-    if not isinstance(value, list | tuple) or not all(isinstance(part, Part) for part in value):
-        raise _wrong_type("Message.content", value, "text, or a tuple of TextPart, ImagePart, FilePart and AudioPart")
-    return tuple(value)
+    return _tuple_of(
+        Part, value, "Message.content must be text, or a tuple of TextPart, ImagePart, FilePart, AudioPart"
+    )
 
 
-def _tool_calls(value: object) -> tuple[ToolCall, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(call, ToolCall) for call in value):
-        raise _wrong_type("Message.tool_calls", value, "a tuple of ToolCall")
-    return tuple(value)
+def _tuple_of(kind: Any, value: object, rule: str) -> tuple[Any, ...]:  # noqa: ANN401 - a class or a union of classes
+    wrong = [item for item in value if not isinstance(item, kind)] if isinstance(value, list | tuple) else [value]
+    if wrong:
+        raise _wrong_type(rule, wrong[0])
+    return tuple(value)  # type: ignore[arg-type]
 
 
 def _arguments(value: object) -> str | json.FrozenDict:
