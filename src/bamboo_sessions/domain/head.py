@@ -9,9 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from bamboo_sessions.domain import json
-from bamboo_sessions.domain.clock import EPOCH, utc
-from bamboo_sessions.domain.errors import InputError
-from bamboo_sessions.domain.limits import HEAD_BYTES_MAX, METADATA_KEYS_MAX, VERSION_MAX, check_limit
+from bamboo_sessions.domain.clock import EPOCH
+from bamboo_sessions.domain.limits import HEAD_BYTES_MAX, METADATA_KEYS_MAX, check_limit
 from bamboo_sessions.domain.question import PendingQuestion, Questions, oldest_open
 from bamboo_sessions.domain.usage import TokenUsage
 
@@ -102,7 +101,6 @@ def run_status_of(run_state: str | Mapping[str, Any] | None) -> str | None:
 
 
 _HEAD: Final = msgspec.json.Decoder(SessionHead)
-_COUNTER_END: Final = 2 * VERSION_MAX  # nobody counts that far from a version that could be set
 
 
 def head_document(head: SessionHead) -> bytes:
@@ -110,7 +108,6 @@ def head_document(head: SessionHead) -> bytes:
 
     Raises `InputError` if a field can't be stored, before anything is written.
     """
-    _check_numbers(head)
     check_limit(f"Session {head.id!r}: metadata", len(head.metadata), METADATA_KEYS_MAX, "keys")
     plain = msgspec.structs.replace(
         head, revision=0, incarnation=0, message_count=0, questions=(), created_at=EPOCH, updated_at=EPOCH
@@ -118,16 +115,6 @@ def head_document(head: SessionHead) -> bytes:
     document = json.encode_readable(plain, _HEAD, what=f"Session {head.id!r}")
     check_limit(f"Session {head.id!r} without its messages", len(document), HEAD_BYTES_MAX, "bytes")
     return document
-
-
-def _check_numbers(head: SessionHead) -> None:
-    """Raise `InputError` for times and counters that couldn't be kept, or counted on from."""
-    utc(head.created_at, what=f"Session {head.id!r}: created_at")
-    utc(head.updated_at, what=f"Session {head.id!r}: updated_at")
-    for name in ("title_version", "metadata_version"):
-        if not 0 <= getattr(head, name) < _COUNTER_END:
-            message = f"Session {head.id!r}: {name} must be from 0 to {VERSION_MAX:,}, not {getattr(head, name)}."
-            raise InputError(message, hint="Leave versions to the repository, which counts them.")
 
 
 def head_from_document(document: bytes, session_id: str) -> SessionHead:

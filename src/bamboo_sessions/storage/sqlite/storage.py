@@ -18,16 +18,18 @@ import apsw
 import msgspec
 
 from bamboo_sessions.domain.change import FeedBounds
-from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
+from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock, to_micros
 from bamboo_sessions.domain.errors import BambooSessionsError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.domain.limits import BUSY_TIMEOUT_MS
+from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
-from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
+from bamboo_sessions.storage.checks import check_record_commit
+from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
 from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
@@ -42,18 +44,18 @@ from bamboo_sessions.storage.query import (
 from bamboo_sessions.storage.sqlite.history import reads, windows
 from bamboo_sessions.storage.sqlite.sessions import commits, feed, leases, listing, records, trees, usage
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
-from bamboo_sessions.storage.sqlite.sessions.rows import find, require
+from bamboo_sessions.storage.sqlite.sessions.rows import find
 from bamboo_sessions.storage.sqlite.transactions.connection import (
     DATA_VERSION,
     Durability,
-    check_place,
     reading,
     row_of,
     value_of,
 )
 from bamboo_sessions.storage.sqlite.transactions.engine import Engine
 from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE, not_understood, understanding
-from bamboo_sessions.storage.sqlite.transactions.tuning import HERE_BYTES_MAX, HERE_ROW_BYTES, LOOP_MESSAGES_MAX
+from bamboo_sessions.storage.sqlite.transactions.place import check_place
+from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_COMMIT_BYTES_MAX, LOOP_MESSAGES_MAX, LOOP_ROW_BYTES
 from bamboo_sessions.storage.sqlite.upkeep import check, repair
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def _weight(commit: Commit) -> int | None:
         if insertion.after is not None:
             return None
         rows += len(insertion.messages)
-    return commit.size + HERE_ROW_BYTES * rows
+    return commit.size + LOOP_ROW_BYTES * rows
 
 
 class _ReadState(Protocol):
@@ -134,7 +136,7 @@ class SqliteStorage(SessionStorage):
     async def aclose(self) -> None:
         async with self._life:
             if self._engine.is_open:
-                self._engine.check_usable()
+                self._engine.check_not_forked()
             await self._engine.aclose()
 
     def __del__(self) -> None:
@@ -147,13 +149,13 @@ class SqliteStorage(SessionStorage):
 
     def freshness(self) -> int | None:
         try:
-            version: int = self._engine.read_here(lambda c: value_of(c, DATA_VERSION))
+            version: int = self._engine.read_on_loop(lambda c: value_of(c, DATA_VERSION))
         except StorageUnavailableError:
             return None
         return self._engine.number << _VERSION_BITS | version  # the pragma's value means nothing to other connections
 
     def peek(self, key: SessionKey) -> Peek | None:
-        found = self._engine.read_here(lambda c: row_of(c, _PEEK, key))
+        found = self._engine.read_on_loop(lambda c: row_of(c, _PEEK, key))
         return None if found is None else Peek(found[0], deleted=found[1] is not None)
 
     # --- reading
@@ -173,7 +175,7 @@ class SqliteStorage(SessionStorage):
     async def _read_state(self, work: _ReadState) -> State:
         """Read on this thread if it turns out to be short, else on the reader thread."""
         try:
-            return self._engine.read_here(lambda c: work(c, small=True))
+            return self._engine.read_on_loop(lambda c: work(c, small=True))
         except (StorageUnavailableError, reads.TooLong):
             return await self._engine.read(work)
 
@@ -181,7 +183,7 @@ class SqliteStorage(SessionStorage):
         """Read on this thread if it is small and nothing is locked, else on the reader thread."""
         if small:
             try:
-                return self._engine.read_here(work)
+                return self._engine.read_on_loop(work)
             except StorageUnavailableError:  # another process recovers or closes the file just now
                 pass
         return await self._engine.read(work)
@@ -199,6 +201,9 @@ class SqliteStorage(SessionStorage):
     async def read_window(self, key: SessionKey, query: WindowQuery) -> Window | Tombstone | None:
         small = query.count <= LOOP_MESSAGES_MAX and query.at_revision is None
         return await self._read(lambda c: windows.read_window(c, key, query), small=small)
+
+    async def find_message(self, namespace: str, message_id: str) -> tuple[str, Message] | None:
+        return await self._engine.read(lambda c: reads.find_message(c, namespace, message_id))
 
     async def list_heads(self, query: ListQuery) -> HeadPage:
         return await self._read(lambda c: listing.list_heads(c, query), small=listing.is_cheap(query))
@@ -219,10 +224,22 @@ class SqliteStorage(SessionStorage):
         return await self._engine.read(work)
 
     async def get_record(self, namespace: str, scope: RecordScope, kind: str, key: str) -> Record | None:
-        return await self._read(lambda c: records.get(c, namespace, scope, kind, key), small=True)
+        found = await self.get_records(namespace, scope, kind, [key])
+        return found[0] if found else None
+
+    async def get_records(
+        self, namespace: str, scope: RecordScope, kind: str, keys: Sequence[str]
+    ) -> tuple[Record, ...]:
+        try:
+            return self._engine.read_on_loop(lambda c: records.get(c, namespace, scope, kind, keys, small=True))
+        except (StorageUnavailableError, reads.TooLong):
+            return await self._engine.read(lambda c: records.get(c, namespace, scope, kind, keys))
 
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
         return await self._engine.read(lambda c: records.scan(c, namespace, scope, query))
+
+    async def scan_record_keys(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[str, ...]:
+        return await self._engine.read(lambda c: records.scan_keys(c, namespace, scope, query))
 
     # --- the feed
 
@@ -231,12 +248,16 @@ class SqliteStorage(SessionStorage):
 
     async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
         try:
-            return self._engine.read_here(lambda c: feed.read_changes(c, namespace, after, limit, small=True))
+            return self._engine.read_on_loop(lambda c: feed.read_changes(c, namespace, after, limit, small=True))
         except (StorageUnavailableError, reads.TooLong):
             return await self._engine.read(lambda c: feed.read_changes(c, namespace, after, limit))
 
     async def prune_changes(self, before: datetime, limit: int) -> int:
-        return await self._engine.write(lambda c: feed.prune(c, before, limit))
+        def work(connection: apsw.Connection) -> int:
+            records.prune(connection, to_micros(before), limit)
+            return feed.prune(connection, before, limit)
+
+        return await self._engine.write(work)
 
     async def start_epoch(self) -> FeedBounds:
         return await self._engine.write(feed.start_epoch)
@@ -249,7 +270,7 @@ class SqliteStorage(SessionStorage):
 
     async def commit(self, commit: Commit) -> Committed:
         weight = _weight(commit)
-        is_short = weight is not None and weight <= HERE_BYTES_MAX
+        is_short = weight is not None and weight <= LOOP_COMMIT_BYTES_MAX
         return await self._engine.write(lambda c: self._applied(c, commit), weight or commit.size, is_short=is_short)
 
     def _applied(self, connection: apsw.Connection, commit: Commit) -> Committed:
@@ -275,14 +296,9 @@ class SqliteStorage(SessionStorage):
     async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
         return await self._engine.write(lambda c: leases.change(c, key, change, now))
 
-    async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
-        def work(connection: apsw.Connection) -> tuple[int, ...]:
-            if scope.type == "session":
-                require(connection, SessionKey(namespace, scope.name))
-            records.check(connection, namespace, scope, writes)
-            return records.put(connection, namespace, scope, writes)
-
-        return await self._engine.write(work, sum(len(write.value or b"") for write in writes))
+    async def write_records(self, commit: RecordCommit) -> tuple[int, ...]:
+        check_record_commit(commit)
+        return await self._engine.write(lambda c: records.write(c, commit), commit.size)
 
     # --- upkeep
 

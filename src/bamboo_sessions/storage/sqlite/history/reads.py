@@ -18,6 +18,7 @@ import msgspec
 
 from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.history import FrozenMessages
+from bamboo_sessions.domain.ids import check_message_id
 from bamboo_sessions.domain.message import Message, from_body
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.commit import SessionKey, State
@@ -214,3 +215,16 @@ def _reshaped(connection: apsw.Connection, row: SessionRow, known: Snapshot) -> 
         messages.append(message)
     _check_count(row, len(messages), row.message_count)
     return FrozenMessages(messages)
+
+
+_FOUND: Final = """
+    SELECT sessions.session_id, body FROM messages JOIN sessions ON sessions.key = messages.session
+    WHERE message_id = ? AND removed_revision IS NULL AND namespace = ? AND deleted_at IS NULL
+    ORDER BY messages.session LIMIT 1"""
+
+
+def find_message(connection: apsw.Connection, namespace: str, message_id: str) -> tuple[str, Message] | None:
+    """A living message and its session; of several, that of the session whose id was made first."""
+    check_message_id(message_id)
+    found = row_of(connection, _FOUND, (message_id, namespace))
+    return None if found is None else (found[0], from_body(found[1]))
