@@ -26,7 +26,7 @@ def check_commit(commit: Commit) -> None:
     """Raise `InputError` if no engine could keep what `commit` holds."""
     check_key(commit.key)
     check_commit_id(commit.commit_id)
-    for what, moment in (("at", commit.at), ("updated_at", commit.updated_at)):
+    for what, moment in (("updated_at", commit.updated_at), ("at", commit.at)):
         if moment is not None:
             _check_time(commit, what, moment)
     for head in (commit.head, commit.initial_head):
