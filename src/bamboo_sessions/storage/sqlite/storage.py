@@ -45,6 +45,7 @@ from bamboo_sessions.storage.sqlite.history import reads, windows
 from bamboo_sessions.storage.sqlite.sessions import commits, feed, leases, listing, records, trees, usage
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
 from bamboo_sessions.storage.sqlite.sessions.rows import find
+from bamboo_sessions.storage.sqlite.transactions.budget import Budget, TooLong, weight_of
 from bamboo_sessions.storage.sqlite.transactions.connection import (
     DATA_VERSION,
     Durability,
@@ -55,7 +56,7 @@ from bamboo_sessions.storage.sqlite.transactions.connection import (
 from bamboo_sessions.storage.sqlite.transactions.engine import Engine
 from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE, not_understood, understanding
 from bamboo_sessions.storage.sqlite.transactions.place import check_place
-from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_COMMIT_BYTES_MAX, LOOP_MESSAGES_MAX, LOOP_ROW_BYTES
+from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_COMMIT_BYTES_MAX, LOOP_MESSAGES_MAX
 from bamboo_sessions.storage.sqlite.upkeep import check, repair
 
 if TYPE_CHECKING:
@@ -68,18 +69,6 @@ _PEEK: Final = "SELECT revision, deleted_at FROM sessions WHERE namespace = ? AN
 
 _VERSION_BITS: Final = 32
 """`PRAGMA data_version` is a number of 32 bits."""
-
-
-def _weight(commit: Commit) -> int | None:
-    """How much work a commit is, in bytes; `None` if only its transaction can tell: it may renumber a whole session."""
-    if commit.history_from is not None:
-        return None
-    rows = len(commit.edits) + len(commit.removals) + len(commit.usage) + len(commit.records)
-    for insertion in commit.insertions:
-        if insertion.after is not None:
-            return None
-        rows += len(insertion.messages)
-    return commit.size + LOOP_ROW_BYTES * rows
 
 
 class _ReadState(Protocol):
@@ -176,37 +165,43 @@ class SqliteStorage(SessionStorage):
         """Read on this thread if it turns out to be short, else on the reader thread."""
         try:
             return self._engine.read_on_loop(lambda c: work(c, small=True))
-        except (StorageUnavailableError, reads.TooLong):
+        except (StorageUnavailableError, TooLong):
             return await self._engine.read(work)
 
     async def _read(self, work: Callable[[apsw.Connection], T], *, small: bool) -> T:
         """Read on this thread if it is small and nothing is locked, else on the reader thread."""
+        return await self._read_bounded(lambda c, _: work(c), small=small)
+
+    async def _read_bounded(self, work: Callable[[apsw.Connection, bool], T], *, small: bool = True) -> T:
+        """As `_read`; `work` is told whether it has to be small, and may raise `TooLong` then."""
         if small:
             try:
-                return self._engine.read_on_loop(work)
-            except StorageUnavailableError:  # another process recovers or closes the file just now
+                return self._engine.read_on_loop(lambda c: work(c, True))
+            except (StorageUnavailableError, TooLong):  # another process recovers or closes the file just now
                 pass
-        return await self._engine.read(work)
+        return await self._engine.read(lambda c: work(c, False))
 
     async def read_head(self, key: SessionKey) -> SessionHead | Tombstone | None:
-        def work(connection: apsw.Connection) -> SessionHead | Tombstone | None:
+        def work(connection: apsw.Connection, small: bool) -> SessionHead | Tombstone | None:
             with reading(connection):
                 row = find(connection, key)
                 if row is None or not row.is_living:
                     return None if row is None else row.tombstone
-                return read_head(connection, row)
+                return read_head(connection, row, Budget() if small else None)
 
-        return await self._read(work, small=True)
+        return await self._read_bounded(work)
 
     async def read_window(self, key: SessionKey, query: WindowQuery) -> Window | Tombstone | None:
         small = query.count <= LOOP_MESSAGES_MAX and query.at_revision is None
-        return await self._read(lambda c: windows.read_window(c, key, query), small=small)
+        return await self._read_bounded(lambda c, s: windows.read_window(c, key, query, small=s), small=small)
 
     async def find_message(self, namespace: str, message_id: str) -> tuple[str, Message] | None:
         return await self._engine.read(lambda c: reads.find_message(c, namespace, message_id))
 
     async def list_heads(self, query: ListQuery) -> HeadPage:
-        return await self._read(lambda c: listing.list_heads(c, query), small=listing.is_cheap(query))
+        return await self._read_bounded(
+            lambda c, small: listing.list_heads(c, query, small=small), small=listing.is_cheap(query)
+        )
 
     async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
         return await self._read(lambda c: commits.find_commit(c, key, commit_id), small=True)
@@ -230,10 +225,7 @@ class SqliteStorage(SessionStorage):
     async def get_records(
         self, namespace: str, scope: RecordScope, kind: str, keys: Sequence[str]
     ) -> tuple[Record, ...]:
-        try:
-            return self._engine.read_on_loop(lambda c: records.get(c, namespace, scope, kind, keys, small=True))
-        except (StorageUnavailableError, reads.TooLong):
-            return await self._engine.read(lambda c: records.get(c, namespace, scope, kind, keys))
+        return await self._read_bounded(lambda c, s: records.get(c, namespace, scope, kind, keys, small=s))
 
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
         return await self._engine.read(lambda c: records.scan(c, namespace, scope, query))
@@ -249,7 +241,7 @@ class SqliteStorage(SessionStorage):
     async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
         try:
             return self._engine.read_on_loop(lambda c: feed.read_changes(c, namespace, after, limit, small=True))
-        except (StorageUnavailableError, reads.TooLong):
+        except (StorageUnavailableError, TooLong):
             return await self._engine.read(lambda c: feed.read_changes(c, namespace, after, limit))
 
     async def prune_changes(self, before: datetime, limit: int) -> int:
@@ -269,7 +261,7 @@ class SqliteStorage(SessionStorage):
     # --- writing
 
     async def commit(self, commit: Commit) -> Committed:
-        weight = _weight(commit)
+        weight = weight_of(commit)
         is_short = weight is not None and weight <= LOOP_COMMIT_BYTES_MAX
         return await self._engine.write(lambda c: self._applied(c, commit), weight or commit.size, is_short=is_short)
 

@@ -24,10 +24,9 @@ from bamboo_sessions.storage.record_plan import (
     other_sessions,
     plan_records,
 )
-from bamboo_sessions.storage.sqlite.history.reads import TooLong
 from bamboo_sessions.storage.sqlite.sessions.rows import require
+from bamboo_sessions.storage.sqlite.transactions.budget import Budget, check_short
 from bamboo_sessions.storage.sqlite.transactions.connection import reading, rows_of, value_of
-from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_BYTES_MAX
 from bamboo_sessions.storage.sqlite.upkeep.damage import checksum
 
 _SURROGATES: Final = 0xD800
@@ -69,8 +68,8 @@ def get(
     """The records with these keys, those that there are; `small` refuses long reads (`TooLong`)."""
     of = (namespace, scope.type, scope.name, kind)
     with reading(connection):
-        if small and sum(value_of(connection, _SIZE, (*of, key)) or 0 for key in keys) > LOOP_BYTES_MAX:
-            raise TooLong
+        if small:
+            check_short(len(keys), sum(value_of(connection, _SIZE, (*of, key)) or 0 for key in keys), Budget())
         return tuple(Record(*found) for key in keys for found in rows_of(connection, _GET, (*of, key)))
 
 
