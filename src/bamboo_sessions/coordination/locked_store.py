@@ -12,6 +12,7 @@ from typing import Final
 
 from bamboo_sessions.coordination.committing import Committing, Planned, Write, living
 from bamboo_sessions.coordination.fencing import check_fence
+from bamboo_sessions.coordination.foreign import check_base
 from bamboo_sessions.coordination.saving import SavePlan
 from bamboo_sessions.coordination.waiting import Included
 from bamboo_sessions.domain.errors import (
@@ -82,7 +83,8 @@ class LockedSessionStore(Committing):
         return await self.run_to_end(self._save(session, plan), release)
 
     def _is_saved(self, session: Session) -> bool:
-        if not is_clean(session) or link_of(session).unsettled is not None:
+        link = link_of(session)
+        if not is_clean(session) or link.unsettled is not None or link.is_foreign:
             return False
         snapshot = self.reads.current(SessionKey(session.namespace, session.id))
         return snapshot is not None and snapshot.revision == session.revision
@@ -98,6 +100,7 @@ class LockedSessionStore(Committing):
             commit = plan(state)
             return None if commit is None else Planned(commit, plan.result)
 
+        await check_base(self.storage, plan.key, session)
         try:
             settled = await self._settle(session)
             plan.catch_up(session)
@@ -165,7 +168,7 @@ class LockedSessionStore(Committing):
             await self._save_waiting(plan.key)
             await self._save_now(session, plan)
         except StorageError as exc:
-            if not exc.retryable or not self.waiting.keep(session):
+            if not exc.retryable or link_of(session).is_foreign or not self.waiting.keep(session):
                 raise
             _log.warning("session %r waits in memory: %s", session.id, exc)
             then()

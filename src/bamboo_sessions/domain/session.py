@@ -36,18 +36,27 @@ class Link:
         base: The snapshot that the copy was loaded from or last saved as; `None` before the first save.
         fence: The token of the run lease that it writes through, if any.
         unsettled: The store's own: the last save, while its outcome isn't known.
+        is_foreign: Whether the base came from outside, as in a document: the next save compares it with storage.
     """
 
-    __slots__ = ("base", "fence", "unsettled")
+    __slots__ = ("base", "fence", "is_foreign", "unsettled")
 
-    def __init__(self, base: Snapshot | None = None, fence: int | None = None, unsettled: object = None) -> None:
+    def __init__(
+        self,
+        base: Snapshot | None = None,
+        fence: int | None = None,
+        unsettled: object = None,
+        *,
+        is_foreign: bool = False,
+    ) -> None:
         self.base = base
         self.fence = fence
         self.unsettled = unsettled
+        self.is_foreign = is_foreign
 
     def copy(self) -> Link:
         """An independent one with the same values."""
-        return Link(self.base, self.fence, self.unsettled)
+        return Link(self.base, self.fence, self.unsettled, is_foreign=self.is_foreign)
 
 
 class Session:
