@@ -38,7 +38,10 @@ COMMIT_ID_CHARS_MAX: Final = 128
 """Characters of a commit id. Each commit of the last days has one in an index."""
 
 QUESTIONS_PER_SESSION_MAX: Final = 10_000
-"""Questions of one session in all states. Consumed ones are remembered so that none re-opens."""
+"""Questions in a head: the open ones, and the settled ones that are remembered."""
+
+QUESTIONS_SETTLED_KEPT: Final = 1_000
+"""Settled questions that are remembered at least, those settled last: a head must not grow with a session's life."""
 
 RECORD_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of one record."""

@@ -24,7 +24,7 @@ from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages
 from bamboo_sessions.domain.limits import CLOCK_AHEAD_SECONDS_MAX
 from bamboo_sessions.domain.merge_history import HistoryDelta, merge_history
-from bamboo_sessions.domain.question import changed_since, united
+from bamboo_sessions.domain.question import merged as merged_questions
 from bamboo_sessions.domain.report import MergeConflict
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
 from bamboo_sessions.domain.tree import is_left_out
@@ -252,7 +252,7 @@ def _merge_heads(
             name, before, _ABSENT if base is None and value is None else value, getattr(durable, name)
         )
     changes["metadata"] = _merge_metadata(base, mine, durable, winner, choose)
-    changes["questions"] = united(durable.questions, changed_since(base.questions if base else (), mine.questions))
+    changes["questions"] = merged_questions(base.questions if base else None, mine.questions, durable.questions)
     head = msgspec.structs.replace(durable, **changes)
     return head, () if from_mine else _ignored(base, mine, durable)
 

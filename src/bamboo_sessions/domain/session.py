@@ -21,7 +21,15 @@ from bamboo_sessions.domain.ids import check_name, check_session_id
 from bamboo_sessions.domain.limits import QUESTIONS_PER_SESSION_MAX, SPAWN_DEPTH_MAX, check_limit
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.message_list import MessageList
-from bamboo_sessions.domain.question import PendingQuestion, Questions, advanced, check_question, oldest_open, withdrawn
+from bamboo_sessions.domain.question import (
+    PendingQuestion,
+    Questions,
+    advanced,
+    check_question,
+    oldest_open,
+    remembered,
+    withdrawn,
+)
 from bamboo_sessions.domain.session_fields import Field, Fixed, Title, Version
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.usage import TokenUsage
@@ -215,7 +223,7 @@ class Session:
 
     @property
     def questions(self) -> Questions:
-        """All questions, consumed ones too."""
+        """All open questions, and the settled ones that are remembered: the last thousand at least."""
         questions: Questions = self._changes.get("questions", self._head.questions)
         return questions
 
@@ -234,10 +242,11 @@ class Session:
         check_question(question)
         if any(known.id == question.id for known in self.questions):
             return
-        check_limit(f"Session {self.id!r}: questions", len(self.questions) + 1, QUESTIONS_PER_SESSION_MAX)
+        questions = remembered(self.questions)
+        check_limit(f"Session {self.id!r}: questions", len(questions) + 1, QUESTIONS_PER_SESSION_MAX)
         if self._link.fence is not None:
             question = msgspec.structs.replace(question, lease_token=self._link.fence)
-        self._change("questions", (*self.questions, question))
+        self._change("questions", (*questions, question))
 
     def clear_pending_question(self) -> None:
         """Withdraw every open question that this copy sees."""

@@ -209,7 +209,7 @@ def _write_head(
     connection: apsw.Connection, commit: Commit, admission: Admission, head: SessionHead | None, row: SessionRow | None
 ) -> int:
     if head is not None:
-        return write_head(connection, commit.key, head, admission, row=row, replace=commit.replace)
+        return write_head(connection, commit.key, head, admission, row=row)
     if row is None or admission.created:
         raise StorageError(f"A commit for session {commit.key.session_id!r} creates it without a head.")
     return row.key
