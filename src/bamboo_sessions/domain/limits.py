@@ -31,6 +31,13 @@ COMMIT_BYTES_MAX: Final = 512 * 1024 * 1024
 
 VERSION_MAX: Final = 2**53
 """A version (`title_version`, `metadata_version`) that can be set: others count on from it, within 64 bits."""
+
+ENCODE_SLICE_MESSAGES: Final = 256
+"""Messages that are encoded without giving other tasks a turn: a few milliseconds."""
+
+ENCODE_SLICE_BYTES: Final = 1024 * 1024
+"""Bytes of such messages, likewise."""
+
 COMMIT_RECORDS_MAX: Final = 100_000
 """Records written by one commit: each is a row, and all other writers wait meanwhile."""
 
