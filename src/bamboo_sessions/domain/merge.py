@@ -322,7 +322,7 @@ def _without_stale_summary(head: SessionHead, durable: SessionHead | None, delta
     summary = head.summary
     if summary is None or (durable and summary is durable.summary and not delta.removals):
         return head
-    if any(message.id == summary.covers_through for message in delta.messages):
+    if delta.messages.index_of(summary.covers_through) is not None:
         return head
     return msgspec.structs.replace(head, summary=None)
 
