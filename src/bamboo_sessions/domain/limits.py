@@ -29,9 +29,6 @@ COMMIT_MESSAGES_MAX: Final = 200_000
 COMMIT_BYTES_MAX: Final = 512 * 1024 * 1024
 """Bytes added by one commit. SQLite holds them in memory and in the write-ahead log."""
 
-VERSION_MAX: Final = 2**53
-"""A version (`title_version`, `metadata_version`) that can be set: others count on from it, within 64 bits."""
-
 ENCODE_SLICE_MESSAGES: Final = 256
 """Messages that are encoded without giving other tasks a turn: a few milliseconds."""
 
@@ -52,6 +49,9 @@ QUESTIONS_SETTLED_KEPT: Final = 1_000
 
 RECORD_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of one record."""
+
+VERSION_MAX: Final = 2**53
+"""The highest version that a caller may set by hand. Counting goes on from there; JSON readers may round above it."""
 
 SPAWN_DEPTH_MAX: Final = 64
 """Levels of a session tree."""

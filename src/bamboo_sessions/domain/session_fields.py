@@ -53,25 +53,15 @@ class Field(Fixed[T]):
             wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in self.kinds)
             message = f"Session.{self.name} must be {wanted}, not {value!r}."
             raise InputError(message, hint="Nothing was changed.")
+        if isinstance(value, int) and not 0 <= value <= VERSION_MAX:
+            message = f"Session.{self.name} must be 0 to {VERSION_MAX:,}, not {value!r}."
+            raise InputError(message, hint="Nothing was changed.")
         stored: object = value
         if isinstance(value, str):  # a member of an enum would come back without its class
             stored = str.__str__(value)
         elif isinstance(value, Mapping):
             stored = json.frozen(value, what=f"Session.{self.name}")
         session._change(self.name, stored)
-
-
-class Version(Field[int]):
-    """A version that callers may set: a whole number from 0 to `VERSION_MAX`."""
-
-    def __init__(self) -> None:
-        super().__init__(int)
-
-    def __set__(self, session: Session, value: int) -> None:
-        if isinstance(value, int) and not 0 <= value <= VERSION_MAX:
-            message = f"Session.{self.name} must be from 0 to {VERSION_MAX:,}, not {value}."
-            raise InputError(message, hint="Nothing was changed.")
-        super().__set__(session, value)
 
 
 class Title(Field["str | None"]):

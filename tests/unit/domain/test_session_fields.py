@@ -203,7 +203,7 @@ def test_a_title_is_a_persons_unless_it_is_said_to_be_generated() -> None:
 def test_a_version_has_a_range(name: str, value: int) -> None:
     """One that storage couldn't count on from would brick the session; the error names the field and the range."""
     session = loaded(title="old")
-    with pytest.raises(InputError, match=f"Session.{name} must be from 0 to 9,007,199,254,740,992"):
+    with pytest.raises(InputError, match=f"Session.{name} must be 0 to 9,007,199,254,740,992"):
         setattr(session, name, value)
     assert is_clean(session)
 
