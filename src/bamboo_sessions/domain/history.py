@@ -131,18 +131,6 @@ class FrozenMessages(Sequence[Message]):
         ours, theirs = (chain.from_iterable(c.messages for c in one._chunks[chunks:]) for one in (self, other))
         return self._start_of(chunks) + _shared(ours, theirs)
 
-    def shared_end(self, other: FrozenMessages) -> int:
-        """How many messages both end with, likewise."""
-        if self is other:
-            return len(self)
-        chunks = _shared_chunks(self._chunks[::-1], other._chunks[::-1])
-        end = len(self._chunks) - chunks
-        ours, theirs = (
-            chain.from_iterable(reversed(c.messages) for c in reversed(one._chunks[: len(one._chunks) - chunks]))
-            for one in (self, other)
-        )
-        return len(self) - self._start_of(end) + _shared(ours, theirs)
-
     def unshared(self, other: FrozenMessages) -> list[Message]:
         """The messages of the chunks that `other` hasn't: all that differ, and some neighbours of theirs."""
         theirs = frozenset(other._chunks)

@@ -15,7 +15,6 @@ from typing import Final
 import msgspec
 
 from bamboo_sessions.domain.history import FrozenMessages, Replaced
-from bamboo_sessions.domain.merge_window import window_of
 from bamboo_sessions.domain.message import Message, is_tool_result, same_content
 from bamboo_sessions.domain.report import MergeConflict
 
@@ -65,8 +64,8 @@ def merge_history(
 ) -> HistoryDelta:
     """Merge the history `mine`, made from `base`, into `durable`.
 
-    Costs as much as the additions if both sides only added at the end, and else as much as the part in which the three
-    differ, from the first difference to the last.
+    Costs as much as the additions if both sides only added at the end. (Additions that the base has already aren't
+    noticed then; storage finds them by their ids.)
     """
     if mine.extends(base) and durable.extends(base):
         added, gained = mine[len(base) :], durable[len(base) :]
@@ -74,22 +73,7 @@ def merge_history(
             messages = durable.extended(added) if gained else mine
             insertions = (Insertion(tuple(added)),) if added else ()
             return HistoryDelta(messages, insertions, gained=tuple(message.id for message in gained))
-    return _merge_window(base, mine, durable, replaced, additions_only=additions_only)
-
-
-def _merge_window(
-    base: FrozenMessages, mine: FrozenMessages, durable: FrozenMessages, replaced: Replaced, *, additions_only: bool
-) -> HistoryDelta:
-    """Merge the part in which the three differ; what is around it stays as it is."""
-    window = window_of(base, mine, durable)
-    if window is None:
-        return _merge(_Sides.of(base, mine, durable, additions_only=additions_only), replaced)
-    sides = _Sides.of(window.base, window.mine, window.durable, additions_only=additions_only)
-    delta = _merge(sides, replaced)
-    if delta.is_empty:
-        return msgspec.structs.replace(delta, messages=durable)
-    messages = durable.spliced(window.before, len(durable) - window.behind, delta.messages)
-    return msgspec.structs.replace(delta, messages=messages)
+    return _merge(_Sides.of(base, mine, durable, additions_only=additions_only), replaced)
 
 
 def _can_follow(durable: FrozenMessages, added: Sequence[Message], gained: Sequence[Message]) -> bool:
