@@ -103,7 +103,7 @@ class Mirror(FaultyStorage):
             return planned[-1]
 
         begun = self._clock()
-        committed = await self._insist(lambda: self.inner.transact(key, noted))
+        committed = await self._insist(lambda: self.inner.transact(key, noted, known))
         commit = planned[-1]
         if commit is not None:
             await self.model.commit(commit)

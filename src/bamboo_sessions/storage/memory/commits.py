@@ -167,8 +167,8 @@ def _log(contents: Contents, prepared: Prepared) -> None:
 
 def find_commit(contents: Contents, key: SessionKey, commit_id: str) -> int | None:
     """The revision that this commit made, or `None` if it hasn't happened."""
-    committed = contents.commits.get((key, commit_id))
-    return committed.revision if committed is not None else None
+    made = contents.commits.get((key, commit_id)) or contents.deletions.get((key, commit_id))
+    return made.revision if made else None
 
 
 def settle(contents: Contents, key: SessionKey, commit_id: str) -> int | None:
