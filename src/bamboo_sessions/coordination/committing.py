@@ -152,26 +152,34 @@ class Committing:
     async def _bring_in(self, write: Write, start: State) -> Written:
         state = start if start is not None else await self._newest(write, None)
         for attempt in range(CONFLICTS_BEFORE_TRANSACTION):
-            planned = write.planner(state)
+            planned, refusal = _planned(write.planner, state)
             if planned is None:
-                newest = state if write.heads_only else await self._newest(write, state)
-                if _revision(newest) == _revision(state):
-                    return self._unchanged(newest)
-                state = newest  # a plan has to have seen the newest state to say that it changes nothing
-                continue
+                newest = await self._confirmed(write, state)
+                if _revision(newest) != _revision(state):
+                    state = newest  # a plan has to have seen the newest state to change nothing, or to refuse
+                    continue
+                if refusal is not None:
+                    raise refusal
+                return self._unchanged(newest)
             try:
                 committed = await self._commit(write.key, planned.commit)
             except RevisionConflict:
                 self.writes.conflicts += 1
                 await self._backoff.pause(attempt)
-                state = await self._newest(write, state)
+                state = await self._newest(write, state, heard=self.storage.is_exact)
                 continue
             return await self._publish(write, state, planned, committed)
         return await self._in_transaction(write)
 
-    async def _newest(self, write: Write, known: State) -> State:
-        """The newest state, from memory if that is current."""
-        if snapshot := self.reads.current(write.key):
+    async def _confirmed(self, write: Write, state: State) -> State:
+        """The newest state in truth, where `state` may be what this process has heard of so far (L135)."""
+        if self.storage.is_exact and write.heads_only:
+            return state
+        return await self._newest(write, state, heard=self.storage.is_exact)
+
+    async def _newest(self, write: Write, known: State, *, heard: bool = True) -> State:
+        """The newest state, from memory if that is current as far as was `heard`."""
+        if heard and (snapshot := self.reads.current(write.key)):
             return snapshot
         if write.heads_only:
             head = await self.storage.read_head(write.key)
@@ -231,7 +239,7 @@ class Committing:
         if snapshot is None:
             known = state if isinstance(state, Snapshot) else None
             return Written(state, await self._after(write.key, known, committed), committed)
-        self.cache.publish(write.key, snapshot, None)
+        self.cache.publish(write.key, snapshot, committed.token)
         return Written(state, snapshot, committed)
 
     async def _after(self, key: SessionKey, known: Snapshot | None, committed: Committed) -> State:
@@ -251,7 +259,7 @@ class Committing:
         if entry is not None and not entry.by_hand and committed.changed:
             snapshot = advanced(entry.snapshot, commit, committed)
             if snapshot is not None:
-                self.cache.publish(commit.key, snapshot, None)
+                self.cache.publish(commit.key, snapshot, committed.token)
 
     # --- changes that need no state
 
@@ -291,7 +299,6 @@ class Committing:
             self._tasks.discard(task)
             if release is not None:
                 release()
-            self.signal.notify()  # by now the state that whoever waits for commits will look for is published (L55)
 
         task.add_done_callback(ended)
         try:
@@ -321,6 +328,14 @@ class Committing:
             "conflicts": self.writes.conflicts,
             "transactions": self.writes.transactions,
         }
+
+
+def _planned(planner: Planner, state: State) -> tuple[Planned | None, BambooSessionsError | None]:
+    """The plan, or why it is refused."""
+    try:
+        return planner(state), None
+    except BambooSessionsError as exc:
+        return None, exc
 
 
 def _revision(state: State) -> int:

@@ -82,7 +82,7 @@ class LockedSessionStore(Committing):
         return await self.run_to_end(self._save(session, plan), release)
 
     def _is_saved(self, session: Session) -> bool:
-        if not is_clean(session) or link_of(session).unsettled is not None:
+        if not self.storage.is_exact or not is_clean(session) or link_of(session).unsettled is not None:
             return False
         snapshot = self.reads.current(SessionKey(session.namespace, session.id))
         return snapshot is not None and snapshot.revision == session.revision
