@@ -20,7 +20,10 @@ UPKEEP_FROM: Final = 2**33
 EDITS_FROM: Final = 2**34
 """From this seed on histories are reworked."""
 
-WORLDS: Final = (0, RUNS_FROM, UPKEEP_FROM, EDITS_FROM)
+LAG_FROM: Final = 2**35
+"""From this seed on processes hear of one another late, as on a network."""
+
+WORLDS: Final = (0, RUNS_FROM, UPKEEP_FROM, EDITS_FROM, LAG_FROM)
 """The first seed of each kind of world."""
 
 _RUNS: Final[Who] = (

@@ -17,7 +17,7 @@ from bamboo_sessions.domain.working_copy import link_of
 from tests.simulation.checks import check
 from tests.simulation.clients import Behaviour, finish
 from tests.simulation.loop import SimulatedLoop, process
-from tests.simulation.population import RUNS_FROM, UPKEEP_FROM, population
+from tests.simulation.population import LAG_FROM, RUNS_FROM, UPKEEP_FROM, population
 from tests.simulation.reached import note_world
 from tests.simulation.subscribers import follow
 from tests.simulation.world import (
@@ -53,7 +53,7 @@ class Outcome(NamedTuple):
 def simulate(seed: int) -> Outcome:
     """Run the world of `seed` to its end and judge it."""
     loop = SimulatedLoop(seed)
-    world = World(loop, seed)
+    world = World(loop, seed, lag=seed if seed >= LAG_FROM else None)
     if seed >= RUNS_FROM:
         troubles = {"pauses": world.chance.choice((0, 1, 3)), "outages": world.chance.choice((0, 0, 1, 4))}
         world.plan = msgspec.structs.replace(world.plan, **troubles)

@@ -135,12 +135,12 @@ class Told(msgspec.Struct):
 class World:
     """Everything in a simulation, and its history."""
 
-    def __init__(self, loop: SimulatedLoop, seed: int) -> None:
+    def __init__(self, loop: SimulatedLoop, seed: int, *, lag: int | None = None) -> None:
         self.loop = loop
         self.seed = seed
         self.chance = random.Random(f"world {seed}")
         self.plan = Plan.drawn(self.chance)
-        self.store = Store(loop)
+        self.store = Store(loop, lag)
         self.history: list[Operation] = []
         self.processes: dict[str, Process] = {}
         self.told: list[Told] = []

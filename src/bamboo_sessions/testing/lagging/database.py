@@ -92,9 +92,15 @@ class LaggingDatabase:
         if fate < _LOST:
             self._later(host.lose_connection)
             return
-        self._later(lambda: host.hear(notification))
+        connection = host.connection
+
+        def arrive() -> None:
+            if host.connection == connection:  # what is under way when a connection is lost is lost with it
+                host.hear(notification)
+
+        self._later(arrive)
         if fate > 1 - _TWICE:
-            self._later(lambda: host.hear(notification))
+            self._later(arrive)
 
     def _later(self, arrive: Callable[[], None]) -> None:
         delay = self.chance.random() * (self._delay_seconds_max or 0)
