@@ -21,8 +21,8 @@ from bamboo_sessions.storage.port import Plan, SessionStorage
 from bamboo_sessions.storage.query import FeedPage
 from bamboo_sessions.testing import FaultyStorage
 from bamboo_sessions.testing.clock import START
-from bamboo_sessions.testing.lagging import LaggingDatabase
 from bamboo_sessions.testing.faults import READS, SYNCHRONOUS, WRITES
+from bamboo_sessions.testing.lagging import LaggingDatabase
 from tests.simulation.loop import SimulatedLoop, process
 
 T = TypeVar("T")

@@ -73,7 +73,7 @@ async def _begin_anew(client: Client, told: Told) -> None:
 
 
 async def _read_state(client: Client, position: str) -> None:
-    """What is read after a position was taken shows all commits up to it; where reads may lag, fresh ones (G11, L56)."""
+    """What is read, freshly if reads may lag, after a position was taken shows all commits up to it (G11, L56)."""
     number = parse_position(position).number
     newest = {made.session_id: made.revision for made in client.world.store.commits[:number]}
     for session_id, revision in newest.items():
