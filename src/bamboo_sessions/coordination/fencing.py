@@ -19,7 +19,7 @@ async def check_fence(storage: SessionStorage, key: SessionKey, fence: int | Non
         raise LeaseLostError(key.session_id, token=fence, newer_token=view.state.token, holder=view.state.holder)
 
 
-async def told_by_whom(storage: SessionStorage, key: SessionKey, lost: LeaseLostError) -> LeaseLostError:
+async def with_holder(storage: SessionStorage, key: SessionKey, lost: LeaseLostError) -> LeaseLostError:
     """The error with the name of who runs the session now, if that can be told."""
     try:
         view = await storage.read_lease(key)

@@ -192,7 +192,7 @@ class SessionRepository(Handle):
     async def __aenter__(self) -> Self:
         """Open the storage if it isn't."""
         await self._bound.storage.open()
-        self._bound.store.signal.open()
+        self._bound.store.open()
         return self
 
     async def __aexit__(

@@ -67,7 +67,7 @@ async def test_giving_back_never_hangs(desk: Desk, monkeypatch: pytest.MonkeyPat
     assert stall.hits == 1
     assert await desk.holder() == "a"
     stall.release()
-    await desk.store.aclose()
+    await desk.store.tasks.finish()
     assert await desk.holder() is None
 
 
@@ -80,7 +80,7 @@ async def test_giving_back_goes_on_without_the_caller(desk: Desk) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     stall.release()
-    await desk.store.aclose()
+    await desk.store.tasks.finish()
     assert await desk.holder() is None
 
 

@@ -43,7 +43,7 @@ class RepositoryCase(Conformance):
         repository = await SessionRepository.open(faults, clock=clock)
         yield repository
         faults.heal()
-        await repository.persistence.aclose()
+        await repository.persistence.tasks.finish()
 
 
 async def saved(sessions: SessionRepository, *messages: Message, id: str = "s", model: str | None = None) -> Session:
