@@ -38,6 +38,7 @@ def check(world: World) -> list[str]:
         *_forks(world),
         *_removals(world),
         *_edits(world),
+        *_accepted(world),
         *_order(world),
         *_leases(world),
         *feed_findings(world),
@@ -123,17 +124,25 @@ def _removals(world: World) -> Iterator[str]:
 
 def _edits(world: World) -> Iterator[str]:
     for done in world.history:
-        if done.what != "save" or done.result is None or done.argument["how"] == "checkpoint":
-            continue
-        for id_, text in done.argument["edited"].items():
-            states = list(_states(world, done.session))
-            shown = {str(m.text) for state in states for m in state.messages if m.id == id_}
-            there = [any(m.id == id_ for m in state.messages) for state in states]
-            removed = any(was and not stays for was, stays in pairwise(there))
-            if text not in shown and not removed:
-                yield f"{done} was to make {id_} {text!r}; it was only {shown} (G2)"
+        if done.what == "save" and done.result is not None and done.argument["how"] != "checkpoint":
+            yield from _unmade_edits(world, done)
     for session_id in world.store.log:
         yield from _texts_that_came_back(session_id, list(_states(world, session_id)))
+
+
+def _unmade_edits(world: World, done: Operation) -> Iterator[str]:
+    states = list(_states(world, done.session))
+    for id_, text in done.argument["edited"].items():
+        shown = {message.text for state in states for message in state.messages if message.id == id_}
+        there = [any(message.id == id_ for message in state.messages) for state in states]
+        removed = any(was and not stays for was, stays in pairwise(there))
+        if text not in shown and not removed and not _is_edited_later(world, done, id_):
+            yield f"{done} was to make {id_} {text!r}; it was only {shown} (G2)"
+
+
+def _is_edited_later(world: World, done: Operation, id: str) -> bool:
+    later = world.history[done.number :]
+    return any(other.what == "save" and id in other.argument["edited"] for other in later)
 
 
 def _texts_that_came_back(session_id: str, states: list[Snapshot]) -> Iterator[str]:
@@ -147,6 +156,31 @@ def _texts_that_came_back(session_id: str, states: list[Snapshot]) -> Iterator[s
                 if text in replaced:
                     yield f"{session_id}: message {message.id} is {text!r} again, in revision {state.revision} (G2)"
             last[message.id] = text
+
+
+# --- tolerant saves: what was accepted gets through, unless that is told
+
+
+def _accepted(world: World) -> Iterator[str]:
+    if world.unsaved is None:
+        return
+    for done in world.history:
+        waited = done.what == "save" and done.outcome == "ok" and done.result is None
+        if not waited or (done.process, done.session) in world.unsaved:
+            continue
+        there = {message.id for state in _states(world, done.session) for message in state.messages}
+        yield from (
+            f"{done} was accepted, and {id_} was never saved (G2)"
+            for turn in done.argument["turns"]
+            for id_ in turn
+            if id_ not in there
+        )
+        last = world.store.state(done.session)
+        left = {message.id for message in last.messages} if isinstance(last, Snapshot) else set()
+        yield from (
+            f"{done} was accepted, and {id_} is still there (G2)" for id_ in done.argument["removed"] if id_ in left
+        )
+        yield from _unmade_edits(world, done)
 
 
 # --- G7: reads show a state that was there while they ran

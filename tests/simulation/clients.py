@@ -128,6 +128,7 @@ async def save(client: Client, copy: Session, work: Work, how: str) -> None:
     if done.outcome == "refused":
         client.copy = None
     note_save(client.world.reached, answer)
+    client.is_accepted = done.outcome == "ok" and how != "checkpoint"
     if answer is None or answer is False:
         return
     done.result = {"life": copy.incarnation, "revision": copy.revision if answer is True else answer.revision}

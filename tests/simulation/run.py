@@ -134,6 +134,9 @@ async def _end(world: World, clients: list[Client]) -> list[str]:
     """Nothing fails any more: all work gets through, and nothing is left over (G13)."""
     findings = []
     living = {client.process.name: client.process for client in clients}
+    world.unsaved = {
+        (name, session_id) for name in set(world.processes) - set(living) for session_id in world.store.log
+    }
     world.plan = msgspec.structs.replace(world.plan, faults=0.0, impatience=0.0)
     for each in living.values():
         each.link.heal()
@@ -141,6 +144,7 @@ async def _end(world: World, clients: list[Client]) -> list[str]:
     for each in living.values():
         refused = await each.repo.flush()
         world.reached["waiting: refused"] += len(refused)
+        world.unsaved.update((each.name, work.session_id) for work in refused)
         findings += [
             f"{each.name} couldn't save: {work.code} {work.session_id}"
             for work in refused

@@ -153,6 +153,8 @@ class World:
         self.last_of_turns: set[str] = set()
         self.anchors: dict[str, str] = {}
         """Behind which message an addition inside was put, by the ids of both."""
+        self.unsaved: set[tuple[str, str]] | None = None
+        """Processes and sessions whose accepted work was refused in the end; `None` if it didn't come to that."""
         self.calls: dict[str, str] = {}
         """Calls of tools whose results come separately, and their sessions."""
         self._made = 0
@@ -234,6 +236,8 @@ class Client:
         self.chance = chance
         self.copy: Session | None = None
         self.work = Work()
+        self.is_accepted = True
+        """Whether the last save was acknowledged, or accepted to be made later: the copy isn't needed any more."""
 
     async def pause(self) -> None:
         """Do nothing for a while."""

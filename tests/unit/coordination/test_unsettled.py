@@ -67,7 +67,7 @@ async def test_a_tolerant_retry_settles_the_outcome_too() -> None:
 
 
 async def test_a_rename_whose_answer_was_lost_answers_with_the_outcome_of_then() -> None:
-    """Somebody renames between the commit and its look-up: each gets the title and the version that it made (G4, G5)."""
+    """Somebody renames between the commit and its look-up: each gets the title and version that it made (G4, G5)."""
     engine = MemoryStorage()
     storage = FaultyStorage(engine)
     async with SessionRepository.open(storage) as sessions, SessionRepository.open(engine) as others:
