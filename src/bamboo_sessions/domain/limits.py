@@ -47,6 +47,9 @@ QUESTIONS_PER_SESSION_MAX: Final = 10_000
 RECORD_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of one record."""
 
+VERSION_MAX: Final = 2**53
+"""The highest version that a caller may set by hand. Counting goes on from there; JSON readers may round above it."""
+
 SPAWN_DEPTH_MAX: Final = 64
 """Levels of a session tree."""
 

@@ -252,8 +252,9 @@ class SessionStorage(ABC):
         Returns the ids deleted, the given one first; empty if it doesn't live or the query's conditions spare it. A
         commit id that is known returns its outcome again.
 
-        Raises `PreconditionFailedError` if `query.if_revision` isn't its revision, and `SessionBusyError` if a run
-        holds one of them by the engine's time, unless the query forces it.
+        Raises `InputError` if the commit id is that of a change, `PreconditionFailedError` if `query.if_revision` isn't
+        its revision, and `SessionBusyError` if a run holds one of them by the engine's time, unless the query forces
+        it.
         """
 
     @abstractmethod

@@ -79,11 +79,13 @@ def taken_over(session: Session) -> StoredSession:
     return stored
 
 
-def sift(commit: Commit, living: StoredSession | None) -> tuple[list[StoredInsertion], tuple[str, ...]]:
-    """The insertions without what is known already (G4); raises `MessageIdConflictError`."""
+def sift(
+    commit: Commit, living: StoredSession | None, origin: Sequence[StoredMessage]
+) -> tuple[list[StoredInsertion], tuple[str, ...]]:
+    """The insertions without what is known already (G4), of a fork's origin too; raises `MessageIdConflictError`."""
     if commit.replace:
         return [insertion for insertion in commit.insertions if insertion.messages], ()
-    known = living.hashes if living else {}
+    known = living.hashes if living else {stored.message.id: {stored.content_hash} for stored in origin}
     sifted: list[StoredInsertion] = []
     duplicates: list[str] = []
     new: dict[str, bytes] = {}

@@ -24,7 +24,7 @@ _NUMBERED: Final = f"SELECT row, row_number() OVER (ORDER BY position) AS number
 _COPIED: Final = "message_id, role, tool_call_id, content_hash, body, checksum"
 
 _PLACE: Final = """
-    SELECT position FROM messages WHERE session = ?1 AND message_id = ?3 AND added_revision <= ?2
+    SELECT position, content_hash FROM messages WHERE session = ?1 AND message_id = ?3 AND added_revision <= ?2
     AND (removed_revision IS NULL OR removed_revision > ?2)"""
 _SIZE: Final = f"""
     SELECT count(*), coalesce(sum(length(body)), 0)
@@ -60,6 +60,17 @@ def find_origin(connection: apsw.Connection, commit: Commit) -> Origin | None:
     if found is None:
         raise MessageNotFoundError(source.session_id, source.through_message_id)
     return session.key, source.at_revision, found[0]
+
+
+def origin_hashes(connection: apsw.Connection, origin: Origin, commit: Commit) -> dict[str, list[bytes]]:
+    """The content hashes that a fork's origin has of the messages which `commit` itself adds."""
+    session, revision, last = origin
+    known: dict[str, list[bytes]] = {}
+    for stored in (stored for insertion in commit.insertions for stored in insertion.messages):
+        found = row_of(connection, _PLACE, (session, revision, stored.message.id))
+        if found is not None and found[0] <= last:
+            known[stored.message.id] = [found[1]]
+    return known
 
 
 def copy_history(connection: apsw.Connection, origin: Origin, history: HistoryWriter) -> None:
