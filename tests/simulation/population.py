@@ -7,6 +7,7 @@ from typing import Final
 from tests.simulation.clients import WHO, Who
 from tests.simulation.editors import editor
 from tests.simulation.janitors import janitor
+from tests.simulation.recorders import recorder
 from tests.simulation.runners import brancher, runner
 from tests.simulation.subscribers import subscriber
 from tests.simulation.world import CHAT, LIFE, LOG
@@ -35,7 +36,10 @@ _UPKEEP: Final[Who] = (
     (subscriber, (LOG,), 4),
     (janitor, (LOG,), 5),
 )
-_EDITS: Final[Who] = ((editor, (CHAT, CHAT, CHAT, LIFE), 16),)
+_EDITS: Final[Who] = (
+    (editor, (CHAT, CHAT, CHAT, LIFE), 16),
+    (recorder, (CHAT, LIFE), 4),
+)
 
 
 def population(seed: int) -> Who:
