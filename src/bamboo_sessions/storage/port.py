@@ -284,15 +284,20 @@ class SessionStorage(ABC):
     # --- upkeep
 
     @abstractmethod
-    async def check(self, *, repair: bool = False) -> CheckReport:
+    async def next_namespace(self, after: str | None) -> str | None:
+        """The first namespace that has, or had, a session, behind `after` in the order of code points, or `None`."""
+
+    @abstractmethod
+    async def check(self, namespace: str | None = None, *, repair: bool = False) -> CheckReport:
         """Look for what can't be right; with `repair`, mend what can be mended, after a backup of what is in a file.
 
-        Derived data is rebuilt, truth is never dropped.
+        Derived data is rebuilt, truth is never dropped. Of one namespace: its sessions and records, and whether the
+        file that they are in is whole. `None`: of all, and what belongs to none (L130).
         """
 
     @abstractmethod
-    async def stats(self) -> Mapping[str, int]:
-        """Counters of the store, such as sessions, messages and bytes."""
+    async def stats(self, namespace: str | None = None) -> Mapping[str, int]:
+        """Counters, such as sessions, messages and bytes: of one namespace, or of the whole store."""
 
     # --- whole sessions, as tests and importers use them
 

@@ -71,6 +71,7 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     assert view.state == LeaseState()
     assert await storage.read_lease(KEY) is not None
     assert await storage.write_records(recording(scope=scope)) == ()
+    assert await storage.next_namespace(None) == "default"
     assert (await storage.check()).ok
     assert (await storage.stats())["sessions"] == 1
     assert await storage.delete_tree(KEY, DeleteQuery(at=START)) == ("s",)

@@ -163,12 +163,15 @@ class MemoryStorage(SessionStorage):
 
     # --- upkeep
 
-    async def check(self, *, repair: bool = False) -> CheckReport:
-        counts = await self.stats()
+    async def next_namespace(self, after: str | None) -> str | None:
+        return check.next_namespace(self._contents, after)
+
+    async def check(self, namespace: str | None = None, *, repair: bool = False) -> CheckReport:
+        counts = await self.stats(namespace)
         return CheckReport(sessions=counts["sessions"], messages=counts["messages"])
 
-    async def stats(self) -> Mapping[str, int]:
-        return check.stats(self._contents)
+    async def stats(self, namespace: str | None = None) -> Mapping[str, int]:
+        return check.stats(self._contents, namespace)
 
     # --- for `SimpleStorage`, which lets another object keep the session between `_prepare` and `_install`
 

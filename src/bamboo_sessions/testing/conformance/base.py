@@ -53,6 +53,7 @@ MODULES: Final = (
     "repository.rewriting",
     "repository.saving",
     "repository.searching",
+    "repository.tenants",
     "trees",
     "whole_sessions",
 )

@@ -22,6 +22,7 @@ READS: Final = frozenset(
         "feed_bounds",
         "read_changes",
         "search",
+        "next_namespace",
         "stats",
     }
 )

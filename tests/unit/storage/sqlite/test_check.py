@@ -182,3 +182,12 @@ async def test_a_row_that_makes_no_sense_is_corrupt(storage: SqliteStorage) -> N
     report = await storage.check()
     assert {problem.session_id for problem in report.problems} == {"s"}
     assert isinstance(await storage.read(key_of("sound")), Snapshot)
+
+
+async def test_damage_of_another_namespace_is_not_told(storage: SqliteStorage) -> None:
+    """L130: a namespace's check names no session of another one, nor mends it, whatever is wrong with it there."""
+    await _damage(storage, "UPDATE sessions SET message_count = 7 WHERE session_id = 's'")
+    assert (await storage.check("other")).problems == ()
+    assert (await storage.check("other", repair=True)).sessions == 0
+    assert {problem.kind for problem in (await storage.check("default")).problems} == {"count"}
+    assert (await storage.check("default", repair=True)).ok

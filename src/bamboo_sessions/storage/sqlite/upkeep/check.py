@@ -7,7 +7,6 @@ What can be worked out from messages and heads (counts, columns to filter by, wh
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import apsw
@@ -28,7 +27,7 @@ from bamboo_sessions.storage.sqlite.sessions.rows import (
 from bamboo_sessions.storage.sqlite.transactions.connection import Row, reading, row_of, rows_of, value_of
 from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE
 from bamboo_sessions.storage.sqlite.transactions.tuning import FULL_CHECK_BYTES_MAX, PROBLEMS_MAX
-from bamboo_sessions.storage.sqlite.upkeep.damage import changed_in_file, changed_in_session, checksum
+from bamboo_sessions.storage.sqlite.upkeep.damage import changed_in_file, changed_in_session, checksum, gaps
 
 OWNED: Final = ("heads", "messages", "tool_calls", "questions", "token_usage", "leases")
 """Tables whose rows belong to a session."""
@@ -40,6 +39,10 @@ COUNTED: Final = f"""
 """A session's living messages, their bytes, and its highest position."""
 COUNTED_QUESTIONS: Final = "SELECT count(*), count(*) FILTER (WHERE state = 'open') FROM questions WHERE session = ?1"
 
+_LOOKED_AT: Final = "SELECT key FROM sessions WHERE deleted_at IS NULL AND (?1 IS NULL OR namespace = ?1)"
+_MESSAGES_LOOKED_AT: Final = (
+    f"SELECT count(*) FROM messages WHERE removed_revision IS NULL AND session IN ({_LOOKED_AT})"  # noqa: S608 - constants
+)
 _DELETED: Final = "session IN (SELECT key FROM sessions WHERE deleted_at IS NOT NULL)"
 _UNKNOWN: Final = "session NOT IN (SELECT key FROM sessions)"
 
@@ -54,17 +57,17 @@ class Version(NamedTuple):
     problem: Problem | None
 
 
-def find_problems(connection: apsw.Connection) -> CheckReport:
-    """Check a whole file. Lists at most `PROBLEMS_MAX` problems."""
+def find_problems(connection: apsw.Connection, namespace: str | None = None) -> CheckReport:
+    """Check a namespace, or the whole file. Lists at most `PROBLEMS_MAX` problems."""
     with reading(connection):
         problems: list[Problem] = []
         try:
-            for problem in _problems(connection):
+            for problem in _problems(connection, namespace):
                 problems.append(problem)
                 if len(problems) >= PROBLEMS_MAX:
                     break
-            sessions = value_of(connection, "SELECT count(*) FROM sessions WHERE deleted_at IS NULL")
-            messages = value_of(connection, "SELECT count(*) FROM messages WHERE removed_revision IS NULL")
+            sessions = value_of(connection, f"SELECT count(*) FROM ({_LOOKED_AT})", (namespace,))  # noqa: S608 - constants
+            messages = value_of(connection, _MESSAGES_LOOKED_AT, (namespace,))
         except (apsw.CorruptError, *NONSENSE) as exc:
             problems.append(Problem(kind="integrity", detail=f"The file can't be read any further: {exc}"))
             sessions = messages = 0
@@ -79,24 +82,29 @@ def _understood(problems: Iterator[Problem]) -> Iterator[Problem]:
         yield Problem(kind="undecodable", detail=f"Its rows can't be understood: {exc}")
 
 
-def _problems(connection: apsw.Connection) -> Iterator[Problem]:
+def _problems(connection: apsw.Connection, namespace: str | None) -> Iterator[Problem]:
     size = value_of(connection, "PRAGMA page_count") * value_of(connection, "PRAGMA page_size")
     pragma = "integrity_check" if size <= FULL_CHECK_BYTES_MAX else "quick_check"
     for (text,) in rows_of(connection, f"PRAGMA {pragma}({PROBLEMS_MAX})"):
         if text != "ok":
             yield Problem(kind="integrity", detail=str(text))
-    yield from _orphans(connection)
-    yield from changed_in_file(connection)
-    for namespace, row in living_sessions(connection):
+    if namespace is None:
+        yield from _orphans(connection)
+        yield from gaps(connection)
+    yield from changed_in_file(connection, namespace)
+    for owner, row in living_sessions(connection, namespace):
         for problem in _understood(_problems_of(connection, row)):
-            yield msgspec.structs.replace(problem, namespace=namespace, session_id=row.session_id)
+            yield msgspec.structs.replace(problem, namespace=owner, session_id=row.session_id)
 
 
-def living_sessions(connection: apsw.Connection) -> Iterator[tuple[str, SessionRow]]:
-    """Namespaces and rows of all living sessions, one at a time."""
-    sql = f"SELECT namespace, {COLUMNS} FROM sessions WHERE key > ? AND deleted_at IS NULL ORDER BY key LIMIT 1"  # noqa: S608
+def living_sessions(connection: apsw.Connection, namespace: str | None) -> Iterator[tuple[str, SessionRow]]:
+    """Namespaces and rows of all living sessions, or of those of one namespace, one at a time."""
+    sql = (
+        f"SELECT namespace, {COLUMNS} FROM sessions "  # noqa: S608 - constants
+        "WHERE key > ?1 AND deleted_at IS NULL AND (?2 IS NULL OR namespace = ?2) ORDER BY key LIMIT 1"
+    )
     last = 0
-    while (found := row_of(connection, sql, (last,))) is not None:
+    while (found := row_of(connection, sql, (last, namespace))) is not None:
         row = SessionRow(*found[1:])
         last = row.key
         yield found[0], row
@@ -190,21 +198,3 @@ def _count_problems(connection: apsw.Connection, row: SessionRow) -> Iterator[Pr
     if tail > row.tail_position:
         detail = "The next place for a message is in use."
         yield Problem(kind="positions", detail=detail, repair="Looks for the last place anew.")
-
-
-def stats(connection: apsw.Connection, path: Path) -> dict[str, int]:
-    """Counters of the store; bytes of the file and of its write-ahead log."""
-    log = path.with_name(path.name + "-wal")
-    counts = {
-        "sessions": "sessions WHERE deleted_at IS NULL",
-        "deleted_sessions": "sessions WHERE deleted_at IS NOT NULL",
-        "messages": "messages WHERE removed_revision IS NULL",
-        "message_versions": "messages",
-        "changes": "changes",
-        "questions": "questions",
-        "records": "records",
-    }
-    with reading(connection):
-        result = {name: value_of(connection, f"SELECT count(*) FROM {what}") for name, what in counts.items()}  # noqa: S608
-        pages = value_of(connection, "PRAGMA page_count") * value_of(connection, "PRAGMA page_size")
-    return {**result, "bytes": pages, "wal_bytes": log.stat().st_size if log.exists() else 0}

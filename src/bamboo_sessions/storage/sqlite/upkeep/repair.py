@@ -54,16 +54,16 @@ def _remove_half(backup: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def repair(connection: apsw.Connection, backup: Path) -> CheckReport:
+def repair(connection: apsw.Connection, backup: Path, namespace: str | None) -> CheckReport:
     """Mend what can be mended, inside the writer's transaction; says of each problem whether it is gone."""
-    before = find_problems(connection)
+    before = find_problems(connection, namespace)
     if any(problem.kind == "leftovers" for problem in before.problems):
         _remove_leftovers(connection)
     damaged = {(problem.namespace, problem.session_id) for problem in before.problems if problem.repair}
-    for namespace, row in living_sessions(connection):
-        if (namespace, row.session_id) in damaged:
+    for owner, row in living_sessions(connection, namespace):
+        if (owner, row.session_id) in damaged:
             _mend(connection, row)
-    after = find_problems(connection)
+    after = find_problems(connection, namespace)
     left = {_identity(problem) for problem in after.problems}
     problems = tuple(
         msgspec.structs.replace(problem, repaired=_identity(problem) not in left) for problem in before.problems
