@@ -209,6 +209,7 @@ CHANGES: Final = (
     Call("lease", _run),
     Call("lease", _run, _lock, "while it is being written"),
     Call("StoreAdmin.prune_changes", lambda w: StoreAdmin(w.repo.storage).prune_changes(older_than=timedelta(days=1))),
+    Call("StoreAdmin.purge_versions", lambda w: StoreAdmin(w.repo.storage).purge_versions(older_than=timedelta(0))),
     Call("StoreAdmin.start_epoch", lambda w: StoreAdmin(w.repo.storage).start_epoch()),
     Call("rename", lambda w: w.repo.rename("chat", "New")),
     Call("rename", lambda w: w.repo.rename("chat", "New"), _cached_and_old, "what others changed"),

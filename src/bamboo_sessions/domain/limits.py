@@ -73,6 +73,9 @@ FEED_PAGE_IDS_MAX: Final = 10_000
 FEED_PRUNE_ROWS_MAX: Final = 1_000
 """Changes that are pruned in one transaction: a few ms for which writers wait."""
 
+PURGED_VERSIONS_MAX: Final = 1_000
+"""Old message versions whose bodies are purged in one transaction: a few ms for which writers wait."""
+
 # --- search -------------------------------------------------------------------------------------------
 
 SEARCH_TEXT_CHARS_MAX: Final = 1_000

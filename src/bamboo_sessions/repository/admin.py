@@ -15,7 +15,7 @@ from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.locked_store import LockedSessionStore
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import InputError
-from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN, FEED_PRUNE_ROWS_MAX
+from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN, FEED_PRUNE_ROWS_MAX, PURGED_VERSIONS_MAX
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.repository.bound import Bound, tiers_of
 from bamboo_sessions.repository.checking import checked
@@ -95,6 +95,28 @@ class StoreAdmin:
             total += pruned
             if pruned < FEED_PRUNE_ROWS_MAX:
                 return total
+
+    async def purge_versions(self, *, older_than: timedelta) -> int:
+        """Forget what messages said that were removed or edited longer ago, in all namespaces; how many versions.
+
+        Living messages aren't touched. That the others were there is remembered: writing one of them again is a
+        duplicate (G4). What can't be read or forked any more are revisions that had one of them
+        (`MessageNotFoundError`). In short transactions, so that writers hardly wait; cancelled, it has purged a part.
+
+        Args:
+            older_than: Since when a version is removed, at least; not negative.
+
+        Raises:
+            InputError: `older_than` is no timedelta, or negative. StorageError.
+        """
+        if not isinstance(older_than, timedelta) or older_than < timedelta():
+            message = f"older_than is {older_than!r}, which is no age."
+            raise InputError(message, hint="Use a timedelta, such as timedelta(days=30); nothing was purged.")
+        before = self._clock.now() - older_than
+        total = 0
+        while purged := await self._storage.purge_versions(before, PURGED_VERSIONS_MAX):
+            total += purged
+        return total
 
     async def start_epoch(self) -> str:
         """Refuse all feed positions that were given before, for ever; the position behind the newest commit.

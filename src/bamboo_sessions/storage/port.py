@@ -284,6 +284,14 @@ class SessionStorage(ABC):
     # --- upkeep
 
     @abstractmethod
+    async def purge_versions(self, before: datetime, limit: int) -> int:
+        """Forget what messages said that were removed or edited before `before`, the oldest first; how many versions.
+
+        One transaction, which blanks `limit` of them at most, or fewer if they are long; 0: none is left. Ids and
+        hashes stay (G4). Whoever reads a revision at which one of them lived gets `MessageNotFoundError`.
+        """
+
+    @abstractmethod
     async def next_namespace(self, after: str | None) -> str | None:
         """The first namespace that has, or had, a session, behind `after` in the order of code points, or `None`."""
 

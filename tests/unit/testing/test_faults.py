@@ -64,6 +64,7 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     assert await storage.read_changes("default", None, 9) == await storage.inner.read_changes("default", None, 9)
     assert (await storage.start_epoch()).newest.number == 1
     assert await storage.prune_changes(START, 9) == 0
+    assert await storage.purge_versions(START, 9) == 0
     assert not (await storage.search(SearchQuery(namespace="default", text=parse("nowhere")))).hits
     assert (await storage.commit(appending("s", user("b")))).revision == 2
     assert await storage.transact(KEY, lambda _: None) is None

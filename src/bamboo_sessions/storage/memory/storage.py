@@ -23,7 +23,7 @@ from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.tree import below
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
-from bamboo_sessions.storage.memory import check, commits, leases, listing, records, trees, usage, windows
+from bamboo_sessions.storage.memory import check, commits, leases, listing, purge, records, trees, usage, windows
 from bamboo_sessions.storage.memory.commits import Prepared
 from bamboo_sessions.storage.memory.contents import Contents
 from bamboo_sessions.storage.memory.session import StoredSession, taken_over
@@ -162,6 +162,9 @@ class MemoryStorage(SessionStorage):
         return records.write(self._contents, commit)
 
     # --- upkeep
+
+    async def purge_versions(self, before: datetime, limit: int) -> int:
+        return purge.purge_versions(self._contents, before, limit)
 
     async def next_namespace(self, after: str | None) -> str | None:
         return check.next_namespace(self._contents, after)

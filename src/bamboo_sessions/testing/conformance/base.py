@@ -37,6 +37,7 @@ MODULES: Final = (
     "listing",
     "messages",
     "namespaces",
+    "purging",
     "questions",
     "reading",
     "records",

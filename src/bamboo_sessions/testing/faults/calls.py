@@ -29,7 +29,17 @@ READS: Final = frozenset(
 """The calls that only read."""
 
 WRITES: Final = frozenset(
-    {"commit", "transact", "delete_tree", "write_records", "prune_changes", "start_epoch", "change_lease", "check"}
+    {
+        "commit",
+        "transact",
+        "delete_tree",
+        "write_records",
+        "prune_changes",
+        "purge_versions",
+        "start_epoch",
+        "change_lease",
+        "check",
+    }
 )
 """The calls that write: after these an error leaves the outcome unknown."""
 

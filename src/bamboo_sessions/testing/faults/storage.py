@@ -217,6 +217,10 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("prune_changes", lambda: self.inner.prune_changes(before, limit))
 
+    async def purge_versions(self, before: datetime, limit: int) -> int:
+        """Pass on."""
+        return await self._do("purge_versions", lambda: self.inner.purge_versions(before, limit))
+
     async def start_epoch(self) -> FeedBounds:
         """Pass on."""
         return await self._do("start_epoch", self.inner.start_epoch)

@@ -26,6 +26,9 @@ _COPIED: Final = "message_id, role, tool_call_id, content_hash, body, checksum"
 _PLACE: Final = """
     SELECT position, content_hash FROM messages WHERE session = ?1 AND message_id = ?3 AND added_revision <= ?2
     AND (removed_revision IS NULL OR removed_revision > ?2)"""
+_PURGED: Final = """
+    SELECT message_id FROM messages WHERE session = ?1 AND removed_revision IS NOT NULL AND removed_revision > ?2
+    AND added_revision <= ?2 AND position <= ?3 AND body IS NULL LIMIT 1"""
 _SIZE: Final = f"""
     SELECT count(*), coalesce(sum(length(body)), 0)
     FROM ({_LIVED}) AS lived JOIN messages ON messages.row = lived.row"""  # noqa: S608 - constants
@@ -54,12 +57,15 @@ def find_origin(connection: apsw.Connection, commit: Commit) -> Origin | None:
     session = require(connection, SessionKey(commit.key.namespace, source.session_id))
     if source.at_revision < session.incarnation:
         raise SessionDeletedError(source.session_id)
-    if source.through_message_id is None:
-        return session.key, source.at_revision, session.tail_position
-    found = row_of(connection, _PLACE, (session.key, source.at_revision, source.through_message_id))
-    if found is None:
-        raise MessageNotFoundError(source.session_id, source.through_message_id)
-    return session.key, source.at_revision, found[0]
+    last = session.tail_position
+    if source.through_message_id is not None:
+        found = row_of(connection, _PLACE, (session.key, source.at_revision, source.through_message_id))
+        if found is None:
+            raise MessageNotFoundError(source.session_id, source.through_message_id)
+        last = found[0]
+    if (purged := row_of(connection, _PURGED, (session.key, source.at_revision, last))) is not None:
+        raise MessageNotFoundError(source.session_id, purged[0])
+    return session.key, source.at_revision, last
 
 
 def origin_hashes(connection: apsw.Connection, origin: Origin, commit: Commit) -> dict[str, list[bytes]]:

@@ -80,7 +80,7 @@ def apply(connection: apsw.Connection, commit: Commit) -> Committed:
     if living and not (insertions or new_usage or head or commit.edits or commit.removals or plan.changes):
         return _unchanged(living, duplicates, plan)
     session = _write_head(connection, commit, admission, head, row)
-    history = _history(connection, commit.key, admission, session, living)
+    history = _history(connection, commit, admission, session, living)
     for message_id in commit.removals:
         history.remove(message_id)
     for stored in commit.edits:
@@ -225,9 +225,9 @@ def _write_records(connection: apsw.Connection, commit: Commit, plan: RecordPlan
 
 
 def _history(
-    connection: apsw.Connection, key: SessionKey, admission: Admission, session: int, living: SessionRow | None
+    connection: apsw.Connection, commit: Commit, admission: Admission, session: int, living: SessionRow | None
 ) -> HistoryWriter:
-    history = HistoryWriter(connection, session, key.session_id, admission.revision)
+    history = HistoryWriter(connection, session, commit.key.session_id, admission.revision, to_micros(commit.at))
     if living is not None:
         history.message_count = living.message_count
         history.message_bytes = living.message_bytes

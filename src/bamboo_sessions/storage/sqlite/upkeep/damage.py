@@ -60,16 +60,17 @@ def changed_in_session(connection: apsw.Connection, session: int) -> Iterator[Pr
         yield Problem(kind="counters", detail="The revision that last changed the history's shape can't be right.")
 
 
-def changed_in_file(connection: apsw.Connection, namespace: str | None) -> Iterator[Problem]:
-    """Records that aren't what was written, and sessions whose counters aren't those of their newest commit.
-
-    Of one namespace, or of all (`None`).
-    """
+def changed_records(connection: apsw.Connection, namespace: str | None) -> Iterator[Problem]:
+    """Records that aren't what was written, of one namespace or of all (`None`)."""
     for row in connection.execute(_RECORDS, (namespace,)):
         if _differs(*row[:4]):
             kind, key, owner, scope = row[2:]
             detail = f"Record {kind!r}, {key!r} of {scope!r} isn't what was written."
             yield Problem(kind="checksum", detail=detail, namespace=owner)
+
+
+def changed_counters(connection: apsw.Connection, namespace: str | None) -> Iterator[Problem]:
+    """Sessions whose counters aren't those of their newest commit, of one namespace or of all (`None`)."""
     for owner, session_id in connection.execute(_NEWEST, (namespace,)):
         detail = "Its counters aren't those of its newest commit."
         yield Problem(kind="counters", detail=detail, namespace=owner, session_id=session_id)
