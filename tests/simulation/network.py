@@ -22,7 +22,7 @@ from bamboo_sessions.storage.query import FeedPage
 from bamboo_sessions.testing import FaultyStorage
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.faults import READS, SYNCHRONOUS, WRITES
-from bamboo_sessions.testing.lagging import LaggingDatabase
+from bamboo_sessions.testing.lagging import LaggingDatabase, LaggingStorage
 from tests.simulation.loop import SimulatedLoop, process
 
 T = TypeVar("T")
@@ -175,6 +175,17 @@ class Link(FaultyStorage):
         revision = await super().find_commit(key, commit_id)
         self._reached("settle: it never was" if revision is None else "settle: it was made")
         return revision
+
+    @property
+    def losses(self) -> int:
+        """How often the process noticed that it had been deaf for a while."""
+        return self.inner.connection if isinstance(self.inner, LaggingStorage) else 0
+
+    def still_newest(self, key: SessionKey, revision: int, token: int | None) -> int | None:
+        """Pass on."""
+        answer = super().still_newest(key, revision, token)
+        self._reached("cache: still the newest", answer is not None)
+        return answer
 
     async def read(self, key: SessionKey) -> State:
         """Pass on."""
