@@ -29,12 +29,11 @@ async def truncate(self: Handle, session_id: str, *, after_message_id: str, if_r
     """Remove all messages behind `after_message_id`; raises `MessageNotFoundError` if that isn't live."""
 
     def change(session: Session) -> None:
-        for index in range(len(session.messages) - 1, -1, -1):
-            if session.messages[index].id == after_message_id:
-                if index + 1 < len(session.messages):
-                    del session.messages[index + 1 :]
-                return
-        raise MessageNotFoundError(session_id, after_message_id)
+        index = session.messages.index_of(after_message_id)
+        if index is None:
+            raise MessageNotFoundError(session_id, after_message_id)
+        if index + 1 < len(session.messages):
+            del session.messages[index + 1 :]
 
     return await rework(self._bound, session_id, change, if_revision=if_revision)
 
@@ -44,9 +43,9 @@ async def clear(self: Handle, session_id: str, *, keep_system: bool = True, if_r
 
     def change(session: Session) -> None:
         kept = {"system", "developer"} if keep_system else set()
-        for index in range(len(session.messages) - 1, -1, -1):
-            if session.messages[index].role not in kept:
-                del session.messages[index]
+        left = [message for message in session.messages if message.role in kept]
+        if len(left) < len(session.messages):
+            session.messages[:] = left
         if session.pending_question is not None:
             session.clear_pending_question()
 
