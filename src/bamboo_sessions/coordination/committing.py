@@ -132,7 +132,7 @@ class Committer:
                 self.counters.conflicts += 1
                 if not self._has_seen(change.key, exc.actual):
                     await self._backoff.pause(attempt)
-                state = await self._newest(change, state)
+                state = await self._newest(change, state, heard=self._storage.is_exact)
                 continue
             return await self._publish(change, state, planned, committed)
         return await self._in_transaction(change, state)

@@ -73,12 +73,13 @@ def check_name(value: str, *, what: str) -> str:
 
 
 def check_commit_id(value: str) -> str:
-    """`value` if it can name a commit, else `InputError`."""
+    """`value`, or `InputError`."""
     flaw = _flaw(value)
     if flaw is None and len(value) > COMMIT_ID_CHARS_MAX:
         flaw = f"it has {len(value):,} characters, the limit is {COMMIT_ID_CHARS_MAX}"
     if flaw:
         message = f"{_shown(value)} is no commit id: {flaw}."
-        hint = f"Use 1 to {COMMIT_ID_CHARS_MAX} characters without control characters, such as a UUID."
-        raise InputError(message, hint=hint)
+        raise InputError(
+            message, hint=f"Use 1 to {COMMIT_ID_CHARS_MAX} characters without control characters, or leave it out."
+        )
     return value

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bamboo_sessions import SqliteStorage
-from bamboo_sessions.domain.lease import Claim, acquire
+from bamboo_sessions.domain.lease import Claim, LeaseWish
 from bamboo_sessions.storage.port import News
 from bamboo_sessions.storage.query import DeleteQuery
 from bamboo_sessions.storage.sqlite.sessions import news
@@ -36,7 +36,7 @@ async def test_each_change_is_found_by_its_session(storage: SqliteStorage, path:
     await storage.commit(creation())
     await storage.commit(creation("t"))
     await storage.delete_tree(key_of("t"), DeleteQuery(at=START))
-    await storage.change_lease(KEY, lambda state, now: acquire(state, Claim("a", "a", SECOND), now), START)
+    await storage.change_lease(KEY, LeaseWish("acquire", Claim("a", "a", SECOND)))
     seen, found = other._read_on_loop(lambda c: news.since(c, seen))
     assert sorted(found, key=str) == sorted(
         [News(KEY, has_commit=True), News(key_of("t"), has_commit=True), News(KEY, has_commit=False)], key=str

@@ -12,5 +12,6 @@ CREATE TABLE leases (
     claim_id   TEXT,                        -- NULL, like the next two: nobody holds it, somebody waits
     holder     TEXT,
     expires_at INTEGER,
+    ttl        INTEGER NOT NULL,            -- microseconds; it was renewed so long before expires_at
     waiting    BLOB NOT NULL                -- JSON: claim id, holder and expiry of each that waits, in order
 ) STRICT;

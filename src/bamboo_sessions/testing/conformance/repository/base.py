@@ -23,11 +23,6 @@ class RepositoryCase(Conformance):
     """
 
     @pytest.fixture
-    def clock(self) -> ManualClock:
-        """The time of all commits; a test moves it."""
-        return ManualClock()
-
-    @pytest.fixture
     def faults(self, storage: SessionStorage) -> FaultyStorage:
         """The storage under test, which can be made to fail."""
         return FaultyStorage(storage)
