@@ -47,11 +47,19 @@ class Overlay(msgspec.Struct, frozen=True):
             merged = merge(None, self.draft, state, now=now)
             head, messages = merged.head, merged.messages
         else:
-            head, messages = rebase(self.before, self.draft, state)
+            head, messages = rebase(self.before, self._unraised(self.before), state)
         head = msgspec.structs.replace(
             head, revision=state.revision, incarnation=state.head.incarnation, message_count=len(messages)
         )
         return msgspec.structs.replace(self.draft, head=head, messages=messages)
+
+    def _unraised(self, before: Snapshot) -> Draft:
+        """The draft without the authoritative version that it was given: what its group is worth is decided anew (G5)."""
+        version = before.head.metadata_version
+        if self.draft.head.metadata_version == version:
+            return self.draft
+        head = msgspec.structs.replace(self.draft.head, metadata_version=version)
+        return msgspec.structs.replace(self.draft, head=head)
 
     def check_ids(self, state: Snapshot | None) -> None:
         """Raise `MessageIdConflictError` if `state` has other content under the id of a message that this adds."""
