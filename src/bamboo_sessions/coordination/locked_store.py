@@ -314,17 +314,20 @@ class LockedSessionStore:
     async def _save_or_keep(
         self, session: Session, plan: SavePlan, then: Callable[[], None], commit_id: str | None
     ) -> bool:
+        known = self._newest_known(plan.key, None)  # a failing commit makes the cache forget it
         try:
             await self._save(session, plan, commit_id)
         except StorageError as exc:
-            if not exc.retryable or not self._keep(session, plan):
+            if not exc.retryable or not self._keep(session, plan, known):
                 raise
+            if plan.key not in self.waiting:
+                return True  # there was nothing in it that isn't committed
             _log.warning("session %r waits in memory: %s", session.id, exc)
             then()
             return False
         return True
 
-    def _keep(self, session: Session, plan: SavePlan) -> bool:
+    def _keep(self, session: Session, plan: SavePlan, known: Snapshot | None) -> bool:
         """Let what could not be saved wait; `False` if there is too much of that."""
         link = link_of(session)
         if isinstance(link.unsettled, Waiting):
@@ -333,8 +336,10 @@ class LockedSessionStore:
             plan = link.unsettled  # what was sent, perhaps with success
         else:
             plan = caught_up(plan, session)
-        committed = plan.base if plan.base is not None and plan.base.is_committed else None
-        view = self.waiting.accept(session, plan, self._newest_known(plan.key, committed))
+        base = plan.base
+        if base is not None and base.is_committed and (known is None or known.revision < base.revision):
+            known = base
+        view = self.waiting.accept(session, plan, self._newest_known(plan.key, known))
         if view is not None:
             correct(session, plan, view)
         return view is not None
@@ -365,8 +370,7 @@ class LockedSessionStore:
 
     async def _save_item(self, key: SessionKey, item: Waiting, if_revision: int | None) -> Snapshot:
         if item.earlier is not None:
-            state = await self._outcome(item.earlier)
-            self.waiting.settled(key, item, item.earlier.sent() if state is not None else None, state)
+            self.waiting.settled(key, item, await self._outcome(item.earlier))
         plan = self.waiting.plan(key, item, if_revision)
         written = await self._commit(plan, plan.commit_id)
         return living(key, written.after)

@@ -20,10 +20,10 @@ from bamboo_sessions.domain.errors import BambooSessionsError, LeaseLostError, S
 from bamboo_sessions.domain.limits import DIRTY_BYTES_MAX, UNSAVED_WORK_MAX
 from bamboo_sessions.domain.merge import rebase
 from bamboo_sessions.domain.message import Message
-from bamboo_sessions.domain.overlay import Overlay, accepted
+from bamboo_sessions.domain.overlay import Overlay, accepted, nothing_on
 from bamboo_sessions.domain.report import UnsavedWork
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.snapshot import Draft, Snapshot
 from bamboo_sessions.domain.working_copy import (
     copy_of,
     copy_without_base,
@@ -45,6 +45,7 @@ class Waiting(msgspec.Struct, eq=False):
         commit_id: The one that it was, and will be, saved with: an unknown outcome settles itself.
         fence: The token of the run lease that it was written through.
         earlier: An earlier save of the copy that nobody knows the outcome of, and whose changes are in it, too.
+        mine: The copy then: when the outcome is known, it is told anew what of it is new.
         is_done: Whether it waits no longer.
         outcome: What was committed then; `None`: nothing.
     """
@@ -53,6 +54,7 @@ class Waiting(msgspec.Struct, eq=False):
     commit_id: str
     fence: int | None = None
     earlier: SavePlan | None = None
+    mine: Draft | None = None
     is_done: bool = False
     outcome: Snapshot | None = None
 
@@ -145,18 +147,20 @@ class WaitingWork:
         """
         self._fence_off(plan.key, plan.fence)
         link, chain = link_of(session), self._chain_of(plan, committed)
-        state = self._view(chain)
-        overlay = accepted(plan.base, plan.draft, state, chain.gone, now=self._clock.now())
-        if overlay is None and chain.items and state is not None:  # all of it waits already
-            link.unsettled = chain.items[-1]
+        state, base, earlier = self._view(chain), plan.base, link.unsettled
+        if not isinstance(earlier, SavePlan) or earlier.commit_id == plan.commit_id:
+            earlier = None
+        elif state is not None and any(state.messages.find(message.id) for message in earlier.added()):
+            base, earlier = earlier.sent(), None  # it was made: here is what it added
+        overlay = accepted(base, plan.draft, state, chain.gone, now=self._clock.now())
+        if overlay is None and state is not None and earlier is not None:
+            overlay = nothing_on(state)  # more may be told of it when the earlier save is settled
+        if overlay is None:  # all of it waits already, or was committed
+            link.unsettled = chain.items[-1] if chain.items else None
             return state
-        assert overlay is not None  # noqa: S101 - what is saved already isn't kept
         if self.bytes + overlay.size > self.bytes_max:
             return None
-        earlier = link.unsettled if isinstance(link.unsettled, SavePlan) else None
-        if earlier is not None and earlier.commit_id == plan.commit_id:
-            earlier = None
-        item = Waiting(overlay, plan.commit_id, plan.fence, earlier)
+        item = Waiting(overlay, plan.commit_id, plan.fence, earlier, plan.draft if earlier is not None else None)
         view = Snapshot(overlay.draft.head, overlay.draft.messages, is_committed=False)
         self._chains[plan.key] = chain
         chain.add(item, view)
@@ -211,13 +215,17 @@ class WaitingWork:
             if_revision=if_revision,
         )
 
-    def settled(self, key: SessionKey, item: Waiting, before: Snapshot | None, committed: Snapshot | None) -> None:
-        """The earlier save that it has in it was made (`before` is what that sent), or wasn't."""
-        item.earlier = None
-        if before is not None:
-            item.overlay = msgspec.structs.replace(item.overlay, before=before)
-            self._chains[key].move_to(committed)
-            self._chains[key].view = None
+    def settled(self, key: SessionKey, item: Waiting, committed: Snapshot | None) -> None:
+        """The earlier save that it has in it was made, and led to `committed`; `None`: it wasn't made."""
+        earlier, mine = item.earlier, item.mine
+        item.earlier = item.mine = None
+        if committed is None or earlier is None or mine is None:
+            return
+        chain = self._chains[key]
+        chain.move_to(committed)
+        chain.view = None
+        rest = accepted(earlier.sent(), mine, committed, {}, now=self._clock.now()) or nothing_on(committed)
+        item.overlay = msgspec.structs.replace(rest, size=item.overlay.size)
 
     def durable(self, key: SessionKey, item: Waiting, after: Snapshot) -> None:
         """It waits no longer: it was saved, and `after` is what is committed now."""

@@ -54,7 +54,7 @@ class Overlay(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self.draft, head=head, messages=messages)
 
     def _unraised(self, before: Snapshot) -> Draft:
-        """The draft without the authoritative version that it was given: what its group is worth is decided anew (G5)."""
+        """The draft without the authoritative version that it was given: which group wins is decided anew (G5)."""
         version = before.head.metadata_version
         if self.draft.head.metadata_version == version:
             return self.draft
@@ -96,6 +96,11 @@ def accepted(
     taken = (*merged.delta.removals, *(message.id for message in merged.delta.edits))
     found = (state.messages.find(id_) for id_ in taken)
     return Overlay(state, draft, tuple(message for message in found if message is not None), _size(merged))
+
+
+def nothing_on(state: Snapshot) -> Overlay:
+    """The overlay that changes nothing."""
+    return Overlay(state, Draft(state.head, state.messages, head_touched=False), (), OVERLAY_BYTES)
 
 
 def _draft(merged: Merged, mine: Draft) -> Draft:
