@@ -92,6 +92,12 @@ class SessionCache:
         if entry is None or entry.by_hand or snapshot.revision >= entry.snapshot.revision:
             self._put(key, Entry(snapshot, token))
 
+    def doubt(self, key: SessionKey) -> None:
+        """Ask storage before the entry is taken for the newest state again; it may still be shown as an old one."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            entry.token = None
+
     def evict(self, key: SessionKey) -> None:
         """Forget what storage will tell again."""
         if key in self._entries:
