@@ -128,7 +128,7 @@ async def test_L127_the_bound_counts_what_is_new(storage: FaultyStorage) -> None
             for number in range(346):
                 copy.add_message(_message("x" * 1_000, str(number)))
                 assert not await sessions.save_best_effort(copy)
-            assert (await sessions.stats())["dirty_bytes"] < 346 * 3_000
+            assert sessions.persistence.stats()["dirty_bytes"] < 346 * 3_000
         turns = 0
 
         async def other() -> None:

@@ -396,6 +396,7 @@ class LockedSessionStore:
             "cache_bytes": self.cache.bytes,
             "cache_hits": reads.hits,
             "cache_misses": reads.misses,
+            "dirty_bytes": self.waiting.bytes,
             "locks": len(self._locks),
             "commits": writes.commits,
             "unchanged": writes.unchanged,

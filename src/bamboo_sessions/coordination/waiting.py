@@ -304,6 +304,9 @@ class WaitingWork:
             namespace=key.namespace, session_id=key.session_id, error=error, code=code, at=at, session=session
         )
 
-    def stats(self) -> dict[str, int]:
-        """How many sessions have waiting work, how many bytes, and how much work was refused."""
-        return {"dirty_sessions": len(self._chains), "dirty_bytes": self.bytes, "refused_saves": len(self._refused)}
+    def stats(self, namespace: str | None) -> dict[str, int]:
+        """How many sessions have waiting work, and how much work was refused: of a namespace, or of all."""
+        return {
+            "dirty_sessions": sum(namespace in {None, key.namespace} for key in self._chains),
+            "refused_saves": sum(namespace in {None, work.namespace} for work in self._refused),
+        }

@@ -42,8 +42,8 @@ class Outage:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.storage = FaultyStorage(MemoryStorage())
-        self.sessions = SessionRepository.open(self.storage)._repository
-        self.others = SessionRepository.open(self.storage.inner)._repository
+        self.sessions = SessionRepository.open(self.storage)._handle
+        self.others = SessionRepository.open(self.storage.inner)._handle
         self.sessions._bound.tiers.tolerant._backoff = Backoff(1, 1, sleep=_for_ever)
         self.sessions.persistence._committer._backoff = Backoff(1, 1, sleep=_at_once)
         self.accepted: list[str] = []

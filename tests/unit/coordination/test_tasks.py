@@ -140,7 +140,7 @@ async def test_storages_of_ones_own_may_use_what_belongs_to_a_task() -> None:
 def test_a_second_running_event_loop_is_refused(url: str, tmp_path: Path) -> None:
     """It gets one sentence with the remedy, and the first loop goes on; one loop after another is fine."""
     location = url if "://" in url else tmp_path / "sessions.db"
-    sessions = SessionRepository.open(location)._repository
+    sessions = SessionRepository.open(location)._handle
     refused: list[StorageError] = []
 
     async def elsewhere() -> None:
@@ -169,7 +169,7 @@ def test_a_second_running_event_loop_is_refused(url: str, tmp_path: Path) -> Non
 
 async def test_a_loop_that_ended_leaves_no_session_locked() -> None:
     """A save was under way when its event loop was closed: in the next one the session can be written."""
-    sessions = SessionRepository.open("memory://")._repository
+    sessions = SessionRepository.open("memory://")._handle
     loop = asyncio.new_event_loop()
     key = SessionKey("default", "s")
 

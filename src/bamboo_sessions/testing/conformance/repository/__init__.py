@@ -13,6 +13,7 @@ from bamboo_sessions.testing.conformance.repository.reading import PagesConforma
 from bamboo_sessions.testing.conformance.repository.rewriting import RewritingConformance
 from bamboo_sessions.testing.conformance.repository.saving import SavingConformance
 from bamboo_sessions.testing.conformance.repository.searching import SearchingConformance
+from bamboo_sessions.testing.conformance.repository.tenants import TenantsConformance
 
 __all__ = [
     "AskingConformance",
@@ -29,6 +30,7 @@ __all__ = [
     "RewritingConformance",
     "SavingConformance",
     "SearchingConformance",
+    "TenantsConformance",
 ]
 
 
@@ -45,5 +47,6 @@ class RepositoryConformance(
     FollowingConformance,
     LeasingConformance,
     FencingConformance,
+    TenantsConformance,
 ):
     """All operations of the repository together."""
