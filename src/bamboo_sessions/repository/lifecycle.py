@@ -131,7 +131,7 @@ async def cleanup(
         message = f"{mode!r} is no mode of cleanup."
         raise InputError(message, hint="Use 'all', 'empty' or 'children'.")
     now = self._bound.clock.now()
-    before = now - older_than if isinstance(older_than, timedelta) else older_than
+    before = _before(now, older_than) if isinstance(older_than, timedelta) else older_than
     query = DeleteQuery(
         at=now,
         keep_pinned=keep_pinned,
@@ -158,6 +158,13 @@ async def _candidates(bound: Bound, mode: CleanupMode) -> AsyncIterator[SessionH
         is_child = head.parent_session_id is not None
         if mode == "empty" or is_child == (mode == "children"):
             yield head
+
+
+def _before(now: datetime, age: timedelta) -> datetime:
+    try:
+        return now - age
+    except OverflowError as exc:
+        raise InputError(f"An age can't be {age!r}.", hint="Pass a shorter one, or a time.") from exc
 
 
 def fork_head(
