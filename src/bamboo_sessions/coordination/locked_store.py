@@ -142,7 +142,11 @@ class LockedSessionStore:
         return await self.tasks.run(self._delete(key, query), release)
 
     async def _delete(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
-        deleted = await self.storage.delete_tree(key, query)
+        try:
+            deleted = await self.storage.delete_tree(key, query)
+        except StorageError as exc:
+            exc.commit_id = query.commit_id if exc.outcome_unknown else None
+            raise
         for session_id in deleted:
             self.cache.evict(SessionKey(key.namespace, session_id))
         return deleted
@@ -169,6 +173,7 @@ class LockedSessionStore:
         creating: bool = False,
         commit_id: str | None = None,
         fence: int | None = None,
+        if_last_message: str | None = None,
     ) -> MergeReport:
         """Merge a working copy into what is committed, commit, and bring the copy up to date in place.
 
@@ -185,6 +190,7 @@ class LockedSessionStore:
             commit_id: The commit's; if an earlier call with it was made, its outcome is given again and nothing is
                 written. `None` makes one.
             fence: The token of the run lease that this is written through; `None`: the one that the copy has, if any.
+            if_last_message: Refuse likewise if the history ends with another message (`""`: if it has any).
 
         Raises:
             SessionDeletedError: It was deleted (G9).
@@ -195,7 +201,8 @@ class LockedSessionStore:
         """
         key = SessionKey(session.namespace, session.id)
         fence = fence if fence is not None else link_of(session).fence
-        if not (records or creating) and if_revision is None and commit_id is None and self._is_saved(session):
+        asked = (if_revision, if_last_message, commit_id)
+        if not (records or creating) and asked == (None, None, None) and self._is_saved(session):
             await check_fence(self.storage, key, fence)
             return MergeReport(revision=session.revision)
         plan = plan_save(
@@ -207,6 +214,7 @@ class LockedSessionStore:
             creating=creating,
             commit_id=commit_id,
             fence=fence,
+            if_last_message=if_last_message,
         )
         release = await self._lock(key)
         return await self.tasks.run(self._save(session, plan, commit_id), release)
