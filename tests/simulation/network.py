@@ -141,7 +141,7 @@ class Link(FaultyStorage):
         self._reached("commit: id known, answered again", committed.replayed)
         return committed
 
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         """Pass on."""
 
         def noted(state: State) -> Commit | None:
@@ -150,7 +150,7 @@ class Link(FaultyStorage):
             return commit
 
         self._reached("commit: inside a transaction")
-        return await super().transact(key, noted)
+        return await super().transact(key, noted, known)
 
     async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
         """Pass on."""

@@ -173,7 +173,7 @@ class Committer:
 
         self.counters.transactions += 1
         try:
-            committed = await self._storage.transact(change.key, plan)
+            committed = await self._storage.transact(change.key, plan, known if isinstance(known, Snapshot) else None)
         except LeaseLostError as exc:
             raise await with_holder(self._storage, change.key, exc) from None
         except StorageError as exc:

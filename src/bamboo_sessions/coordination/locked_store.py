@@ -19,6 +19,7 @@ from bamboo_sessions.coordination.cached_reads import CachedReads
 from bamboo_sessions.coordination.committing import Committer
 from bamboo_sessions.coordination.encoding import encode_in_slices
 from bamboo_sessions.coordination.fencing import check_fence
+from bamboo_sessions.coordination.foreign import check_base
 from bamboo_sessions.coordination.locks import SessionLocks
 from bamboo_sessions.coordination.plan import HeadPlan, Plan, Written, living
 from bamboo_sessions.coordination.saving import SavePlan, caught_up, correct, plan_save, report_of
@@ -221,7 +222,8 @@ class LockedSessionStore:
 
     def _is_saved(self, session: Session) -> bool:
         self.tasks.check_usable()
-        if not self.storage.is_exact or not is_clean(session) or link_of(session).unsettled is not None:
+        link = link_of(session)
+        if not self.storage.is_exact or not is_clean(session) or link.unsettled is not None or link.is_foreign:
             return False
         snapshot = self.reads.current(SessionKey(session.namespace, session.id))
         return snapshot is not None and snapshot.revision == session.revision
@@ -232,6 +234,7 @@ class LockedSessionStore:
 
     async def _save_now(self, session: Session, plan: SavePlan, commit_id: str | None = None) -> MergeReport:
         """Save under the session's lock, after what waited."""
+        await check_base(self.storage, plan.key, session)
         link = link_of(session)
         if await self._settle(session) and plan.creating:
             return MergeReport(revision=session.revision, changed=True)  # it was this copy that made the session
@@ -326,7 +329,7 @@ class LockedSessionStore:
         try:
             await self._save(session, plan, commit_id)
         except StorageError as exc:
-            if not exc.retryable or not self._keep(session, plan, known):
+            if not exc.retryable or link_of(session).is_foreign or not self._keep(session, plan, known):
                 raise
             if plan.key not in self.waiting:
                 return True  # there was nothing in it that isn't committed

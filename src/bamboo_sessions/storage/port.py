@@ -239,9 +239,10 @@ class SessionStorage(ABC):
         """
 
     @abstractmethod
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         """Read, plan and commit inside one write transaction: for a session that is too busy to be caught (L108).
 
+        `known` is a committed state of the session: only what is newer has to be read, while all other writers wait.
         `None` if the plan changes nothing. What `plan` raises ends the transaction and is raised.
         """
 
