@@ -226,6 +226,21 @@ class RetryingConformance(RepositoryCase):
             assert refused.value.hint
         assert await contents(sessions, "s") == before
 
+    async def test_L118_a_commit_that_can_not_be_read_back(
+        self, sessions: SessionRepository, faults: FaultyStorage
+    ) -> None:
+        """It was done and the store found that out, but can't read what the session is now: nobody is told "failed"."""
+        await planted(sessions, "s")
+        await sessions.load("s", fresh=True)
+        faults.fail("commit", after=True)
+        faults.fail("read_head")
+        with pytest.raises(StorageUnavailableError) as lost:
+            await sessions.rename("s", "New")
+        assert lost.value.outcome_unknown
+        faults.heal()
+        assert (await sessions.rename("s", "New", commit_id=lost.value.commit_id)).title_version == 1
+        assert (await sessions.get("s")).revision == 2
+
     async def test_L118_preconditions_hold_for_the_first_call_only(self, sessions: SessionRepository) -> None:
         """What a call asked for was true when it was made: that it isn't any more doesn't refuse its repetition."""
         await planted(sessions, "s")
