@@ -7,8 +7,7 @@ conflicts is for writers that this process doesn't know of: after one of its own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import cast
 
 import msgspec
@@ -109,11 +108,12 @@ class Committer:
         """What came of an earlier call with the caller's commit id; `None` if there was none (G4)."""
         if change.commit_id is None:
             return None
-        with _after_commit(change.commit_id):
-            if await self._storage.find_commit(change.key, change.commit_id) is None:
-                return None
-            committed = await self._storage.commit(Commit(key=change.key, commit_id=change.commit_id, at=EPOCH))
-            return Written(await self._newest(change, None), committed)
+        revision = await self._storage.find_commit(change.key, change.commit_id)
+        if revision is None:
+            return None
+        commit = Commit(key=change.key, commit_id=change.commit_id, at=EPOCH)
+        committed = await self._storage.commit(commit)
+        return Written(await self._after(change, commit, committed), committed)
 
     async def _attempts(self, change: _Change, start: Seen) -> Written:
         state = start if start is not None else await self._newest(change, None)
@@ -216,23 +216,25 @@ class Committer:
         self.counters.commits += committed.changed
         if isinstance(state, HeadOnly):
             self._advance_cache(planned.commit, committed)
-            if committed.replayed:
-                with _after_commit(planned.commit.commit_id):
-                    return Written(await self._newest(change, None), committed, planned)
+            if committed.replayed and committed.revision <= state.revision:  # an earlier call made it, not this plan
+                return Written(await self._after(change, planned.commit, committed), committed, planned)
             head = committed_head(planned.commit.head or state.head, committed)
             return Written(HeadOnly(head), committed, planned)
         snapshot = _result(state, planned, committed)
         if snapshot is None:
-            known = state if isinstance(state, Snapshot) else None
-            return Written(await self._after(planned.commit, known, committed), committed, planned)
+            return Written(await self._after(change, planned.commit, committed, state), committed, planned)
         self._cache.publish(change.key, snapshot, committed.token)
         return Written(snapshot, committed, planned)
 
-    async def _after(self, commit: Commit, known: Snapshot | None, committed: Committed) -> State:
+    async def _after(self, change: _Change, commit: Commit, committed: Committed, known: Seen = None) -> Seen:
         """What the session is after a commit, and perhaps after later ones, if only reading can tell."""
-        with _after_commit(commit.commit_id):
-            state = await self._reads.refresh(commit.key, known)
-        if isinstance(state, Snapshot) and state.head.incarnation != committed.incarnation:
+        try:
+            state = await self._newest(change, known, heard=False)
+        except StorageError as exc:
+            exc.outcome_unknown = True  # for whoever asked: it was committed, and no answer says so
+            exc.commit_id = commit.commit_id
+            raise
+        if isinstance(state, Snapshot | HeadOnly) and state.head.incarnation != committed.incarnation:
             raise SessionDeletedError(commit.key.session_id)  # since then; what lives now is another session (G9)
         return state
 
@@ -243,16 +245,6 @@ class Committer:
             snapshot = next_snapshot(entry.snapshot, commit, committed)
             if snapshot is not None:
                 self._cache.publish(commit.key, snapshot, committed.token)
-
-
-@contextmanager
-def _after_commit(commit_id: str) -> Iterator[None]:
-    """What fails in here may fail after the commit was made: for whoever asked, its outcome is unknown."""
-    try:
-        yield
-    except StorageError as exc:
-        exc.outcome_unknown, exc.commit_id = True, commit_id
-        raise
 
 
 def _planned(change: _Change, state: Seen) -> tuple[Planned, BambooSessionsError | None]:

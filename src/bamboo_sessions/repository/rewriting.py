@@ -43,12 +43,11 @@ async def truncate(
     on = terms(commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
 
     def change(session: Session) -> None:
-        for index in range(len(session.messages) - 1, -1, -1):
-            if session.messages[index].id == after_message_id:
-                if index + 1 < len(session.messages):
-                    del session.messages[index + 1 :]
-                return
-        raise MessageNotFoundError(session_id, after_message_id)
+        index = session.messages.index_of(after_message_id)
+        if index is None:
+            raise MessageNotFoundError(session_id, after_message_id)
+        if index + 1 < len(session.messages):
+            del session.messages[index + 1 :]
 
     return await rework(self._bound, session_id, change, on)
 
@@ -68,9 +67,9 @@ async def clear(
 
     def change(session: Session) -> None:
         kept = {"system", "developer"} if keep_system else set()
-        for index in range(len(session.messages) - 1, -1, -1):
-            if session.messages[index].role not in kept:
-                del session.messages[index]
+        left = [message for message in session.messages if message.role in kept]
+        if len(left) < len(session.messages):
+            session.messages[:] = left
         if session.pending_question is not None:
             session.clear_pending_question()
 

@@ -103,6 +103,8 @@ class SessionStorage(ABC):
     def still_newest(self, key: SessionKey, revision: int, token: int | None) -> int | None:
         """A token, if the session lives and is still at `revision`, as far as this process has heard.
 
+        What any reading call of this object has shown counts as heard, so that nothing goes back (G7).
+
         Args:
             key: Which session.
             revision: What a cache has of it.
