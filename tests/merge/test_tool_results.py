@@ -3,8 +3,9 @@
 import pytest
 
 from bamboo_sessions.domain.history import FrozenMessages
-from bamboo_sessions.domain.merge_history import Insertion, find_call, merge_history
+from bamboo_sessions.domain.merge_history import Insertion, merge_history
 from bamboo_sessions.domain.message import Message
+from bamboo_sessions.domain.placing import newest_call
 from tests.merge.helpers import call, ids, load, message, result, snapshot
 from tests.merge.history_kit import add, committed_meanwhile, delta_of, insert, remove, saved_on
 
@@ -188,12 +189,11 @@ def test_a_tool_message_without_a_call_id_is_like_any_other() -> None:
 
 
 def test_finding_a_call() -> None:
-    """The newest call of an id is found, or the newest before a position."""
-    messages = [call("c1", "k"), message("u"), call("c2", "k")]
-    assert find_call(messages, "k") == 2
-    assert find_call(messages, "k", before=2) == 0
-    assert find_call(messages, "other") is None
-    assert find_call(messages, None) is None
+    """The newest call of an id is found."""
+    messages = [call("c1", "k"), message("u"), call("c2", "k"), message("v")]
+    assert newest_call(messages, "k") == 2
+    assert newest_call(messages, "other") is None
+    assert newest_call(messages, None) is None
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from operator import is_
 from typing import Final
 
 import msgspec
 
+from bamboo_sessions.domain.call_groups import Kind, groups_of, kind_of, makes_call, orphans
+from bamboo_sessions.domain.gaps import Gaps
 from bamboo_sessions.domain.history import FrozenMessages, Replaced
-from bamboo_sessions.domain.message import Message, is_tool_result, same_content
+from bamboo_sessions.domain.message import Message, check_unique, is_tool_result, same_content
+from bamboo_sessions.domain.placing import OpenGroup, arranged, calls_elsewhere, newest_group
 from bamboo_sessions.domain.report import MergeConflict
 
 FRONT: Final = ""
@@ -23,10 +27,7 @@ FRONT: Final = ""
 
 
 class Insertion(msgspec.Struct, frozen=True):
-    """Messages that go directly behind the message `after`; `FRONT`: before all; `None`: behind all.
-
-    Behind all, a tool's result still joins its call.
-    """
+    """Messages that go directly behind the message `after`, in this order; `FRONT`: before all; `None`: behind all."""
 
     messages: tuple[Message, ...]
     after: str | None = None
@@ -77,58 +78,34 @@ def merge_history(
 
 
 def _can_follow(durable: FrozenMessages, added: Sequence[Message], gained: Sequence[Message]) -> bool:
-    """Whether `added` may stand behind `durable` as it is: no id twice, every tool result behind its call."""
+    """Whether `added` may stand behind `durable` as it is: no id twice, every tool result in the group of its call."""
+    check_unique(added)
     ids = {message.id for message in added}
-    if len(ids) < len(added) or any(message.id in ids for message in gained):
+    if any(message.id in ids for message in gained):
         return False
-    call = None
-    if added[0].role == "tool" and not gained:
-        call = _last_call(durable)
-    for message in added:
-        if message.role != "tool":
-            call = message
-        elif is_tool_result(message) and (call is None or not _calls(call, message.tool_call_id)):
-            return False
-    return True
-
-
-def _last_call(messages: FrozenMessages) -> Message | None:
-    """The message that further results at the end belong to, if only results of its own stand behind it."""
-    results: list[Message] = []
-    for message in reversed(messages):
-        if message.role != "tool":
-            return message if all(_belongs(result, message) for result in results) else None
-        results.append(message)
-    return None
-
-
-def _calls(message: Message, call_id: str | None) -> bool:
-    return any(call.id == call_id for call in message.tool_calls)
-
-
-def _belongs(message: Message, call: Message) -> bool:
-    """Whether `message`, which stands behind `call`, is one of its results, or may be as it doesn't say whose it is."""
-    return message.role == "tool" and (message.tool_call_id is None or _calls(call, message.tool_call_id))
+    elsewhere = {call_id: None if gained else newest_group(durable, call_id) for call_id in calls_elsewhere(added)}
+    if None in elsewhere.values():
+        return False
+    arrangement = arranged(added, elsewhere.get)
+    return not arrangement.joined and all(map(is_, arrangement.tail, added))
 
 
 class _Sides(msgspec.Struct, frozen=True):
     """The three histories by id, and what the saver did."""
 
     durable: FrozenMessages
-    mine: tuple[Message, ...]
+    mine_by_id: Mapping[str, Message]
     base_by_id: Mapping[str, Message]
     durable_by_id: Mapping[str, Message]
     removals: tuple[str, ...]
     edits: Mapping[str, Message]
     added: Mapping[str, Message]
-    repeated: tuple[Message, ...]
 
     @classmethod
     def of(cls, base: FrozenMessages, mine: FrozenMessages, durable: FrozenMessages, *, additions_only: bool) -> _Sides:
         base_by_id = {message.id: message for message in base}
-        mine_by_id: dict[str, Message] = {}
-        for message in mine:
-            mine_by_id.setdefault(message.id, message)
+        check_unique(mine)
+        mine_by_id = {message.id: message for message in mine}
         removals: tuple[str, ...] = ()
         edits: dict[str, Message] = {}
         if not additions_only:
@@ -141,13 +118,12 @@ class _Sides(msgspec.Struct, frozen=True):
         added = {id_: message for id_, message in mine_by_id.items() if id_ not in base_by_id}
         return cls(
             durable=durable,
-            mine=tuple(mine_by_id.values()),
+            mine_by_id=mine_by_id,
             base_by_id=base_by_id,
             durable_by_id=base_by_id if durable is base else {message.id: message for message in durable},
             removals=removals,
             edits=edits,
             added=added,
-            repeated=tuple(message for message in mine if message is not mine_by_id[message.id]),
         )
 
 
@@ -160,20 +136,20 @@ def _merge(sides: _Sides, replaced: Replaced) -> HistoryDelta:
     conflicts.extend(MergeConflict(f"message:{id_}", "removed") for id_ in edited)
     fresh = {id_: message for id_, message in sides.added.items() if id_ not in durable}
     duplicates = tuple(message for id_, message in sides.added.items() if id_ in durable)
-    slots = _slots(sides, replaced, fresh)
-    result = _kept(sides, set(removals), edits, slots)
-    _place_rest(sides, result, fresh, slots)
-    changed = fresh or edits or removals
-    lost = {call.id for id_ in (*removals, *edits) for call in durable[id_].tool_calls}
+    kept = _Kept.of(sides, set(removals), edits, _slots(sides, replaced, fresh))
+    result, lost = _filled(sides, kept, fresh)
+    if _may_orphan(durable, removals, edits):
+        known = {*orphans(sides.durable), *fresh}
+        lost |= {id_ for id_ in orphans(result) if id_ not in known}
     return HistoryDelta(
-        messages=FrozenMessages(result) if changed else sides.durable,
+        messages=FrozenMessages(result) if fresh or edits or removals else sides.durable,
         insertions=_insertions(result, fresh),
         edits=tuple(edits.values()),
         removals=removals,
         gained=tuple(id_ for id_ in durable if id_ not in sides.base_by_id and id_ not in sides.added),
-        duplicates=duplicates + sides.repeated,
+        duplicates=duplicates,
         conflicts=tuple(conflicts),
-        orphaned=_orphaned(result, fresh, lost),
+        orphaned=tuple(message.id for message in result if message.id in lost) if lost else (),
     )
 
 
@@ -191,104 +167,121 @@ def _applied_edits(sides: _Sides, conflicts: list[MergeConflict]) -> dict[str, M
 
 
 def _slots(sides: _Sides, replaced: Replaced, fresh: Mapping[str, Message]) -> dict[str, list[Message]]:
-    """Replacements, by the committed message whose place they take."""
+    """Replacements, by the committed message whose place they take.
+
+    Results join their calls instead; and a result that somebody appended is no place (L124).
+    """
     slots: dict[str, list[Message]] = {}
     for id_, message in fresh.items():
         if not is_tool_result(message):
-            place = next((gone for gone in replaced.get(id_, ()) if gone in sides.durable_by_id), None)
+            place = next((gone for gone in replaced.get(id_, ()) if _is_place(sides, gone)), None)
             if place is not None:
                 slots.setdefault(place, []).append(message)
     return slots
 
 
-def _kept(
-    sides: _Sides, removals: set[str], edits: Mapping[str, Message], slots: Mapping[str, list[Message]]
-) -> list[Message]:
-    result: list[Message] = []
-    for message in sides.durable:
-        result.extend(slots.get(message.id, ()))
-        if message.id not in removals:
-            result.append(edits.get(message.id, message))
-    return result
+def _is_place(sides: _Sides, id: str) -> bool:
+    message = sides.durable_by_id.get(id)
+    return message is not None and (id in sides.base_by_id or not is_tool_result(message))
 
 
-def _place_rest(
-    sides: _Sides, result: list[Message], fresh: Mapping[str, Message], slots: Mapping[str, list[Message]]
-) -> None:
-    """Bring in the additions that have no place yet, in the order of the copy."""
-    alive = {message.id for message in result}
-    seen = {message.id for message in sides.mine}
-    old = seen - fresh.keys()
-    last_inside = _last_inside(sides, {message.id for slot in slots.values() for message in slot})
-    anchor = FRONT
-    for index, message in enumerate(sides.mine):
-        if message.id in fresh and message.id not in alive:
-            at_anchor = _index_behind(result, anchor, old) if index < last_inside else len(result)
-            place = at_anchor
+class _Kept(msgspec.Struct, frozen=True):
+    """What additions are put between, and where replacements go.
+
+    Args:
+        messages: The committed messages that stay, as edited, and calls that take the place of calls.
+        slots: The gaps (indexes in `messages`) that all other replacements go to, by their ids.
+        parted: Gaps where something was removed that parted what stands around it.
+    """
+
+    messages: list[Message]
+    slots: dict[str, int]
+    parted: set[int]
+
+    @classmethod
+    def of(
+        cls, sides: _Sides, removals: set[str], edits: Mapping[str, Message], slots: Mapping[str, list[Message]]
+    ) -> _Kept:
+        kept = cls([], {}, set())
+        edited = [edits.get(message.id, message) for message in sides.durable] if edits else sides.durable
+        in_groups = _in_groups(edited) if removals else set()
+        for index, message in enumerate(edited):
+            for replacement in slots.get(message.id, ()):
+                if kind_of(replacement) is kind_of(message) is Kind.CALL:
+                    kept.messages.append(replacement)
+                else:
+                    kept.slots[replacement.id] = len(kept.messages)
+            if message.id not in removals:
+                kept.messages.append(message)
+            elif index not in in_groups:
+                kept.parted.add(len(kept.messages))
+        return kept
+
+
+def _in_groups(messages: Sequence[Message]) -> set[int]:
+    return {index for group in groups_of(messages) for index in range(group.start, group.end)}
+
+
+def _filled(sides: _Sides, kept: _Kept, fresh: Mapping[str, Message]) -> tuple[list[Message], set[str]]:
+    """All messages with the additions in their places, taken in the order of the copy; results that have no call."""
+    gaps = Gaps(kept.messages, parted=kept.parted)
+    last_inside = _last_inside(sides, gaps, fresh, kept.slots)
+    calls: dict[str | None, str] = {}
+    orphaned: set[str] = set()
+    gap = 0
+    for index, message in enumerate(sides.mine_by_id.values()):
+        behind = gaps.behind(message.id)
+        if behind is not None:
+            gap = behind
+        elif message.id in fresh:
+            group = _group_meant(sides, gaps, message, calls.get(message.tool_call_id))
+            if group is not None:
+                group.join(message)
+                continue
             if is_tool_result(message):
-                place = _behind_call(result, _caller(result, message, sides.mine, index, seen), at_anchor)
-            result.insert(place, message)
-            alive.add(message.id)
-            if place != at_anchor:
-                continue  # it joined its call elsewhere: what follows it in the copy doesn't go there
-        if message.id in alive:
-            anchor = message.id
+                orphaned.add(message.id)
+            gap = kept.slots.get(message.id, gap if index < last_inside else gaps.end)
+            gaps.add(message, gap)
+        if kind_of(message) is Kind.CALL:
+            calls.update((call.id, message.id) for call in message.tool_calls)
+    return list(gaps.messages()), orphaned
 
 
-def _last_inside(sides: _Sides, in_slots: AbstractSet[str]) -> int:
+def _group_meant(sides: _Sides, gaps: Gaps, message: Message, call: str | None) -> OpenGroup | None:
+    """The group of the call that a result belongs to, if it is alive.
+
+    Providers reuse call ids. So the call meant is the nearest before the result in the copy, here `call`, and no other
+    takes its place if it was removed. Only where the copy has none may it be one that others made.
+    """
+    if not is_tool_result(message):
+        return None
+    if call is not None:
+        return gaps.group_of(call, message.tool_call_id)
+
+    def is_later_in_copy(one: Message) -> bool:
+        return one.id in sides.mine_by_id and makes_call(sides.mine_by_id[one.id], message.tool_call_id)
+
+    return gaps.newest_group(message.tool_call_id, but=is_later_in_copy)
+
+
+def _last_inside(sides: _Sides, gaps: Gaps, fresh: Mapping[str, Message], slots: Mapping[str, int]) -> int:
     """The position in the copy of the last message of the base that is still live; before it is inside.
 
     A replacement counts as what it replaced.
     """
-    for index in range(len(sides.mine) - 1, -1, -1):
-        id_ = sides.mine[index].id
-        if id_ in in_slots or (id_ in sides.base_by_id and id_ in sides.durable_by_id):
+    ids = list(sides.mine_by_id)
+    for index in range(len(ids) - 1, -1, -1):
+        id_ = ids[index]
+        if id_ in slots or ((id_ in sides.base_by_id or id_ in fresh) and gaps.behind(id_) is not None):
             return index
     return -1
 
 
-def _index_behind(result: list[Message], anchor: str, old: AbstractSet[str]) -> int:
-    """The position behind `anchor`, and behind the results that it got lately: a call isn't parted from them."""
-    if anchor == FRONT:
-        return 0
-    place = next(index for index in range(len(result) - 1, -1, -1) if result[index].id == anchor) + 1
-    while place < len(result) and result[place].role == "tool" and result[place].id not in old:
-        place += 1
-    return place
-
-
-def _behind_call(result: list[Message], caller: int | None, wished: int) -> int:
-    """Where a tool's result goes: to its wished place if that is behind its call, else behind all that the call has."""
-    if caller is None:
-        return wished
-    place = caller + 1
-    while place < len(result) and place != wished and _belongs(result[place], result[caller]):
-        place += 1
-    return place
-
-
-def _caller(
-    result: list[Message], message: Message, mine: Sequence[Message], index: int, seen: AbstractSet[str]
-) -> int | None:
-    """The position of the call that a tool's result belongs to, if it is alive.
-
-    Providers reuse call ids. So the call meant is the nearest one before the result in the copy, and no other takes
-    its place if it was removed; only where the copy has none may it be one that others added.
-    """
-    call = find_call(mine, message.tool_call_id, before=index)
-    if call is not None:
-        callers = {mine[call].id}
-    else:
-        callers = {one.id for one in result if one.id not in seen and _calls(one, message.tool_call_id)}
-    return next((i for i in range(len(result) - 1, -1, -1) if result[i].id in callers), None)
-
-
-def find_call(messages: Sequence[Message], call_id: str | None, *, before: int | None = None) -> int | None:
-    """The position of the newest message that makes the tool call `call_id`, in front of `before` if that is given."""
-    for index in range((len(messages) if before is None else before) - 1, -1, -1):
-        if _calls(messages[index], call_id):
-            return index
-    return None
+def _may_orphan(durable: Mapping[str, Message], removals: Sequence[str], edits: Mapping[str, Message]) -> bool:
+    """Whether results may have lost their calls: calls were removed, or a message is something else now."""
+    removed = any(kind_of(durable[id_]) is Kind.CALL for id_ in removals)
+    changed = (kind_of(one) is not kind_of(durable[id_]) or kind_of(one) is Kind.CALL for id_, one in edits.items())
+    return removed or any(changed)
 
 
 def _insertions(result: list[Message], fresh: Mapping[str, Message]) -> tuple[Insertion, ...]:
@@ -304,22 +297,6 @@ def _insertions(result: list[Message], fresh: Mapping[str, Message]) -> tuple[In
             insertions.append(Insertion(tuple(run), after))
             run = []
         after = message.id
-    if run:  # results have found their place here, and aren't to look for another call of their id
-        insertions.append(Insertion(tuple(run), after if any(map(is_tool_result, run)) else None))
+    if run:
+        insertions.append(Insertion(tuple(run)))
     return tuple(insertions)
-
-
-def _orphaned(result: list[Message], fresh: Mapping[str, Message], lost: set[str]) -> tuple[str, ...]:
-    """Tool results that don't stand behind their call: new ones, and those whose call is `lost` by this save."""
-    if not lost and not any(map(is_tool_result, fresh.values())):
-        return ()
-    orphans: list[str] = []
-    calls: set[str] = set()
-    for message in result:
-        if is_tool_result(message):
-            known = message.id not in fresh and message.tool_call_id not in lost
-            if not known and message.tool_call_id not in calls:
-                orphans.append(message.id)
-        elif message.role not in {"tool", "event"}:
-            calls = {call.id for call in message.tool_calls}
-    return tuple(orphans)
