@@ -161,7 +161,7 @@ def to_commit(
 
 def _insertions(delta: HistoryDelta, store: Callable[[Message], StoredMessage]) -> tuple[StoredInsertion, ...]:
     insertions = [
-        StoredInsertion(tuple(store(message) for message in insertion.messages), insertion.after)
+        StoredInsertion(tuple(store(message) for message in insertion.messages), insertion.after, in_order=True)
         for insertion in delta.insertions
     ]
     if delta.duplicates:  # there already by id: storage compares the contents (G4)

@@ -34,7 +34,12 @@ def kind_of(message: Message) -> Kind:
     """What `message` is to call groups."""
     if message.tool_calls and message.role == "assistant":
         return Kind.CALL
-    return _KINDS.get(message.role, Kind.OTHER)
+    return kind_of_role(message.role)
+
+
+def kind_of_role(role: str) -> Kind:
+    """What a message of this role that makes no calls is to call groups."""
+    return _KINDS.get(role, Kind.OTHER)
 
 
 def makes_call(message: Message, call_id: str | None) -> bool:
