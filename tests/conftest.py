@@ -21,18 +21,24 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--long`, which `scripts/test --long` passes on."""
+    """Add `--long`, which `scripts/test --long` passes on, and `--repeat` for `tests/model`."""
     parser.addoption("--long", action="store_true", help="also run the tests marked `long`")
+    parser.addoption("--repeat", metavar="TOKEN", help="run a program of tests/model again, and nothing else")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests marked `long`, unless they were asked for."""
-    if config.getoption("--long"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("long")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
+    """Deselect the tests marked `long` and `repeat`, unless they were asked for."""
+    repeats = config.getoption("--repeat") is not None
+    is_long = config.getoption("--long")
+
+    def is_wanted(item: pytest.Item) -> bool:
+        if repeats or item.get_closest_marker("repeat"):
+            return repeats and item.get_closest_marker("repeat") is not None
+        return is_long or not item.get_closest_marker("long")
+
+    wanted = [item for item in items if is_wanted(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+    items[:] = wanted
 
 
 @pytest.fixture(scope="session")

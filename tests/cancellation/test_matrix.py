@@ -17,6 +17,7 @@ from bamboo_sessions import MemoryStorage, Session, SessionRepository
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.working_copy import link_of
 from bamboo_sessions.repository.records import Records
 from bamboo_sessions.testing.clock import START
 from tests.cancellation.calls import CALLS, LIVES, SYNCHRONOUS, Call
@@ -225,4 +226,4 @@ async def _check_clean(world: World) -> None:
 
 
 def _seen(session: Session | None) -> Any:  # noqa: ANN401 - plain values
-    return session and plain(session.base), session and [message.id for message in session.messages]
+    return session and plain(link_of(session).base), session and [message.id for message in session.messages]

@@ -60,18 +60,12 @@ class WatchedStorage(FaultyStorage):
         await anyio.lowlevel.checkpoint()
 
 
-class BegunAtOnce(WatchedStorage):
-    """Likewise, for work that becomes a task only where it has to wait."""
-
-    begins_at_once = True
-
-
 class World:
     """One repository, a working copy of `chat` with every kind of change in it, and somebody else's repository."""
 
     def __init__(self, inner: SessionStorage) -> None:
         self.clock = ManualClock()
-        self.storage = BegunAtOnce(inner) if isinstance(inner, SqliteStorage) else WatchedStorage(inner)
+        self.storage = WatchedStorage(inner)
         self.repo = _repository(self.storage, self.clock)
         self.others = _repository(inner, self.clock)
         self.copy = Session("chat")

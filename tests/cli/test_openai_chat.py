@@ -20,6 +20,7 @@ from bamboo_sessions.cli.formats.openai_chat import (
     to_session,
 )
 from bamboo_sessions.domain.message import from_body, to_stored
+from bamboo_sessions.domain.working_copy import freeze
 from tests.cli.support import conversation, with_tools
 
 TEXT = st.text(st.characters(), max_size=20)  # lone surrogates and NUL included
@@ -89,7 +90,7 @@ def _canonical(value: object) -> str:
 def _there_and_back(line: object) -> Any:  # noqa: ANN401 - any JSON
     session = to_session(line)
     stored = [from_body(to_stored(message).body) for message in session.messages]
-    return from_session(session.freeze().head, stored)
+    return from_session(freeze(session).head, stored)
 
 
 @given(LINES)
@@ -177,7 +178,7 @@ def test_a_session_made_here() -> None:
     session.add_message(Message(role="event", content="The run began."))
     session.add_message(Message.user((FilePart("https://x/y.pdf"), AudioPart("https://x/a.mp3", transcript="Hi"))))
     session.add_message(Message.assistant(tool_calls=[ToolCall("c", "f", {"n": 1})], reasoning="Hm."))
-    line = from_session(session.freeze().head, session.messages)
+    line = from_session(freeze(session).head, session.messages)
     assert (line["model"], line["metadata"]) == ("gpt-5.2", {"team": "blue"})
     assert line["messages"][1]["content"][1] == {"type": "text", "text": "Hi"}
     assert line["messages"][2]["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"n":1}'}

@@ -12,6 +12,7 @@ import msgspec
 from bamboo_sessions import Message, PendingQuestion, Session, SessionRepository, TokenUsageRecord
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.working_copy import freeze
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.sqlite import SqliteStorage
 from bamboo_sessions.testing import ManualClock
@@ -102,7 +103,7 @@ async def prepare(path: Path) -> None:
 def plain(value: object) -> bytes:
     """A result as bytes, less ids that are random."""
     if isinstance(value, Session):
-        draft = value.freeze()
+        draft = freeze(value)
         value = (draft.head, list(draft.messages))
     return _UUID.sub(b"uuid", json.encode(value))
 

@@ -22,6 +22,7 @@ from bamboo_sessions import (
     StorageUnavailableError,
     ToolCall,
 )
+from bamboo_sessions.domain.working_copy import freeze
 from tests.lessons.watched import WatchedStorage, texts
 
 pytestmark = pytest.mark.anyio
@@ -187,11 +188,11 @@ async def test_L63_all_fields_of_a_change_pass_one_check_or_none_is_written(
 
     seen = await sessions.get("chat")
     await others.append("chat", Message.user("meanwhile"))
-    before = (await others.get("chat")).freeze().head
+    before = freeze(await others.get("chat")).head
     with pytest.raises(PreconditionFailedError) as caught:
         await sessions.update("chat", change, if_revision=seen.revision)
     assert (caught.value.expected, caught.value.actual) == (1, 2)
-    assert (await others.get("chat")).freeze().head == before
+    assert freeze(await others.get("chat")).head == before
     after = await sessions.update("chat", change, if_revision=2)
     assert (after.title, after.pinned, after.metadata, after.model) == ("new", True, {"key": 1}, "m2")
     assert (after.revision, after.metadata_version) == (3, 1)

@@ -31,6 +31,7 @@ from bamboo_sessions import (
     TokenUsageRecord,
     ToolCall,
 )
+from bamboo_sessions.domain.working_copy import freeze
 from bamboo_sessions.storage.sqlite.transactions import migrations
 from bamboo_sessions.storage.sqlite.transactions.connection import value_of
 from tests.lessons.watched import WatchedStorage, raw, rows, texts
@@ -412,7 +413,7 @@ async def test_L99_another_namespaces_session_does_not_exist(
 ) -> None:
     """Whatever a handle of another namespace does with the id, it finds no session and changes nothing."""
     await sessions.ask("chat", PendingQuestion("call-1", "ask", "?", id="q1"))
-    before = (await sessions.get("chat")).freeze()
+    before = freeze(await sessions.get("chat"))
     commits = rows(path, "SELECT count(*) FROM changes")
     for other in (sessions.in_namespace("other"), await SessionRepository.open(path, namespace="other")):
         with pytest.raises((SessionNotFoundError, NoPendingQuestionError)):
@@ -421,7 +422,7 @@ async def test_L99_another_namespaces_session_does_not_exist(
             await other.aclose()
     after = await sessions.load("chat", fresh=True)
     assert after is not None
-    assert after.freeze().head == before.head
+    assert freeze(after).head == before.head
     assert rows(path, "SELECT count(*) FROM changes") == commits
 
 

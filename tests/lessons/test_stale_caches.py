@@ -19,6 +19,7 @@ from bamboo_sessions import (
     ToolCall,
 )
 from bamboo_sessions.domain.clock import now
+from bamboo_sessions.domain.working_copy import freeze
 from bamboo_sessions.testing.clock import ManualClock
 from tests.lessons.watched import WatchedStorage, texts
 
@@ -154,7 +155,7 @@ async def test_L17_every_mutation_reaches_the_cache(
         return
     assert cached is not None
     assert fresh is not None
-    assert cached.freeze().head == fresh.freeze().head
+    assert freeze(cached).head == freeze(fresh).head
     assert cached.messages == fresh.messages
     assert cached.revision == before.revision + 1
 

@@ -16,6 +16,7 @@ from bamboo_sessions.domain.message import Message, ToolCall
 from bamboo_sessions.domain.question import PendingQuestion, QuestionState
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.working_copy import copy_of, freeze, link_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = START + timedelta(hours=1)
@@ -66,7 +67,7 @@ def snapshot(messages: Iterable[Message | str] = (), *, revision: int = 1, **fie
 
 def load(base: Snapshot) -> Session:
     """A working copy of `base`."""
-    return Session.from_snapshot(base, FixedClock())
+    return copy_of(base, FixedClock())
 
 
 def commit(durable: Snapshot, copy: Session) -> Snapshot:
@@ -76,7 +77,7 @@ def commit(durable: Snapshot, copy: Session) -> Snapshot:
 
 def save(copy: Session, durable: Snapshot | None, *, additions_only: bool = False) -> Merged:
     """The merge that saving `copy` makes on top of `durable`."""
-    return merge(copy.base, copy.freeze(), durable, now=NOW, additions_only=additions_only)
+    return merge(link_of(copy).base, freeze(copy), durable, now=NOW, additions_only=additions_only)
 
 
 def after(merged: Merged) -> Snapshot:

@@ -102,7 +102,7 @@ def test_order_of_committed_messages_is_never_changed() -> None:
     """Moving messages about in a copy changes nothing."""
     base = snapshot("abc")
     copy = load(base)
-    copy.messages.reverse()
+    copy.messages[:] = copy.messages[::-1]
     merged = saved_on(copy, base)
     assert ids(merged.messages) == "a b c"
     assert not merged.changed

@@ -11,12 +11,13 @@ from bamboo_sessions.domain.merge import (
 )
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
+from bamboo_sessions.domain.working_copy import freeze, is_clean, rebase_copy
 from tests.merge.helpers import NOW, START, a_question, changed, commit, load, save, snapshot
 
 
 def _rebased(copy: Session, saved: Draft, committed: Snapshot) -> Session:
-    head, messages = rebase(Snapshot(saved.head, saved.messages), copy.freeze(), committed)
-    copy.rebase(committed, head, messages)
+    head, messages = rebase(Snapshot(saved.head, saved.messages), freeze(copy), committed)
+    rebase_copy(copy, committed, head, messages)
     return copy
 
 
@@ -25,7 +26,7 @@ def test_L100_fields_changed_while_saving_are_not_lost() -> None:
     base = snapshot(metadata={"a": 1})
     copy = load(base)
     copy.model = "sent"
-    saved = copy.freeze()
+    saved = freeze(copy)
     copy.model = "late"
     copy.metadata["late"] = 1
     copy.set_pending_question(a_question("late"))
@@ -44,7 +45,7 @@ def test_L100_a_title_set_while_another_was_saved_is_kept() -> None:
     base = snapshot(title="old", metadata_version=1)
     copy = load(base)
     copy.title = "sent"
-    saved = copy.freeze()
+    saved = freeze(copy)
     copy.title = "late"
     committed = commit(base, copy.copy())
     committed = Snapshot(msgspec.structs.replace(committed.head, title="sent"), committed.messages)
@@ -64,7 +65,7 @@ def test_a_persons_change_meanwhile_beats_the_copys(theirs: dict[str, Any]) -> N
     base = snapshot(title="old", metadata_version=1)
     copy = load(base)
     copy.title = "sent"
-    saved = copy.freeze()
+    saved = freeze(copy)
     copy.title = "late"
     committed = changed(base, theirs)
     _rebased(copy, saved, committed)
@@ -77,7 +78,7 @@ def test_a_version_raised_by_hand_meanwhile_is_kept() -> None:
     base = snapshot(title="old", metadata_version=1)
     copy = load(base)
     copy.model = "sent"
-    saved = copy.freeze()
+    saved = freeze(copy)
     copy.title = "late"
     copy.metadata_version = 5
     committed = changed(base, {"model": "sent"})
@@ -90,11 +91,11 @@ def test_what_the_save_lost_is_gone_from_the_copy() -> None:
     base = snapshot(title="old", metadata_version=1)
     copy = load(base)
     copy.title = "sent"
-    saved = copy.freeze()
+    saved = freeze(copy)
     durable = changed(base, {"title": "person's", "metadata_version": 2})
     _rebased(copy, saved, commit(durable, load(base)))
     assert copy.title == "person's"
-    assert copy.is_clean
+    assert is_clean(copy)
 
 
 def test_L100_a_pin_set_while_something_else_was_saved_is_kept() -> None:
@@ -102,7 +103,7 @@ def test_L100_a_pin_set_while_something_else_was_saved_is_kept() -> None:
     base = snapshot(metadata_version=1)
     copy = load(base)
     copy.model = "sent"
-    saved = copy.freeze()
+    saved = freeze(copy)
     copy.pinned = True
     _rebased(copy, saved, changed(base, {"model": "sent"}))
     assert (copy.pinned, copy.metadata_version) == (True, 1)
@@ -113,12 +114,12 @@ def test_L100_a_time_set_while_saving_is_kept() -> None:
     base = snapshot(updated_at=START)
     for minutes, expected in ((90, START + timedelta(minutes=90)), (30, NOW)):
         copy = load(base)
-        saved = copy.freeze()
+        saved = freeze(copy)
         copy.updated_at = START + timedelta(minutes=minutes)
-        head, _ = rebase(Snapshot(saved.head, saved.messages), copy.freeze(), changed(base, {"updated_at": NOW}))
+        head, _ = rebase(Snapshot(saved.head, saved.messages), freeze(copy), changed(base, {"updated_at": NOW}))
         assert head.updated_at == expected
     copy = load(base)
     copy.updated_at = NOW + timedelta(days=9)
-    saved = copy.freeze()
-    head, _ = rebase(Snapshot(saved.head, saved.messages), copy.freeze(), changed(base, {"updated_at": NOW}))
+    saved = freeze(copy)
+    head, _ = rebase(Snapshot(saved.head, saved.messages), freeze(copy), changed(base, {"updated_at": NOW}))
     assert head.updated_at == NOW

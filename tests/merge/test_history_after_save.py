@@ -5,6 +5,7 @@ from bamboo_sessions.domain.merge import rebase
 from bamboo_sessions.domain.merge_history import Insertion
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.working_copy import freeze, rebase_copy
 from tests.merge.helpers import after, changed, commit, history, ids, load, save, snapshot
 from tests.merge.history_kit import add, replace, saved_on
 
@@ -14,12 +15,12 @@ def test_L100_messages_added_while_saving_stay() -> None:
     base = snapshot("a")
     copy = load(base)
     add(copy, "sent")
-    saved = copy.freeze()
+    saved = freeze(copy)
     add(copy, "late")
     committed = after(save(copy.copy(), changed(base, append="x")))
     committed = Snapshot(committed.head, FrozenMessages(history(["a", "x", "sent"])))
-    head, messages = rebase(Snapshot(saved.head, saved.messages), copy.freeze(), committed)
-    copy.rebase(committed, head, messages)
+    head, messages = rebase(Snapshot(saved.head, saved.messages), freeze(copy), committed)
+    rebase_copy(copy, committed, head, messages)
     assert ids(copy.messages) == "a x sent late"
     final = saved_on(copy, committed)
     assert ids(final.messages) == "a x sent late"
@@ -31,14 +32,14 @@ def test_L100_on_the_quick_path_the_copy_goes_on_sharing() -> None:
     base = snapshot("abc")
     copy = load(base)
     add(copy, "sent")
-    saved = copy.freeze()
+    saved = freeze(copy)
     merged = save(copy, base)
     add(copy, "late")
     committed = after(merged)
-    head, messages = rebase(Snapshot(saved.head, saved.messages), copy.freeze(), committed)
-    copy.rebase(committed, head, messages)
+    head, messages = rebase(Snapshot(saved.head, saved.messages), freeze(copy), committed)
+    rebase_copy(copy, committed, head, messages)
     assert ids(copy.messages) == "a b c sent late"
-    assert copy.freeze().messages.extends(committed.messages)
+    assert freeze(copy).messages.extends(committed.messages)
 
 
 def test_L100_a_compaction_done_while_saving() -> None:
@@ -46,11 +47,11 @@ def test_L100_a_compaction_done_while_saving() -> None:
     base = snapshot("ab")
     copy = load(base)
     add(copy, "c")
-    saved = copy.freeze()
+    saved = freeze(copy)
     replace(copy, "b c", "s")
     committed = commit(changed(base, append="x"), _with(base, "c"))
-    head, messages = rebase(Snapshot(saved.head, saved.messages), copy.freeze(), committed)
-    copy.rebase(committed, head, messages)
+    head, messages = rebase(Snapshot(saved.head, saved.messages), freeze(copy), committed)
+    rebase_copy(copy, committed, head, messages)
     assert ids(copy.messages) == "a s x"
     final = saved_on(copy, committed)
     assert final.delta.removals == ("b", "c")
@@ -68,7 +69,7 @@ def test_compacting_a_saved_summary() -> None:
     copy = load(base)
     replace(copy, "a b", "s")
     committed = after(save(copy, base))
-    head, messages = rebase(Snapshot(copy.freeze().head, copy.freeze().messages), copy.freeze(), committed)
-    copy.rebase(committed, head, messages)
+    head, messages = rebase(Snapshot(freeze(copy).head, freeze(copy).messages), freeze(copy), committed)
+    rebase_copy(copy, committed, head, messages)
     replace(copy, "s", "t")
     assert ids(saved_on(copy, changed(committed, append="x")).messages) == "t c x"

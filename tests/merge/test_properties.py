@@ -9,10 +9,10 @@ from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.merge import POLICY, Merged, Policy, group_changed, merge, rebase
 from bamboo_sessions.domain.merge_history import Insertion
-from bamboo_sessions.domain.placing import newest_call
 from bamboo_sessions.domain.message import Message, is_tool_result
-from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.placing import newest_call
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
+from bamboo_sessions.domain.working_copy import copy_of, freeze, is_clean, rebase_copy
 from bamboo_sessions.testing.strategies import Divergence, divergences, edits, snapshots
 from tests.merge.helpers import NOW, after, apply, ids
 
@@ -25,8 +25,8 @@ def _without_clocks(head: SessionHead) -> dict[str, object]:
 
 def _both(two: Divergence) -> tuple[Draft, Snapshot, Merged]:
     """My draft, what the others committed first, and the merge of the two."""
-    mine = two.mine.freeze()
-    durable = after(merge(two.base, two.theirs.freeze(), two.base, now=NOW))
+    mine = freeze(two.mine)
+    durable = after(merge(two.base, freeze(two.theirs), two.base, now=NOW))
     return mine, durable, merge(two.base, mine, durable, now=NOW)
 
 
@@ -36,8 +36,9 @@ def _both(two: Divergence) -> tuple[Draft, Snapshot, Merged]:
 @given(divergences())
 def test_with_nothing_in_between_the_result_is_the_copy(two: Divergence) -> None:
     """If storage is as the copy was loaded, the result is the copy; only tool results move to their calls, and what
-    was put inside a call group moves to its end."""
-    mine = two.mine.freeze()
+    was put inside a call group moves to its end.
+    """
+    mine = freeze(two.mine)
     merged = merge(two.base, mine, two.base, now=NOW)
     expected = _without_clocks(mine.head)
     if merged.head.metadata_version != mine.head.metadata_version:
@@ -71,8 +72,8 @@ def _put_inside_groups(base: FrozenMessages, mine: FrozenMessages) -> set[str]:
 @given(divergences())
 def test_an_unchanged_copy_changes_nothing(two: Divergence) -> None:
     """Saving a copy that nothing was done to leaves what the others committed, and makes no commit (L02, L42)."""
-    durable = after(merge(two.base, two.theirs.freeze(), two.base, now=NOW))
-    merged = merge(two.base, Session.from_snapshot(two.base).freeze(), durable, now=NOW)
+    durable = after(merge(two.base, freeze(two.theirs), two.base, now=NOW))
+    merged = merge(two.base, freeze(copy_of(two.base)), durable, now=NOW)
     assert not merged.changed
     assert merged.head == durable.head
     assert merged.messages == durable.messages
@@ -247,27 +248,27 @@ def _flat(insertions: tuple[Insertion, ...]) -> list[Message]:
 def _saved_and_changed(draw: st.DrawFn) -> tuple[Divergence, Draft, Draft]:
     """My draft at the moment of a save, and the copy a little later."""
     two = draw(divergences())
-    saved = two.mine.freeze()
+    saved = freeze(two.mine)
     for _ in range(draw(st.integers(0, 3))):
         draw(edits(two.mine.messages, "late"))
     if draw(st.booleans()):
         two.mine.provider = "late"
-    return two, saved, two.mine.freeze()
+    return two, saved, freeze(two.mine)
 
 
 @given(_saved_and_changed())
 def test_L100_what_was_done_meanwhile_survives(case: tuple[Divergence, Draft, Draft]) -> None:
     """After the save the copy has what was committed and what was done to it meanwhile; saving it again is exact."""
     two, saved, later = case
-    durable = after(merge(two.base, two.theirs.freeze(), two.base, now=NOW))
+    durable = after(merge(two.base, freeze(two.theirs), two.base, now=NOW))
     committed = after(merge(two.base, saved, durable, now=NOW))
     head, messages = rebase(Snapshot(saved.head, saved.messages), later, committed)
-    two.mine.rebase(committed, head, messages)
+    rebase_copy(two.mine, committed, head, messages)
     kept = set(ids(two.mine.messages).split())
     sent, now = set(ids(saved.messages).split()), set(ids(later.messages).split())
     assert kept == (set(ids(committed.messages).split()) - (sent - now)) | (now - sent)
     assert two.mine.provider == (later.head.provider if later.head.provider != saved.head.provider else head.provider)
-    final = merge(committed, two.mine.freeze(), committed, now=NOW)
+    final = merge(committed, freeze(two.mine), committed, now=NOW)
     assert set(ids(final.messages).split()) == kept
 
 
@@ -276,9 +277,9 @@ def test_a_copy_that_nothing_was_done_to_meanwhile_is_clean(two: Divergence) -> 
     """Rebasing a copy that stayed as it was sent leaves nothing to save."""
     mine, _, merged = _both(two)
     committed = after(merged)
-    head, messages = rebase(Snapshot(mine.head, mine.messages), two.mine.freeze(), committed)
-    two.mine.rebase(committed, head, messages)
-    assert two.mine.is_clean
+    head, messages = rebase(Snapshot(mine.head, mine.messages), freeze(two.mine), committed)
+    rebase_copy(two.mine, committed, head, messages)
+    assert is_clean(two.mine)
     assert list(two.mine.messages) == list(committed.messages)
 
 
@@ -335,7 +336,7 @@ def test_clocks_go_forward(two: Divergence) -> None:
 def test_a_copy_without_base_loses_nothing_of_either_side(two: Divergence) -> None:
     """A copy built by hand is united by message id, the committed messages first."""
     _, durable, _ = _both(two)
-    draft = two.mine.freeze()
+    draft = freeze(two.mine)
     merged = merge(None, draft, durable, now=NOW)
     fresh = set(ids(draft.messages).split()) - set(ids(durable.messages).split())
     assert sorted(ids(merged.messages).split()) == sorted([*ids(durable.messages).split(), *fresh])

@@ -11,8 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from hypothesis.stateful import RuleBasedStateMachine
-
 from bamboo_sessions import (
     BambooSessionsError,
     Message,
@@ -29,6 +27,7 @@ from bamboo_sessions import (
     ToolCall,
 )
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.working_copy import copy_of, freeze
 from bamboo_sessions.storage.commit import Commit, Committed, SessionKey
 from bamboo_sessions.testing import FaultyStorage, ManualClock
 from bamboo_sessions.testing.conformance.kit import SECOND
@@ -69,13 +68,12 @@ class Copy:
     repository: SessionRepository
 
 
-class Machine(RuleBasedStateMachine):
+class Machine:
     """Repositories, the model, and the check that they agree."""
 
     two_repositories: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        super().__init__()
         self.runner = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
         self.clock = ManualClock()
@@ -104,18 +102,20 @@ class Machine(RuleBasedStateMachine):
             self.storages.append(storage)
             self.repositories.append(self.run(opening.__aenter__()))
 
-    def teardown(self) -> None:
-        """Read every revision back, let the engine check itself, close."""
+    def check_at_the_end(self) -> None:
+        """Read every revision back, let the engine check itself, and see that nothing waits any more."""
+        self.run(self._check_past())
+        report = self.run(self.repositories[0].storage.check())
+        assert report.ok, report.problems
+        assert [self.run(repository.flush()) for repository in self.repositories] == [()] * len(self.storages)
+
+    def close(self) -> None:
+        """Close what was opened."""
         with contextlib.ExitStack() as stack:
             stack.callback(self.folder.cleanup)
             stack.callback(self.runner.close)
             for repository in self.repositories:
                 stack.callback(self._close, repository)
-            if self.repositories:
-                self.run(self._check_past())
-                report = self.run(self.repositories[0].storage.check())
-                assert report.ok, report.problems
-                assert [self.run(repository.flush()) for repository in self.repositories] == [()] * len(self.storages)
 
     def _close(self, repository: SessionRepository) -> None:
         self.run(repository.aclose())
@@ -137,10 +137,10 @@ class Machine(RuleBasedStateMachine):
         """A new message; a result belongs to one of the calls among `ids`, if there is one."""
         id_ = self.fresh_id("m")
         calls = [each for each in ids if each.startswith("call")]
-        if kind == 0:
+        if kind == 1:
             id_ = self.fresh_id("call")
             return Message.assistant(f"text of {id_}", [ToolCall(f"id-{id_}", "tool")], id=id_)
-        if kind == 1 and calls:
+        if kind == 2 and calls:
             return Message.tool(f"text of {id_}", tool_call_id=f"id-{calls[self.number % len(calls)]}", id=id_)
         return Message.user(f"text of {id_}", id=id_)
 
@@ -178,7 +178,7 @@ class Machine(RuleBasedStateMachine):
             cached, fresh = await repository.load(sid), await repository.load(sid, fresh=True)
             assert _content(cached) == _content(fresh)
             if isinstance(state, Snapshot):
-                assert _content(fresh) == _content(Session.from_snapshot(state))
+                assert _content(fresh) == _content(copy_of(state))
             else:
                 assert fresh is None
         if kept is None:
@@ -258,7 +258,7 @@ class Machine(RuleBasedStateMachine):
 def _content(session: Session | None) -> object:
     if session is None:
         return None
-    draft = session.freeze()
+    draft = freeze(session)
     return draft.head, list(draft.messages)
 
 

@@ -10,6 +10,7 @@ from bamboo_sessions import (
     PendingQuestion,
     Session,
 )
+from bamboo_sessions.domain.working_copy import is_clean
 from bamboo_sessions.testing.conformance.kit import SECOND
 from tests.model.machine import ERRORS, Copy, Machine, outcome_of
 from tests.model.plain import PlainStore, Refused, Work
@@ -19,6 +20,11 @@ COPIES_MAX = 4
 
 class Operations(Machine):
     """One method for each thing that can be done."""
+
+    def begin(self) -> None:
+        """There is a session to begin with."""
+        self.open_repositories()
+        self.append("a", 0, [1, 0, 0], create=True)
 
     # --- working copies
 
@@ -76,7 +82,7 @@ class Operations(Machine):
             del messages[index]
             work.remove(old.id)
         elif old.role != "tool":  # never between a call and its results
-            new = self.message(3, [])
+            new = self.message(0, [])
             if how == "insert":
                 messages.insert(index, new)
             else:
@@ -143,7 +149,7 @@ class Operations(Machine):
             del expected[id_]
         assert {message.id: message.text for message in copy.session.messages} == expected
         if not additions_only:
-            assert copy.session.is_clean
+            assert is_clean(copy.session)
             assert [message.id for message in copy.session.messages] == kept.order
 
     def save_while_storage_is_down(self, number: int) -> None:
@@ -211,7 +217,7 @@ class Operations(Machine):
     def update(self, sid: str, repo: int, value: int, block: bool) -> None:
         """The latest state is changed by a function, or in a block."""
         repository = self.repository(repo)
-        message = self.message(3, [])
+        message = self.message(0, [])
 
         def change(session: Session) -> None:
             session.add_message(message)
@@ -313,7 +319,7 @@ class Operations(Machine):
         else:
             state = self.run(repository.get(kept.id))
             users = [message for message in state.messages if message.role == "user"]
-            new = [*users[index:], self.message(3, []), *users[:index]]
+            new = [*users[index:], self.message(0, []), *users[:index]]
             gone = [id_ for id_ in kept.order if id_ not in {message.id for message in new}]
             call = repository.replace_history(kept.id, new)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from bamboo_sessions import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.testing.history_checker import (
     Acknowledgement,
     AnswerAcknowledged,
@@ -59,7 +59,7 @@ def _acknowledged(world: World) -> Iterator[str]:
     for session_id in list(world.store.log):
         state = world.store.state(session_id)
         if isinstance(state, Snapshot):
-            stored.append(StoredSession.of(Session.from_snapshot(state)))
+            stored.append(StoredSession.of(copy_of(state)))
             doubtful = set(_removed_in_storage(world.store.log[session_id]))
             for done in world.history:
                 if done.session == session_id and done.outcome == "ok" and done.result is not None:
@@ -127,7 +127,7 @@ def _reads(world: World) -> Iterator[str]:
         if done.result is not None and done.result[0] == "dirty":
             continue
         there = list(_during(world.store.log[done.session], done.start, done.end))
-        shown = [view(Session.from_snapshot(s)) if isinstance(s, Snapshot) else None for s in there]
+        shown = [view(copy_of(s)) if isinstance(s, Snapshot) else None for s in there]
         if done.result not in shown:
             yield f"read {done.number} of {done.session} by {done.client} shows {done.result}; there was {shown} (G7)"
 
@@ -200,7 +200,7 @@ def _forks(world: World) -> Iterator[str]:
             yield f"{session_id} doesn't begin as {origin.session_id} was at revision {origin.revision} (G3)"
     for done in world.history:
         if done.what == "fork" and done.result and done.end is not None:
-            there = [view(Session.from_snapshot(state)) for state in _states(world, done.argument)]
+            there = [view(copy_of(state)) for state in _states(world, done.argument)]
             if done.result not in there:
                 yield f"{done} shows a fork that never was (G3)"
         if done.what == "lease" and done.argument == "fork" and done.result not in {None, done.session}:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from bamboo_sessions import Message, PendingQuestion, Session, ToolCall
+from bamboo_sessions.domain.working_copy import is_clean
 from bamboo_sessions.testing.clock import START
 from tests.simulation.network import key_of
 from tests.simulation.world import CHAT, LIFE, LOG, Client, Operation, Work
@@ -47,7 +48,7 @@ async def load(client: Client, session_id: str) -> Session | None:
     done, session = await client.do("read", session_id, call, how)
     # While work waits, `load` carries on without storage: it may then show what the cache had (tolerant saves).
     waits = waited or client.repo.cache.is_dirty(key_of(session_id))
-    clean = session is None or session.is_clean
+    clean = session is None or is_clean(session)
     done.result = view(session) if clean and not waits else ("dirty", session and session.revision)
     return session if done.outcome == "ok" else None
 

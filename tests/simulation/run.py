@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from bamboo_sessions import Session, SessionRepository
+from bamboo_sessions.domain.working_copy import link_of
 from tests.simulation.checks import check
 from tests.simulation.clients import Behaviour, finish
 from tests.simulation.loop import SimulatedLoop, process
@@ -145,7 +146,7 @@ async def _end(world: World, clients: list[Client]) -> list[str]:
     for each in living.values():
         for session_id in list(world.store.log):
             cached, fresh = await each.repo.load(session_id), await each.repo.load(session_id, fresh=True)
-            if (cached and cached.base) != (fresh and fresh.base):
+            if (cached and link_of(cached).base) != (fresh and link_of(fresh).base):
                 findings.append(f"{each.name}: the cache of {session_id} differs from storage (G10)")
         findings += [f"{each.name}: closing with unsaved {w.session_id}" for w in await each.repo.aclose()]
         stats = each.repo.persistence.stats()

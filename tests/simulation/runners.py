@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bamboo_sessions import RunLease
+from bamboo_sessions.domain.working_copy import link_of
 from bamboo_sessions.repository.leases import LeaseBlock
 from tests.simulation.clients import append, author, change, load, save
 from tests.simulation.world import Client, Work
@@ -51,7 +52,7 @@ async def _in_block(client: Client, session_id: str, block: LeaseBlock, on_busy:
     done.result = lease.session.id
     if lease.session.id not in {session_id, *client.world.forks}:
         client.world.forks.append(lease.session.id)
-    if lease.session.fence != lease.token:
+    if link_of(lease.session).fence != lease.token:
         client.world.findings.append(f"{client.name} runs on {lease.session.id} without a fence (G12)")
     try:
         await run(client, lease)

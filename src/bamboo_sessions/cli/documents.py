@@ -12,6 +12,7 @@ from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseInfo
 from bamboo_sessions.domain.message import Message, Native
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.working_copy import link_of
 
 
 def document(value: Any) -> Any:  # noqa: ANN401 - any value of the library, any JSON
@@ -54,8 +55,9 @@ def _native(native: Native) -> dict[str, str]:
 
 def head_of(session: Session) -> SessionHead:
     """The head that `session` was loaded with."""
-    assert session.base is not None  # noqa: S101 - the commands only see sessions that storage has
-    return session.base.head
+    base = link_of(session).base
+    assert base is not None  # noqa: S101 - the commands only see sessions that storage has
+    return base.head
 
 
 def conversation(

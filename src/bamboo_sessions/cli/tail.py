@@ -25,6 +25,7 @@ from bamboo_sessions.domain.errors import SessionNotFoundError
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.question import PendingQuestion, changed_since
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.working_copy import link_of
 from bamboo_sessions.repository import SessionRepository
 
 LINES_DEFAULT: Final = 10
@@ -71,7 +72,7 @@ def tail(store: Store, *, session_id: str, limit: int, follow: bool, tools: bool
 
 async def _snapshot(sessions: SessionRepository, session_id: str) -> Snapshot | None:
     session = await sessions.load(session_id)
-    return session.base if session is not None else None
+    return link_of(session).base if session is not None else None
 
 
 async def _begun(sessions: SessionRepository, session_id: str, feed: AsyncGenerator[SessionChange, None]) -> Snapshot:

@@ -18,6 +18,7 @@ from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.limits import CACHE_BYTES_MAX, DIRTY_BYTES_MAX
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.working_copy import copy_of, copy_without_base, freeze, link_of
 from bamboo_sessions.storage.commit import SessionKey
 
 _ENTRY_BYTES: Final = 2_048
@@ -45,8 +46,8 @@ class Entry(msgspec.Struct):
         if self.dirty is not None:
             return self.dirty.copy()
         if self.by_hand:
-            return Session.without_base(self.snapshot.head, self.snapshot.messages, clock)
-        return Session.from_snapshot(self.snapshot, clock)
+            return copy_without_base(self.snapshot.head, self.snapshot.messages, clock)
+        return copy_of(self.snapshot, clock)
 
     @property
     def size(self) -> int:
@@ -75,7 +76,7 @@ class SessionCache:
 
     def insert(self, session: Session, *, namespace: str = "default") -> None:
         """Put the present state of `session` in, as tests and importers do. Against storage, the newer one counts."""
-        draft = session.freeze()
+        draft = freeze(session)
         size = sum(len(json.encode(message)) for message in draft.messages)
         self._put(SessionKey(namespace, session.id), Entry(Snapshot(draft.head, draft.messages, size), by_hand=True))
 
@@ -126,10 +127,10 @@ class SessionCache:
             return False
         if entry is not None and not entry.by_hand:  # what is committed may be newer than what the work began with
             snapshot, token, by_hand = entry.snapshot, entry.token, False
-        elif work.base is not None:
-            snapshot, token, by_hand = work.base, None, False
+        elif (base := link_of(work).base) is not None:
+            snapshot, token, by_hand = base, None, False
         else:
-            draft = work.freeze()
+            draft = freeze(work)
             snapshot, token, by_hand = Snapshot(draft.head, draft.messages), None, True
         self._put(key, Entry(snapshot, token, by_hand, dirty=work, dirty_bytes=size))
         return True

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
@@ -24,7 +25,6 @@ from bamboo_sessions.coordination.cached_reads import CachedReads
 from bamboo_sessions.coordination.fencing import told_by_whom
 from bamboo_sessions.coordination.locks import SessionLocks
 from bamboo_sessions.coordination.signal import CommitSignal
-from bamboo_sessions.coordination.started import going_on
 from bamboo_sessions.coordination.waiting import WaitingWork
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import (
@@ -50,9 +50,6 @@ from bamboo_sessions.storage.query import DeleteQuery
 
 T = TypeVar("T")
 _log: Final = logging.getLogger("bamboo_sessions")
-
-_AT_ONCE_MAX: Final = 4
-"""Writes in a row that may end without giving other tasks a turn: a millisecond or two."""
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -115,7 +112,6 @@ class Committing:
         self._backoff = backoff or Backoff(first_seconds=0.001, longest_seconds=0.02)
         self._locks = SessionLocks()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._at_once = 0
         self.waiting = WaitingWork(cache, clock)
         self.signal = CommitSignal(storage)
         self.reads = CachedReads(storage, cache, self._locks)
@@ -148,15 +144,10 @@ class Committing:
             then: Called once, after publishing; its result is returned.
         """
         release = await self._locks.acquire(key)
-        return await self.own(self._locked_write(Write(key, planner, heads_only), start, then, release))
+        return await self.run_to_end(self._write(Write(key, planner, heads_only), start, then), release)
 
-    async def _locked_write(
-        self, write: Write, start: State, then: Callable[[Written], T], release: Callable[[], None]
-    ) -> T:
-        try:
-            return then(await self._bring_in(write, start))
-        finally:
-            release()
+    async def _write(self, write: Write, start: State, then: Callable[[Written], T]) -> T:
+        return then(await self._bring_in(write, start))
 
     async def _bring_in(self, write: Write, start: State) -> Written:
         state = start if start is not None else await self._newest(write, None)
@@ -266,7 +257,7 @@ class Committing:
 
     async def append(self, commit: Commit) -> Committed:
         """A blind commit: no lock, no revision, no conflict. Readers of this process see it on return."""
-        return await self.own(self._append(commit))
+        return await self.run_to_end(self._append(commit))
 
     async def _append(self, commit: Commit) -> Committed:
         committed = await self._commit(commit.key, commit)
@@ -277,57 +268,38 @@ class Committing:
     async def delete(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         """Delete a session and all below it, under its lock (L37); the ids deleted."""
         release = await self._locks.acquire(key)
-        return await self.own(self._delete(key, query, release))
+        return await self.run_to_end(self._delete(key, query), release)
 
-    async def _delete(self, key: SessionKey, query: DeleteQuery, release: Callable[[], None]) -> tuple[str, ...]:
-        try:
-            deleted = await self.storage.delete_tree(key, query)
-            for session_id in deleted:
-                self.cache.evict(SessionKey(key.namespace, session_id))  # L22: dirty work has to be told as refused
-            return deleted
-        finally:
-            release()
+    async def _delete(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
+        deleted = await self.storage.delete_tree(key, query)
+        for session_id in deleted:
+            self.cache.evict(SessionKey(key.namespace, session_id))  # L22: dirty work has to be told as refused
+        return deleted
 
     # --- tasks that outlive their callers
 
-    async def own(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` to its end; cancelling the caller only stops its waiting (G10).
+    async def run_to_end(self, work: Coroutine[Any, Any, T], release: Callable[[], None] | None = None) -> T:
+        """Run `work` as a task of the store's; cancelling the caller only stops its waiting (G10).
 
-        It becomes a task of the store's: at once, or if storage `begins_at_once`, only if it has to wait.
+        `release` is called when it has ended, in whatever way. Then other tasks get a turn, also if nothing had to be
+        waited for: who writes without a pause starves nobody.
         """
-        if self.storage.begins_at_once:
-            try:
-                awaited: asyncio.Future[Any] | None = work.send(None)
-            except StopIteration as done:
-                await self._ended_at_once()
-                result: T = done.value
-                return result
-            except BaseException:
-                self.signal.notify()
-                raise
-            return await self._as_task(going_on(work, awaited), begun=work)
-        return await self._as_task(work)
-
-    async def _ended_at_once(self) -> None:
-        self.signal.notify()  # by now the state that whoever waits for commits will look for is published (L55)
-        self._at_once = (self._at_once + 1) % _AT_ONCE_MAX
-        if not self._at_once:
-            await asyncio.sleep(0)  # other tasks have their turn, as if this one had waited
-
-    async def _as_task(self, work: Coroutine[Any, Any, T], *, begun: Coroutine[Any, Any, T] | None = None) -> T:
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[T] = loop.create_future()
+        task = _begun(work)
+        self._tasks.add(task)
 
         def ended(task: asyncio.Task[T]) -> None:
             self._tasks.discard(task)
-            self.signal.notify()
-            (begun or work).close()  # the task may have been cancelled before it began
-            _tell(task, outcome)
+            if release is not None:
+                release()
+            self.signal.notify()  # by now the state that whoever waits for commits will look for is published (L55)
 
-        task = loop.create_task(work)
-        self._tasks.add(task)
         task.add_done_callback(ended)
-        return await outcome
+        try:
+            await (asyncio.sleep(0) if task.done() else asyncio.wait((task,)))
+        except asyncio.CancelledError:
+            task.add_done_callback(_log_failure)  # nobody else would see it
+            raise
+        return task.result()
 
     async def aclose(self) -> None:
         """Wait for the commits under way, and end the waiting for further ones."""
@@ -368,16 +340,17 @@ def _result(state: State, planned: Planned, committed: Committed) -> Snapshot | 
     return Snapshot(head, planned.result.messages, planned.result.messages_bytes)
 
 
-def _tell(task: asyncio.Task[T], outcome: asyncio.Future[T]) -> None:
-    """Hand on what became of `task`. If nobody waits for it any more, its failure would go unseen."""
-    if task.cancelled():
-        outcome.cancel()
-    elif (exc := task.exception()) is None:
-        if not outcome.done():
-            outcome.set_result(task.result())
-    elif not outcome.done():
-        outcome.set_exception(exc)
-    else:
+def _begun(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task that runs until it has to wait before this returns, if the interpreter can do that."""
+    loop = asyncio.get_running_loop()
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(work, loop=loop, eager_start=True)
+    return loop.create_task(work)
+
+
+def _log_failure(task: asyncio.Task[Any]) -> None:
+    """Log why the write of a cancelled caller failed."""
+    if not task.cancelled() and (exc := task.exception()) is not None:
         level = logging.INFO if isinstance(exc, BambooSessionsError) else logging.ERROR
         _log.log(level, "a cancelled caller's write failed: %s", exc)
 

@@ -86,7 +86,7 @@ class Leasing:
         """
         try:
             async with asyncio.timeout(_GIVING_BACK_SECONDS_MAX):
-                await self._store.own(self._withdraw(key, claim, first))
+                await self._store.run_to_end(self._withdraw(key, claim, first))
         except TimeoutError:
             _log.warning("session %r: its run lease is still being given back", key.session_id)
 

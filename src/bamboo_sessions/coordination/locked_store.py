@@ -23,6 +23,7 @@ from bamboo_sessions.domain.errors import (
 from bamboo_sessions.domain.report import MergeReport
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.working_copy import is_clean, link_of
 from bamboo_sessions.storage.commit import (
     RecordWrite,
     SessionKey,
@@ -67,7 +68,7 @@ class LockedSessionStore(Committing):
         """
         key = SessionKey(session.namespace, session.id)
         if self._is_saved(session) and not (records or creating) and if_revision is None:
-            await check_fence(self.storage, key, session.fence)
+            await check_fence(self.storage, key, link_of(session).fence)
             return MergeReport(revision=session.revision)
         plan = SavePlan(
             session,
@@ -78,20 +79,17 @@ class LockedSessionStore(Committing):
             creating=creating,
         )
         release = await self._locks.acquire(key)
-        return await self.own(self._locked_save(session, plan, release))
+        return await self.run_to_end(self._save(session, plan), release)
 
     def _is_saved(self, session: Session) -> bool:
-        if not session.is_clean or session.unsettled is not None:
+        if not is_clean(session) or link_of(session).unsettled is not None:
             return False
         snapshot = self.reads.current(SessionKey(session.namespace, session.id))
         return snapshot is not None and snapshot.revision == session.revision
 
-    async def _locked_save(self, session: Session, plan: SavePlan, release: Callable[[], None]) -> MergeReport:
-        try:
-            plan.if_revision = await self._save_waiting(plan.key, plan.if_revision)
-            return await self._save_now(session, plan)
-        finally:
-            release()
+    async def _save(self, session: Session, plan: SavePlan) -> MergeReport:
+        plan.if_revision = await self._save_waiting(plan.key, plan.if_revision)
+        return await self._save_now(session, plan)
 
     async def _save_now(self, session: Session, plan: SavePlan) -> MergeReport:
         """Save under the session's lock, after what waited."""
@@ -105,19 +103,19 @@ class LockedSessionStore(Committing):
             plan.catch_up(session)
             if settled and plan.creating:
                 return MergeReport(revision=session.revision, changed=True)  # it was this copy that made the session
-            session.unsettled = plan
+            link_of(session).unsettled = plan
             written = await self._bring_in(
                 Write(plan.key, planner, heads_only=False), None if plan.creating else plan.base
             )
             after = living(plan.key, written.after)
-            session.unsettled = None
+            link_of(session).unsettled = None
             if written.committed is None:
                 await check_fence(self.storage, plan.key, plan.fence)
             return plan.finish(session, after, written.committed)
         except BambooSessionsError as exc:
             may_have_happened = exc.outcome_unknown or isinstance(exc, SessionDeletedError)  # deleted before or after?
-            if session.unsettled is plan and not may_have_happened:
-                session.unsettled = None
+            if link_of(session).unsettled is plan and not may_have_happened:
+                link_of(session).unsettled = None
             raise
 
     async def _settle(self, session: Session) -> bool:
@@ -130,9 +128,9 @@ class LockedSessionStore(Committing):
         Raises:
             SessionDeletedError: It was made, and the session was deleted since.
         """
-        if isinstance(session.unsettled, Included):
-            return session.unsettled.adopt(session)
-        plan = session.unsettled
+        plan = link_of(session).unsettled
+        if isinstance(plan, Included):
+            return plan.adopt(session)
         if not isinstance(plan, SavePlan):
             return False
         revision = await self.storage.find_commit(plan.key, plan.commit_id)
@@ -141,7 +139,7 @@ class LockedSessionStore(Committing):
             if not isinstance(state, Snapshot) or state.head.incarnation > revision:
                 raise SessionDeletedError(plan.key.session_id)  # the copy is of a life that is over (G9)
             plan.finish(session, state, None)
-        session.unsettled = None
+        link_of(session).unsettled = None
         return revision is not None
 
     # --- tolerant saves
@@ -156,15 +154,13 @@ class LockedSessionStore(Committing):
         Raises:
             StorageError: One that isn't retryable, or the bound on waiting work would be passed.
         """
-        if session.fence is None and self._is_saved(session):
+        if link_of(session).fence is None and self._is_saved(session):
             return True
         plan = SavePlan(session, now=self.clock.now())
         release = await self._locks.acquire(plan.key)
-        return await self.own(self._locked_save_or_keep(session, plan, release, then))
+        return await self.run_to_end(self._save_or_keep(session, plan, then), release)
 
-    async def _locked_save_or_keep(
-        self, session: Session, plan: SavePlan, release: Callable[[], None], then: Callable[[], None]
-    ) -> bool:
+    async def _save_or_keep(self, session: Session, plan: SavePlan, then: Callable[[], None]) -> bool:
         try:
             await self._save_waiting(plan.key)
             await self._save_now(session, plan)
@@ -174,21 +170,13 @@ class LockedSessionStore(Committing):
             _log.warning("session %r waits in memory: %s", session.id, exc)
             then()
             return False
-        finally:
-            release()
         return True
 
     async def save_waiting(self, key: SessionKey) -> None:
         """Save what waits. What is refused is told by `waiting`; raises what may pass."""
         if self.waiting.first(key) is not None:
             release = await self._locks.acquire(key)
-            await self.own(self._locked_save_waiting(key, release))
-
-    async def _locked_save_waiting(self, key: SessionKey, release: Callable[[], None]) -> None:
-        try:
-            await self._save_waiting(key)
-        finally:
-            release()
+            await self.run_to_end(self._save_waiting(key), release)
 
     async def _save_waiting(self, key: SessionKey, if_revision: int | None = None) -> int | None:
         """Save what waits, the oldest first: all errors of ours but storage's refuse the work for good.

@@ -22,6 +22,7 @@ from bamboo_sessions.domain.message import Message, StoredMessage, to_stored
 from bamboo_sessions.domain.report import MergeReport
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.working_copy import freeze, link_of, rebase_copy, unchanged_since
 from bamboo_sessions.storage.commit import Commit, Committed, RecordWrite, SessionKey, State, StoredInsertion
 
 
@@ -40,9 +41,9 @@ class SavePlan:
         creating: bool = False,
     ) -> None:
         self.key = SessionKey(session.namespace, session.id)
-        self.base = session.base
-        self.draft = session.freeze()
-        self.fence = session.fence
+        self.base = link_of(session).base
+        self.draft = freeze(session)
+        self.fence = link_of(session).fence
         self.now = now
         self.if_revision = if_revision
         self.additions_only = additions_only
@@ -61,9 +62,9 @@ class SavePlan:
 
         Called under the session's lock, before the plan runs.
         """
-        if session.base is not self.base:
-            self.base = session.base
-            self.draft = session.freeze()
+        if link_of(session).base is not self.base:
+            self.base = link_of(session).base
+            self.draft = freeze(session)
 
     def __call__(self, state: State) -> Commit | None:
         """The commit that brings the copy into `state`; `None` if that changes nothing."""
@@ -108,11 +109,11 @@ class SavePlan:
     def finish(self, session: Session, after: Snapshot, committed: Committed | None) -> MergeReport:
         """Bring the caller's copy up to date, keeping what was done to it meanwhile (L100); the report."""
         assert self._merged is not None  # noqa: S101 - a save ends after its plan ran
-        if session.unchanged_since(self.draft) and not self.additions_only:
-            session.rebase(after, after.head)
+        if unchanged_since(session, self.draft) and not self.additions_only:
+            rebase_copy(session, after, after.head)
         else:
-            head, messages = rebase(self._saved(), session.freeze(), after)
-            session.rebase(after, head, messages)
+            head, messages = rebase(self._saved(), freeze(session), after)
+            rebase_copy(session, after, head, messages)
         merged = self._merged
         return MergeReport(
             revision=after.revision,

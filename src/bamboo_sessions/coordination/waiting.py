@@ -24,6 +24,7 @@ from bamboo_sessions.domain.merge import merge, rebase
 from bamboo_sessions.domain.report import UnsavedWork
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
+from bamboo_sessions.domain.working_copy import copy_of, copy_without_base, freeze, link_of, rebase_copy
 from bamboo_sessions.storage.commit import SessionKey
 
 _log: Final = logging.getLogger("bamboo_sessions")
@@ -62,10 +63,10 @@ class Included(msgspec.Struct, frozen=True):
 
         What was refused is still in the copy, whose own save will be refused for the same reason.
         """
-        session.unsettled = None
+        link_of(session).unsettled = None
         if not all(item.is_durable for item in self.items):
             return False
-        newest = max((item.work for item in self.items), key=lambda work: work.revision).base
+        newest = link_of(max((item.work for item in self.items), key=lambda work: work.revision)).base
         assert newest is not None  # noqa: S101 - it is durable
         _go_on(session, self.draft, newest, newest)
         return any(item.maker is session for item in self.items)
@@ -93,7 +94,7 @@ class WaitingWork:
             LeaseLostError: It is of an older run lease than other work that waits.
         """
         key = SessionKey(session.namespace, session.id)
-        self._fence_off(key, session.fence)
+        self._fence_off(key, link_of(session).fence)
         items = self._items.get(key, ())
         others = tuple(item for item in items if item.maker is not session)
         mine = next((item for item in items if item.maker is session), None)
@@ -104,13 +105,13 @@ class WaitingWork:
             mine.work = before or work
             return False
         self._items[key] = (*others, mine)
-        session.unsettled = Included((mine,), session.freeze())
+        link_of(session).unsettled = Included((mine,), freeze(session))
         return True
 
     def _fence_off(self, key: SessionKey, fence: int | None) -> None:
         """The work of an older run lease is refused, so that loads show nothing that can't be saved (G12)."""
         for item in self._items.get(key, ()):
-            other = item.work.fence
+            other = link_of(item.work).fence
             if fence is None or other is None:
                 continue
             if other > fence:
@@ -143,7 +144,7 @@ class WaitingWork:
     def _show(self, key: SessionKey, items: Sequence[Waiting]) -> bool:
         """Pin in the cache what loads show; `False` if the bound on such work would be passed."""
         entry = self._cache.entry(key)
-        known = entry.snapshot if entry is not None and not entry.by_hand else items[0].work.base
+        known = entry.snapshot if entry is not None and not entry.by_hand else link_of(items[0].work).base
         shown = on_top(known, items, self._clock)
         return self._cache.set_dirty(key, shown, sum(_size(item.work) for item in items))
 
@@ -177,45 +178,50 @@ def on_top(state: Snapshot | None, items: Sequence[Waiting], clock: Clock) -> Se
     if state is not None:
         items = tuple(item for item in items if _life(item.work) in {None, state.head.incarnation})
         if not items:
-            return Session.from_snapshot(state, clock)
+            return copy_of(state, clock)
     shown = state
     for item in items:
-        merged = merge(item.work.base, item.work.freeze(), shown, now=clock.now())
+        merged = merge(link_of(item.work).base, freeze(item.work), shown, now=clock.now())
         head = msgspec.structs.replace(merged.head, revision=_NEVER_A_BASE)
         shown = Snapshot(head, merged.messages)
     assert shown is not None  # noqa: S101 - there is a state, or an item
     if state is None:
         head = msgspec.structs.replace(shown.head, revision=0)
-        session = Session.without_base(head, shown.messages, clock)
+        session = copy_without_base(head, shown.messages, clock)
     else:
-        session = Session.from_snapshot(state, clock)
-        session.rebase(state, shown.head, shown.messages)
+        session = copy_of(state, clock)
+        rebase_copy(session, state, shown.head, shown.messages)
     # Part of it was written through a run lease, and stays so (G12).
-    session.fence = next((item.work.fence for item in items if item.work.fence is not None), None)
-    session.unsettled = Included(tuple(items), session.freeze())
+    link_of(session).fence = next(
+        (link_of(item.work).fence for item in items if link_of(item.work).fence is not None), None
+    )
+    link_of(session).unsettled = Included(tuple(items), freeze(session))
     return session
 
 
 def _later(mine: Waiting) -> Session:
     """The present state of the maker, in the place of the earlier one that waits."""
     work = mine.maker.copy()
-    note = mine.maker.unsettled
-    if isinstance(note, Included) and mine.work.base is not mine.maker.base:  # part of it turned out to be durable
-        before = mine.work.freeze()
-        _go_on(work, note.draft, mine.work.base, Snapshot(before.head, before.messages))
-    work.unsettled = mine.work.unsettled
+    note = link_of(mine.maker).unsettled
+    if (
+        isinstance(note, Included) and link_of(mine.work).base is not link_of(mine.maker).base
+    ):  # part of it turned out to be durable
+        before = freeze(mine.work)
+        _go_on(work, note.draft, link_of(mine.work).base, Snapshot(before.head, before.messages))
+    link_of(work).unsettled = link_of(mine.work).unsettled
     return work
 
 
 def _go_on(session: Session, before: Draft, base: Snapshot | None, after: Snapshot) -> None:
     """Make `session` a copy of `base` that has what was done to it since `before` on top of `after`."""
     assert base is not None  # noqa: S101 - it is what became of waiting work
-    head, messages = rebase(Snapshot(before.head, before.messages), session.freeze(), after)
-    session.rebase(base, head, messages)
+    head, messages = rebase(Snapshot(before.head, before.messages), freeze(session), after)
+    rebase_copy(session, base, head, messages)
 
 
 def _life(work: Session) -> int | None:
-    return None if work.base is None else work.base.head.incarnation
+    base = link_of(work).base
+    return None if base is None else base.head.incarnation
 
 
 def _unsaved(key: SessionKey, work: Session, code: str, error: str, clock: Clock | None = None) -> UnsavedWork:
@@ -225,8 +231,9 @@ def _unsaved(key: SessionKey, work: Session, code: str, error: str, clock: Clock
 
 def _size(work: Session) -> int:
     """Bytes of what is new or changed in `work`, roughly."""
-    draft = work.freeze()
+    draft = freeze(work)
     known = {id(message) for message in work.messages.base}
     messages = sum(len(json.encode(message)) for message in draft.messages if id(message) not in known)
-    head = 0 if work.base is not None and draft.head is work.base.head else len(json.encode(draft.head))
+    base = link_of(work).base
+    head = 0 if base is not None and draft.head is base.head else len(json.encode(draft.head))
     return messages + head

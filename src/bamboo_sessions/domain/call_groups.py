@@ -137,9 +137,11 @@ def groups_of(messages: Iterable[Message]) -> Iterator[CallGroup]:
 # --- calls and their results
 
 
-def unanswered_calls(messages: Sequence[Message]) -> list[ToolCall]:
-    """The calls that have no result in their group; of several with one id the first ones."""
-    return [call for group in groups_of(messages) for call in _unanswered(messages[group.start : group.end])]
+def unanswered_calls(messages: Sequence[Message]) -> list[tuple[int, ToolCall]]:
+    """The calls that have no result in their group, each with the place behind that; of several of one id the first."""
+    return [
+        (group.end, call) for group in groups_of(messages) for call in _unanswered(messages[group.start : group.end])
+    ]
 
 
 def _unanswered(group: Sequence[Message]) -> list[ToolCall]:

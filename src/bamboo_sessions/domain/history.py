@@ -1,276 +1,241 @@
-"""The messages of a session, cheap to copy at any length.
+"""The messages of a session, cheap to copy and to change at any length.
 
-`FrozenMessages` is an immutable sequence: a list that several of them share, and how many of its items are its own.
-Adding at the end extends the shared list in place (the others don't look that far), so a snapshot of a longer
-history costs as much as what is new. Only one of them may do that; the right to it is a token that one atomic step
-takes, since snapshots are shared between threads.
+`FrozenMessages` is an immutable sequence of *chunks* of some hundred messages, and a directory of them. A changed
+history shares all chunks but those that the change touches, so that an edit, a removal or an insertion copies one chunk
+and the directory, and what differs between two histories is found by looking at the chunks that they don't share.
 
-`MessageList` is what a working copy holds: a frozen base, and what was done to it since. Only what was *done* is ever
-saved: a list that merely lacks newer messages removes nothing (L02, L104).
+Chunks at the end grow as the digits of a binary counter carry: an addition takes in the chunks before it that aren't
+longer than itself. So a message that is appended is copied a few times in all, however long the history is.
+
+Nothing here is ever changed in place, but for maps from ids to places, which each chunk makes when it is first asked:
+snapshots may be shared between threads. Ids are unique within a history; whoever builds one sees to that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
-from itertools import islice
-from operator import eq, is_
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, chain, count
+from operator import attrgetter, eq, is_
 from typing import Final, overload
 
-from bamboo_sessions.domain.message import Message, check_message
+import msgspec
+
+from bamboo_sessions.domain.message import Message
+
+CHUNK_MESSAGES: Final = 256
+"""Messages of a chunk that is full. Copying one costs as much as copying the directory of 65,000 messages."""
+
+Replaced = Mapping[str, tuple[str, ...]]
+"""For an added message that took the place of others: its id, and the ids of those, in order."""
+
+_id_of: Final = attrgetter("id")
+
+
+class _Chunk:
+    """Neighbouring messages. Equal only to itself: histories that share it share the object."""
+
+    __slots__ = ("_places", "messages")
+
+    def __init__(self, messages: tuple[Message, ...]) -> None:
+        self.messages = messages
+        self._places: dict[str, int] | None = None
+
+    @property
+    def places(self) -> dict[str, int]:
+        """Where each id stands. Two threads may both make the map; they make the same."""
+        places = self._places
+        if places is None:
+            places = self._places = dict(zip(map(_id_of, self.messages), count(), strict=False))
+        return places
+
+
+def _chunked(messages: tuple[Message, ...]) -> tuple[_Chunk, ...]:
+    """As few chunks as possible, of about equal length."""
+    count = len(messages)
+    if count <= CHUNK_MESSAGES:
+        return (_Chunk(messages),) if messages else ()
+    length = -(-count // -(-count // CHUNK_MESSAGES))
+    return tuple(_Chunk(messages[start : start + length]) for start in range(0, count, length))
 
 
 class FrozenMessages(Sequence[Message]):
     """An immutable sequence of messages with structural sharing."""
 
-    __slots__ = ("_items", "_length", "_origin", "_origin_length", "_right")
+    __slots__ = ("_chunks", "_ends")
 
     def __init__(self, items: Iterable[Message] = ()) -> None:
-        self._items = list(items)
-        self._length = len(self._items)
-        self._right: list[None] = [None]  # to extend `_items` in place; empty once it was taken
-        self._origin: list[Message] | None = None  # the list that `_items` was copied from, if it begins with a copy
-        self._origin_length = 0
+        self._chunks = _chunked(tuple(items))
+        self._ends = _ends_of(self._chunks)
 
-    def extended(self, messages: Sequence[Message]) -> FrozenMessages:
-        """These messages and `messages` behind them; O(new) unless somebody else extended these already."""
-        if not messages:
-            return self
-        if not self._length:  # nothing to share, and `NO_MESSAGES` must not hold on to anybody's
-            return FrozenMessages(messages)
-        result = FrozenMessages.__new__(FrozenMessages)
-        try:
-            self._right.pop()
-            result._items, result._origin, result._origin_length = self._items, self._origin, self._origin_length
-        except IndexError:
-            result._items, result._origin, result._origin_length = (
-                self._items[: self._length],
-                self._items,
-                self._length,
-            )
-        result._items.extend(messages)
-        result._length = self._length + len(messages)
-        result._right = [None]
+    @classmethod
+    def _of(cls, chunks: tuple[_Chunk, ...], ends: tuple[int, ...]) -> FrozenMessages:
+        result = cls.__new__(cls)
+        result._chunks, result._ends = chunks, ends
         return result
 
+    # --- other histories
+
+    def extended(self, messages: Iterable[Message]) -> FrozenMessages:
+        """These messages and `messages` behind them; O(new), amortised."""
+        new = tuple(messages)
+        if not new:
+            return self
+        kept = len(self._chunks)
+        while kept:
+            last = self._chunks[kept - 1].messages
+            if len(last) > len(new) or len(last) + len(new) > CHUNK_MESSAGES:
+                break
+            new = last + new
+            kept -= 1
+        return self._with_chunks(kept, len(self._chunks), _chunked(new))
+
+    def spliced(self, start: int, stop: int, messages: Iterable[Message] = ()) -> FrozenMessages:
+        """These messages with `messages` in the place of those from `start` up to `stop`.
+
+        Copies the chunks that are touched, and the directory. 0 <= `start` <= `stop` <= the length.
+        """
+        if start == len(self):
+            return self.extended(messages)
+        first = bisect_right(self._ends, start)
+        last = bisect_right(self._ends, stop - 1, lo=first) if stop > start else first
+        touched = tuple(chain.from_iterable(chunk.messages for chunk in self._chunks[first : last + 1]))
+        offset = self._start_of(first)
+        new = (*touched[: start - offset], *messages, *touched[stop - offset :])
+        return self._with_chunks(first, last + 1, _chunked(new))
+
+    def _with_chunks(self, first: int, last: int, new: tuple[_Chunk, ...]) -> FrozenMessages:
+        """These messages with the chunks `new` in the place of those from `first` up to `last`."""
+        chunks = (*self._chunks[:first], *new, *self._chunks[last:])
+        start = self._start_of(first)
+        ends = (*self._ends[:first], *_ends_of(chunks[first:], start))
+        return self._of(chunks, ends)
+
+    def _start_of(self, chunk: int) -> int:
+        return self._ends[chunk - 1] if chunk else 0
+
+    # --- comparing
+
     def extends(self, base: FrozenMessages) -> bool:
-        """Whether this is `base` with something behind it, seen without comparing items."""
-        if self._items is base._items:
-            return self._length >= base._length
-        return not base._length or (self._origin is base._items and self._origin_length >= base._length)
+        """Whether this is `base`, the very objects, with something or nothing behind it."""
+        if self is base:
+            return True
+        if len(self) < len(base):
+            return False
+        pairs = enumerate(zip(self._chunks, base._chunks, strict=False))
+        shared = next((place for place, (ours, theirs) in pairs if ours is not theirs), len(base._chunks))
+        return all(map(is_, self._behind_chunk(shared), base._behind_chunk(shared)))
+
+    def _behind_chunk(self, chunk: int) -> Iterator[Message]:
+        return chain.from_iterable(chunk.messages for chunk in self._chunks[chunk:])
+
+    def unshared(self, other: FrozenMessages) -> list[Message]:
+        """The messages of the chunks that `other` hasn't: all that differ, and some neighbours of theirs."""
+        theirs = frozenset(other._chunks)
+        return [message for chunk in self._chunks if chunk not in theirs for message in chunk.messages]
+
+    # --- finding
+
+    def index_of(self, message_id: str) -> int | None:
+        """The index of the message with this id, or `None`; the end is looked through first."""
+        for number in range(len(self._chunks) - 1, -1, -1):
+            place = self._chunks[number].places.get(message_id)
+            if place is not None:
+                return self._start_of(number) + place
+        return None
+
+    def find(self, message_id: str) -> Message | None:
+        """The message with this id, or `None`."""
+        index = self.index_of(message_id)
+        return None if index is None else self[index]
+
+    # --- the sequence
 
     def __len__(self) -> int:
-        return self._length
+        return self._ends[-1] if self._ends else 0
 
     @overload
     def __getitem__(self, index: int) -> Message: ...
     @overload
     def __getitem__(self, index: slice) -> list[Message]: ...
     def __getitem__(self, index: int | slice) -> Message | list[Message]:
+        length = len(self)
         if isinstance(index, slice):
-            start, stop, step = index.indices(self._length)
-            return self._items[start:stop:step] if step > 0 else [self._items[i] for i in range(start, stop, step)]
-        if not -self._length <= index < self._length:
-            message = f"message index {index} is out of range: there are {self._length}"
+            wanted = range(*index.indices(length))
+            if not wanted:
+                return []
+            low, high = sorted((wanted[0], wanted[-1]))
+            return self._between(low, high + 1)[:: wanted.step]
+        if not -length <= index < length:
+            message = f"message index {index} is out of range: there are {length}"
             raise IndexError(message)
-        return self._items[index if index >= 0 else self._length + index]
+        if index < 0:
+            index += length
+        chunk = bisect_right(self._ends, index)
+        return self._chunks[chunk].messages[index - self._start_of(chunk)]
+
+    def _between(self, low: int, high: int) -> list[Message]:
+        first, last = bisect_right(self._ends, low), bisect_right(self._ends, high - 1)
+        offset = self._start_of(first)
+        items = list(chain.from_iterable(chunk.messages for chunk in self._chunks[first : last + 1]))
+        return items[low - offset : high - offset]
 
     def __iter__(self) -> Iterator[Message]:
-        return islice(self._items, self._length)
+        return self._behind_chunk(0)
+
+    def __reversed__(self) -> Iterator[Message]:
+        return chain.from_iterable(reversed(chunk.messages) for chunk in reversed(self._chunks))
 
     def __eq__(self, other: object) -> bool:
-        return _equal(self, other)
+        return equal_sequences(self, other)
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"FrozenMessages({list(self)!r})"
 
+    def __reduce__(self) -> tuple[type[FrozenMessages], tuple[list[Message]]]:
+        """Pickle and copy by content."""
+        return FrozenMessages, (list(self),)
+
+
+def _ends_of(chunks: Iterable[_Chunk], start: int = 0) -> tuple[int, ...]:
+    return tuple(accumulate((len(chunk.messages) for chunk in chunks), initial=start))[1:]
+
 
 NO_MESSAGES: Final = FrozenMessages()
 
 
-Replaced = Mapping[str, tuple[str, ...]]
-"""For an added message that took the place of others: its id, and the ids of those, in order."""
+class Differences(msgspec.Struct, frozen=True):
+    """What was done between two histories, by message id, each in the order of its history.
 
-
-class MessageList(MutableSequence[Message]):
-    """The messages of a working copy: a list that remembers what it was loaded as.
-
-    Messages can be appended, inserted, replaced and deleted. Replacing one by a message with the same id is an edit;
-    assigning other messages to an item or a slice replaces: they take the place of what they replace, also where
-    somebody else added behind it meanwhile. The order of existing messages can't be changed.
+    An edited message is there as it was and as it is. Its content may be equal all the same.
     """
 
-    __slots__ = ("_base", "_edited", "_frozen", "_replaced", "_tail", "_touch")
-
-    def __init__(self, base: FrozenMessages = NO_MESSAGES, touch: Callable[[], None] = lambda: None) -> None:
-        self._base = base
-        self._frozen = base  # what `frozen` gave last, so that the next one extends it
-        self._tail: list[Message] = []
-        self._edited: list[Message] | None = None  # the whole content, once more than appending was done
-        self._replaced: dict[str, tuple[str, ...]] = {}
-        self._touch = touch
-
-    # --- reading
-
-    def __len__(self) -> int:
-        if self._edited is not None:
-            return len(self._edited)
-        return len(self._base) + len(self._tail)
-
-    @overload
-    def __getitem__(self, index: int) -> Message: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Message]: ...
-    def __getitem__(self, index: int | slice) -> Message | list[Message]:
-        if self._edited is not None:
-            return self._edited[index]
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        position = index if index >= 0 else len(self) + index
-        if position >= len(self._base):
-            return self._tail[position - len(self._base)]
-        return self._base[position if position >= 0 else index]
-
-    def __iter__(self) -> Iterator[Message]:
-        if self._edited is not None:
-            return iter(self._edited)
-        return iter(self._base) if not self._tail else iter([*self._base, *self._tail])
-
-    def __eq__(self, other: object) -> bool:
-        return _equal(self, other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"MessageList({list(self)!r})"
-
-    # --- changing
-
-    def append(self, value: Message) -> None:
-        """Add a message at the end."""
-        check_message(value)
-        (self._tail if self._edited is None else self._edited).append(value)
-        self._touch()
-
-    def insert(self, index: int, value: Message) -> None:
-        """Add a message in front of the one at `index`."""
-        check_message(value)
-        if index >= len(self):
-            self.append(value)
-            return
-        self._editable().insert(index, value)
-        self._touch()
-
-    @overload
-    def __setitem__(self, index: int, value: Message) -> None: ...
-    @overload
-    def __setitem__(self, index: slice, value: Iterable[Message]) -> None: ...
-    def __setitem__(self, index: int | slice, value: Message | Iterable[Message]) -> None:
-        if isinstance(index, slice):
-            new = [value] if isinstance(value, Message) else list(value)
-            for message in new:
-                check_message(message)
-            items = list(self)  # a copy, for the assignment may be refused
-            old = items[index]
-            items[index] = new
-        else:
-            check_message(value)
-            assert isinstance(value, Message)  # noqa: S101 - tells the type checker what was checked
-            old, new = [self[index]], [value]
-            items = self._editable()
-            items[index] = value
-        self._edited, self._tail = items, []
-        self._remember_replaced(new, old)
-        self._touch()
-
-    def __delitem__(self, index: int | slice) -> None:
-        gone = self[index]
-        del self._editable()[index]
-        for message in [gone] if isinstance(gone, Message) else gone:
-            self._replaced.pop(message.id, None)
-        self._touch()
-
-    def _editable(self) -> list[Message]:
-        if self._edited is None:
-            self._edited = [*self._base, *self._tail]
-            self._tail = []
-        return self._edited
-
-    def _remember_replaced(self, new: list[Message], old: list[Message]) -> None:
-        """Note for each new message which ones it stands for: those gone from between the same kept neighbours."""
-        kept = {message.id for message in old} & {message.id for message in new}
-        gone: dict[str, list[str]] = {}
-        neighbour = ""
-        for message in old:
-            if message.id in kept:
-                neighbour = message.id
-            else:  # a replacement of a replacement stands for what that one stood for
-                place = self._replaced.pop(message.id, (message.id,))
-                gone.setdefault(neighbour, []).extend(place)
-        neighbour = ""
-        for message in new:
-            if message.id in kept:
-                neighbour = message.id
-            elif neighbour in gone:
-                self._replaced[message.id] = tuple(gone[neighbour])
-
-    # --- for the store
-
-    @property
-    def base(self) -> FrozenMessages:
-        """What this was loaded as, or last saved as."""
-        return self._base
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing was done since."""
-        return not self._tail and self._edited is None
-
-    @property
-    def replaced(self) -> Replaced:
-        """Which messages took the place of which."""
-        return self._replaced
-
-    def frozen(self) -> FrozenMessages:
-        """The content at this moment; O(appended) if messages were only appended."""
-        if self._edited is not None:
-            return FrozenMessages(self._edited)
-        self._frozen = self._frozen.extended(self._tail[len(self._frozen) - len(self._base) :])
-        return self._frozen
-
-    def copy(self, touch: Callable[[], None]) -> MessageList:
-        """An independent list with the same base and content; contents are shared."""
-        result = MessageList(self._base, touch)
-        result._frozen = self._frozen
-        result._tail = list(self._tail)
-        result._edited = None if self._edited is None else list(self._edited)
-        result._replaced = dict(self._replaced)
-        return result
-
-    def rebase(self, base: FrozenMessages, content: Sequence[Message] | None = None) -> None:
-        """Become a list loaded as `base`, whose content is `content` (`None`: the base itself)."""
-        self._base = self._frozen = base
-        self._tail, self._edited = [], None
-        if content is None or content is base:
-            self._replaced = {}
-            return
-        if isinstance(content, FrozenMessages) and content.extends(base):
-            self._tail, self._frozen = content[len(base) :], content
-        elif len(content) >= len(base) and all(map(is_, base, content)):
-            self._tail = list(content[len(base) :])
-        else:
-            self._edited = list(content)
-        self._forget_saved_replacements()
-
-    def _forget_saved_replacements(self) -> None:
-        """A replacement that is saved is a message like any other: what it stood for is history."""
-        if self._replaced:
-            saved = {message.id for message in self._base}
-            self._replaced = {id_: place for id_, place in self._replaced.items() if id_ not in saved}
+    removed: tuple[Message, ...] = ()
+    added: tuple[Message, ...] = ()
+    edited: tuple[tuple[Message, Message], ...] = ()
 
 
-def _equal(one: Sequence[Message], other: object) -> bool:
+def differences(base: FrozenMessages, other: FrozenMessages) -> Differences:
+    """How `other` differs from `base`; costs as much as the chunks that they don't share."""
+    if base is other:
+        return Differences()
+    before = {message.id: message for message in base.unshared(other)}
+    after = {message.id: message for message in other.unshared(base)}
+    return Differences(
+        removed=tuple(message for id_, message in before.items() if id_ not in after),
+        added=tuple(message for id_, message in after.items() if id_ not in before),
+        edited=tuple(
+            (before[id_], message) for id_, message in after.items() if before.get(id_, message) is not message
+        ),
+    )
+
+
+def equal_sequences(one: Sequence[Message], other: object) -> bool:
+    """Whether `other` is a sequence of equal messages."""
+    if one is other:
+        return True
     if not isinstance(other, Sequence) or isinstance(other, str):
         return False
     return len(one) == len(other) and all(map(eq, one, other))

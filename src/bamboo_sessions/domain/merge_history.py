@@ -9,7 +9,6 @@ that the call already has. An addition is never dropped because its neighbours a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from operator import is_
 from typing import Final
 
@@ -18,7 +17,7 @@ import msgspec
 from bamboo_sessions.domain.call_groups import Kind, groups_of, kind_of, makes_call, orphans
 from bamboo_sessions.domain.gaps import Gaps
 from bamboo_sessions.domain.history import FrozenMessages, Replaced
-from bamboo_sessions.domain.message import Message, check_unique, is_tool_result, same_content
+from bamboo_sessions.domain.message import Message, is_tool_result, same_content
 from bamboo_sessions.domain.placing import OpenGroup, arranged, calls_elsewhere, newest_group
 from bamboo_sessions.domain.report import MergeConflict
 
@@ -79,9 +78,8 @@ def merge_history(
 
 def _can_follow(durable: FrozenMessages, added: Sequence[Message], gained: Sequence[Message]) -> bool:
     """Whether `added` may stand behind `durable` as it is: no id twice, every tool result in the group of its call."""
-    check_unique(added)
     ids = {message.id for message in added}
-    if any(message.id in ids for message in gained):
+    if len(ids) < len(added) or any(message.id in ids for message in gained):
         return False
     elsewhere = {call_id: None if gained else newest_group(durable, call_id) for call_id in calls_elsewhere(added)}
     if None in elsewhere.values():
@@ -104,7 +102,6 @@ class _Sides(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, base: FrozenMessages, mine: FrozenMessages, durable: FrozenMessages, *, additions_only: bool) -> _Sides:
         base_by_id = {message.id: message for message in base}
-        check_unique(mine)
         mine_by_id = {message.id: message for message in mine}
         removals: tuple[str, ...] = ()
         edits: dict[str, Message] = {}

@@ -202,11 +202,12 @@ class StoredMessage(msgspec.Struct, frozen=True, gc=False):
 _checked: Final = msgspec.json.Decoder(Message)
 
 
-def check_message(value: object) -> None:
-    """Raise `InvalidMessageError` if `value` isn't a message at all."""
+def check_message(value: object) -> Message:
+    """`value`, or `InvalidMessageError` if it isn't a message at all."""
     if not isinstance(value, Message):
         message = f"A history holds Message objects, not {type(value).__name__}."
         raise InvalidMessageError(message, hint="Use Message.user(…), Message.assistant(…), Message.tool(…).")
+    return value
 
 
 def to_stored(message: Message) -> StoredMessage:

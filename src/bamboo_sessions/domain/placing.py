@@ -113,7 +113,8 @@ class Arrangement(NamedTuple):
 
 def newest_group(messages: Sequence[Message], call_id: str) -> CommittedGroup | None:
     """The group of the newest of `messages` that makes a call. Looks no further back than that, nor further on than
-    the group."""
+    the group.
+    """
     start = newest_call(messages, call_id)
     if start is None:
         return None

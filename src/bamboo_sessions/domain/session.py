@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -16,16 +16,38 @@ from bamboo_sessions.domain import json
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock, utc
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.head import ForkOrigin, SessionHead, Summary, run_status_of
-from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages, MessageList
+from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages
 from bamboo_sessions.domain.ids import check_name, check_session_id
 from bamboo_sessions.domain.limits import QUESTIONS_PER_SESSION_MAX, SPAWN_DEPTH_MAX, check_limit
 from bamboo_sessions.domain.message import Message
+from bamboo_sessions.domain.message_list import MessageList
 from bamboo_sessions.domain.question import PendingQuestion, Questions, advanced, check_question, oldest_open, withdrawn
 from bamboo_sessions.domain.session_fields import Field, Fixed
-from bamboo_sessions.domain.snapshot import Draft, Snapshot
+from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.usage import TokenUsage
 
 _NONE = type(None)
+
+
+class Link:
+    """What ties a working copy to its store: no business of the user's (see `working_copy`).
+
+    Args:
+        base: The snapshot that the copy was loaded from or last saved as; `None` before the first save.
+        fence: The token of the run lease that it writes through, if any.
+        unsettled: The store's own: the last save, while its outcome isn't known.
+    """
+
+    __slots__ = ("base", "fence", "unsettled")
+
+    def __init__(self, base: Snapshot | None = None, fence: int | None = None, unsettled: object = None) -> None:
+        self.base = base
+        self.fence = fence
+        self.unsettled = unsettled
+
+    def copy(self) -> Link:
+        """An independent one with the same values."""
+        return Link(self.base, self.fence, self.unsettled)
 
 
 class Session:
@@ -49,22 +71,20 @@ class Session:
         InvalidSessionIdError, InputError: An argument can't be stored.
     """
 
-    _base: Snapshot | None
+    _link: Link
     _changes: dict[str, Any]
     _metadata: dict[str, Any] | None
     _touched_at: datetime | None
 
     __slots__ = (
-        "_base",
         "_changes",
         "_clock",
         "_head",
+        "_link",
         "_messages",
         "_metadata",
         "_mutations",
         "_touched_at",
-        "fence",  # the token of the run lease that this copy writes through, or None
-        "unsettled",  # the store's own: the last save, while its outcome isn't known
     )
 
     id = Fixed[str]()
@@ -136,7 +156,7 @@ class Session:
             metadata=json.EMPTY if metadata is None else json.frozen(metadata, what="Session.metadata"),
             updated_at=created if updated_at is None else utc(updated_at, what="Session.updated_at"),
         )
-        self._become(head, None, NO_MESSAGES, clock)
+        self._become(head, Link(), NO_MESSAGES, clock)
         given = {
             "model": model,
             "title": title,
@@ -153,32 +173,15 @@ class Session:
                 setattr(self, name, value)
         self._touched_at = None
 
-    @classmethod
-    def from_snapshot(cls, snapshot: Snapshot, clock: Clock = SYSTEM_CLOCK) -> Session:
-        """A working copy based on `snapshot`; costs the same at any length."""
-        session = cls.__new__(cls)
-        session._become(snapshot.head, snapshot, snapshot.messages, clock)
-        return session
-
-    @classmethod
-    def without_base(cls, head: SessionHead, messages: FrozenMessages, clock: Clock = SYSTEM_CLOCK) -> Session:
-        """A working copy that nobody committed as it is: saving it unites it with what is committed."""
-        session = cls.__new__(cls)
-        session._become(head, None, NO_MESSAGES, clock)
-        session._messages.rebase(NO_MESSAGES, messages)
-        return session
-
-    def _become(self, head: SessionHead, base: Snapshot | None, messages: FrozenMessages, clock: Clock) -> None:
+    def _become(self, head: SessionHead, link: Link, messages: FrozenMessages, clock: Clock) -> None:
         self._head = head
-        self._base = base
+        self._link = link
         self._clock = clock
         self._changes = {}
         self._metadata = None
         self._touched_at = None
         self._mutations = 0
         self._messages = MessageList(messages, self._touch)
-        self.fence: int | None = None
-        self.unsettled: object = None
 
     # --- messages and questions
 
@@ -223,8 +226,8 @@ class Session:
         if any(known.id == question.id for known in self.questions):
             return
         check_limit(f"Session {self.id!r}: questions", len(self.questions) + 1, QUESTIONS_PER_SESSION_MAX)
-        if self.fence is not None:
-            question = msgspec.structs.replace(question, lease_token=self.fence)
+        if self._link.fence is not None:
+            question = msgspec.structs.replace(question, lease_token=self._link.fence)
         self._change("questions", (*self.questions, question))
 
     def clear_pending_question(self) -> None:
@@ -288,14 +291,12 @@ class Session:
     def copy(self) -> Session:
         """An independent working copy with the same base and the same unsaved changes."""
         twin = Session.__new__(Session)
-        twin._become(self._head, self._base, NO_MESSAGES, self._clock)
+        twin._become(self._head, self._link.copy(), NO_MESSAGES, self._clock)
         twin._changes = dict(self._changes)
         twin._metadata = json.thawed(self._metadata)
         twin._touched_at = self._touched_at
         twin._messages = self._messages.copy(twin._touch)
         twin._mutations = self._mutations
-        twin.fence = self.fence
-        twin.unsettled = self.unsettled
         return twin
 
     def new_child(self, id: str, *, model: str | None = None) -> Session:
@@ -313,55 +314,7 @@ class Session:
             clock=self._clock,
         )
 
-    # --- for the store
-
-    @property
-    def base(self) -> Snapshot | None:
-        """The snapshot that this copy was loaded from or last saved as; `None` before the first save."""
-        return self._base
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether a save would change nothing."""
-        if self._base is None or self._changes or not self._messages.is_clean:
-            return False
-        return self._metadata is None or json.same(self._metadata, self._head.metadata)
-
-    def unchanged_since(self, draft: Draft) -> bool:
-        """Whether nothing was done to the copy since `draft` was made of it."""
-        if self._mutations != draft.mutations:
-            return False
-        return self._metadata is None or json.same(self._metadata, draft.head.metadata)
-
-    def freeze(self) -> Draft:
-        """The copy at this moment. Raises `InputError` if a value can't be stored."""
-        changes = dict(self._changes)
-        if self._metadata is not None and not json.same(self._metadata, self._head.metadata):
-            changes["metadata"] = json.frozen(self._metadata, what=f"Session {self.id!r}: metadata")
-            if self._base is not None:  # it is changed in place, which touched nothing
-                changes.setdefault("updated_at", self._now())
-        time_set = self._touched_at is None and "updated_at" in self._changes
-        head_touched = self._base is None or len(changes) > ("updated_at" in changes)
-        if self._touched_at is not None:
-            changes["updated_at"] = self._touched_at
-        head = msgspec.structs.replace(self._head, **changes) if changes else self._head
-        return Draft(
-            head, self._messages.frozen(), dict(self._messages.replaced), self._mutations, time_set, head_touched
-        )
-
-    def rebase(self, base: Snapshot, head: SessionHead, messages: FrozenMessages | None = None) -> None:
-        """Become a copy of `base` with the unsaved changes that make it `head` and `messages` (`None`: none)."""
-        self._base = base
-        self._head = base.head
-        self._changes = {} if head is base.head else _differences(base.head, head)
-        self._touched_at = self._changes.pop("updated_at", None)
-        metadata = self._changes.pop("metadata", base.head.metadata)
-        if self._metadata is not None and not json.same(self._metadata, metadata):
-            self._metadata.clear()
-            self._metadata.update(json.thawed(metadata))
-        elif self._metadata is None and metadata is not base.head.metadata:
-            self._metadata = json.thawed(metadata)
-        self._messages.rebase(base.messages, messages)
+    # --- inside
 
     def _change(self, name: str, value: object) -> None:
         if json.same(value, getattr(self._head, name)):
@@ -390,15 +343,3 @@ def _check_depth(depth: object) -> None:
         message = f"Session.spawn_depth must be a whole number of 0 or more, not {depth!r}."
         raise InputError(message, hint="Use `new_child`, which counts by itself.")
     check_limit("Spawn depth", depth, SPAWN_DEPTH_MAX)
-
-
-_COUNTED: Final = frozenset({"incarnation", "revision", "message_count"})
-"""What storage counts: never a change of a working copy."""
-
-
-def _differences(base: SessionHead, head: SessionHead) -> dict[str, Any]:
-    return {
-        name: value
-        for name in SessionHead.__struct_fields__
-        if name not in _COUNTED and not json.same(value := getattr(head, name), getattr(base, name))
-    }

@@ -13,6 +13,7 @@ from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.working_copy import copy_of, freeze
 
 
 class _Document(msgspec.Struct, frozen=True):
@@ -25,11 +26,11 @@ _DOCUMENT: Final = msgspec.json.Decoder(_Document)
 
 def session_to_json(session: Session) -> bytes:
     """The session's present state as JSON bytes, lossless for every text (L94). Raises `InputError`."""
-    draft = session.freeze()
+    draft = freeze(session)
     return json.encode(_Document(draft.head, list(draft.messages)))
 
 
 def session_from_json(data: bytes, *, clock: Clock = SYSTEM_CLOCK) -> Session:
     """The session in what `session_to_json` gave, as it was stored. Raises `StorageCorruptError`."""
     document = json.decode(data, _DOCUMENT, what="A stored session")
-    return Session.from_snapshot(Snapshot(document.head, FrozenMessages(document.messages), len(data)), clock)
+    return copy_of(Snapshot(document.head, FrozenMessages(document.messages), len(data)), clock)

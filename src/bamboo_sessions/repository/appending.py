@@ -10,9 +10,10 @@ from bamboo_sessions.coordination.saving import check_commit_size
 from bamboo_sessions.domain.errors import InputError, PreconditionFailedError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
-from bamboo_sessions.domain.message import Message, to_stored
+from bamboo_sessions.domain.message import Message, check_unique, to_stored
 from bamboo_sessions.domain.report import Appended
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.working_copy import freeze, link_of
 from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.repository.records import check_write
 from bamboo_sessions.storage.commit import Commit, RecordWrite, RevisionConflict, SessionKey, StoredInsertion
@@ -27,8 +28,9 @@ async def append(
     if_revision: int | None = None,
     incarnation: int | None = None,
     records: Sequence[RecordWrite] = (),
+    in_order: bool = False,
 ) -> Appended:
-    """Add messages without loading the session. Never conflicts; a tool's result joins its call.
+    """Add messages without loading the session. Never conflicts; a tool's result joins the group of its call.
 
     Atomic, durable on return, idempotent by message ids (G4), cancellation-safe.
 
@@ -40,10 +42,12 @@ async def append(
         if_revision: Refuse if the session isn't at this revision.
         incarnation: The life of the session that is meant; another one is refused as deleted.
         records: Adapter state to write in the same commit.
+        in_order: Keep the messages exactly as given, behind everything, also results whose call stands elsewhere.
 
     Raises:
         SessionNotFoundError: There is none, and `create` is false.
         SessionDeletedError: It was deleted, also with `create`.
+        InvalidMessageError: Two of the messages have one id.
         MessageIdConflictError: A message id is taken by other content.
         PreconditionFailedError: `if_revision` was given and passed.
     """
@@ -57,7 +61,7 @@ async def append(
         records=tuple(map(check_write, records)),
         incarnation=incarnation,
     )
-    return await add(self._bound, commit, messages)
+    return await add(self._bound, commit, messages, in_order=in_order)
 
 
 async def append_fenced(
@@ -73,18 +77,19 @@ async def append_fenced(
         at=bound.clock.now(),
         records=tuple(map(check_write, records)),
         incarnation=session.incarnation,
-        fence=session.fence,
+        fence=link_of(session).fence,
     )
     return await add(bound, commit, messages)
 
 
-async def add(bound: Bound, commit: Commit, messages: Sequence[Message]) -> Appended:
+async def add(bound: Bound, commit: Commit, messages: Sequence[Message], *, in_order: bool = False) -> Appended:
     """Add `messages` by `commit`."""
     session_id = commit.key.session_id
     if not messages:
         message = f"Nothing to append to session {session_id!r}."
         raise InputError(message, hint="Pass at least one Message.")
-    insertion = StoredInsertion(tuple(to_stored(message) for message in messages), None)
+    insertion = StoredInsertion(tuple(to_stored(message) for message in messages), None, in_order)
+    check_unique(messages)
     commit = msgspec.structs.replace(commit, insertions=(insertion,))
     check_commit_size(commit)
     try:
@@ -96,4 +101,4 @@ async def add(bound: Bound, commit: Commit, messages: Sequence[Message]) -> Appe
 
 def new_head(bound: Bound, key: SessionKey, model: str | None) -> SessionHead:
     """The head of a session that a call makes by the way."""
-    return Session(key.session_id, model, namespace=key.namespace, clock=bound.clock).freeze().head
+    return freeze(Session(key.session_id, model, namespace=key.namespace, clock=bound.clock)).head

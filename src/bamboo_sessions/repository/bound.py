@@ -20,6 +20,7 @@ from bamboo_sessions.domain.errors import InputError, SessionBusyError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import check_session_id
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.repository.tolerant import TolerantSaves
 from bamboo_sessions.storage.commit import SessionKey, State
 from bamboo_sessions.storage.port import SessionStorage
@@ -96,7 +97,7 @@ class Bound:
 
     def copy(self, key: SessionKey, state: State) -> Session:
         """A working copy of what a write ended with; somebody may have deleted it at once."""
-        return Session.from_snapshot(living(key, state), self.clock)
+        return copy_of(living(key, state), self.clock)
 
     async def heads(self, query: ListQuery) -> AsyncIterator[SessionHead]:
         """The heads that `query` lists, through all its pages."""

@@ -1,4 +1,4 @@
-"""Pages of a history, cut at tool-pair borders: the reading around the pure rules of `domain.window`."""
+"""Pages of a history, cut at the borders of call groups: the reading around the pure rules of `domain.window`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def read_page(
     limit: int,
     at_revision: int | None,
 ) -> HistoryPage:
-    """One page; reads a little more than `limit`, and more still while a tool pair is cut."""
+    """One page; reads a little more than `limit`, and more still while a call group is cut."""
     if at_revision is not None:
         await _check_revision(storage, key, at_revision)
     count = limit + 1
@@ -51,26 +51,22 @@ async def _check_revision(storage: SessionStorage, key: SessionKey, at_revision:
 
 
 def _cut_front(window: Window, limit: int) -> HistoryPage | None:
-    """The newest messages of the window; `None` if more have to be read to find where a tool pair begins."""
+    """The newest messages of the window; `None` if more have to be read to find where a call group begins."""
     messages = window.messages
     if not window.has_earlier and len(messages) <= limit:
         return _page(window, messages, earlier=False, later=window.has_later)
-    start = first_of_window(messages, limit)
+    start = first_of_window(messages, limit, has_earlier=window.has_earlier)
     if start is None:
-        if window.has_earlier:
-            return None
-        start = max(0, len(messages) - limit)  # results whose call is gone: nothing earlier to find
+        return None
     return _page(window, messages[start:], earlier=window.has_earlier or start > 0, later=window.has_later)
 
 
 def _cut_end(window: Window, limit: int) -> HistoryPage | None:
-    """The oldest messages of the window; `None` if more have to be read to find where a tool pair ends."""
+    """The oldest messages of the window; `None` if more have to be read to find where a call group ends."""
     messages = window.messages
-    end = end_of_window(messages, limit)
+    end = end_of_window(messages, limit, has_later=window.has_later)
     if end is None:
-        if window.has_later:
-            return None
-        end = len(messages)
+        return None
     later = window.has_later or end < len(messages)
     return _page(window, messages[:end], earlier=window.has_earlier, later=later)
 

@@ -24,6 +24,7 @@ from bamboo_sessions.domain.errors import (
 from bamboo_sessions.domain.ids import check_name, new_id
 from bamboo_sessions.domain.lease import Claim, LeaseInfo, LeaseState, info_of
 from bamboo_sessions.domain.limits import LEASE_MS_MIN, LEASE_SECONDS_DEFAULT, LEASE_SECONDS_MAX
+from bamboo_sessions.domain.working_copy import link_of
 from bamboo_sessions.repository.appending import new_head
 from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.repository.lifecycle import fork
@@ -125,7 +126,7 @@ async def _held(bound: Bound, wish: LeaseWish) -> tuple[RunLease, Claim]:
     except BaseException:
         await bound.tiers.leasing.give_back(wish.key, claim)
         raise
-    session.fence = state.token
+    link_of(session).fence = state.token
     return RunLease(bound, session, claim, state), claim
 
 

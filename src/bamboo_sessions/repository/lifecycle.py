@@ -23,6 +23,7 @@ from bamboo_sessions.domain.limits import PAGE_MAX
 from bamboo_sessions.domain.report import CleanupFailure, CleanupReport
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.storage.commit import Commit, HistorySource, RevisionConflict
 from bamboo_sessions.storage.query import DeleteQuery, ListQuery
@@ -88,7 +89,7 @@ async def fork(
         raise
     if not isinstance(state, Snapshot):  # deleted at once by somebody else
         raise SessionDeletedError(key.session_id)
-    return Session.from_snapshot(state, self._bound.clock)
+    return copy_of(state, self._bound.clock)
 
 
 async def delete(self: Handle, session_id: str, *, force: bool = False) -> bool:

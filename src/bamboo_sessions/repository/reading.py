@@ -14,6 +14,7 @@ from bamboo_sessions.domain.reconcile import prefers_storage
 from bamboo_sessions.domain.report import HistoryPage
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.repository.history_pages import read_page
 from bamboo_sessions.storage.commit import SessionKey
@@ -41,7 +42,7 @@ async def load(self: Handle, session_id: str, *, fresh: bool = False) -> Session
     if entry is not None and (entry.by_hand or entry.dirty is not None):
         return await _reconciled(self._bound, key)
     state = await self._bound.store.load(key, fresh=fresh)
-    return Session.from_snapshot(state, self._bound.clock) if isinstance(state, Snapshot) else None
+    return copy_of(state, self._bound.clock) if isinstance(state, Snapshot) else None
 
 
 async def load_best_effort(self: Handle, session_id: str) -> Session | None:
@@ -92,7 +93,7 @@ async def load_merged(self: Handle, session_id: str) -> Session | None:
     if entry is not None and (entry.by_hand or entry.dirty is not None):
         return await _reconciled(self._bound, key)
     state = await self._bound.store.load(key, fresh=True)
-    return Session.from_snapshot(state, self._bound.clock) if isinstance(state, Snapshot) else None
+    return copy_of(state, self._bound.clock) if isinstance(state, Snapshot) else None
 
 
 async def _reconciled(bound: Bound, key: SessionKey) -> Session | None:
@@ -113,7 +114,7 @@ async def _reconciled(bound: Bound, key: SessionKey) -> Session | None:
     if entry is None or not entry.by_hand or (state and prefers_storage(entry.snapshot.head, state.head)):
         if state is not None:
             bound.tiers.cache.publish(key, state, token)
-        return Session.from_snapshot(state, bound.clock) if state else None
+        return copy_of(state, bound.clock) if state else None
     return entry.working_copy(bound.clock)
 
 

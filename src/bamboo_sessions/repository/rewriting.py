@@ -13,12 +13,13 @@ from bamboo_sessions.coordination.committing import Planned, living
 from bamboo_sessions.coordination.saving import check_commit_size
 from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.clock import MICROSECOND
-from bamboo_sessions.domain.errors import InputError, InvalidMessageError, MessageNotFoundError, PreconditionFailedError
+from bamboo_sessions.domain.errors import InputError, MessageNotFoundError, PreconditionFailedError
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.ids import new_id
-from bamboo_sessions.domain.message import Message, StoredMessage, to_stored
+from bamboo_sessions.domain.message import Message, StoredMessage, check_unique, to_stored
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.working_copy import copy_of, freeze
 from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.repository.updating import rework
 from bamboo_sessions.storage.commit import Commit, SessionKey, State, StoredInsertion
@@ -79,7 +80,7 @@ async def replace_history(
     """Make `messages` the whole history, in this order. All are checked before anything is written (L86)."""
     new = tuple(messages)
     stored = tuple(to_stored(message) for message in new)
-    _check_unique(new)
+    check_unique(new)
     key = self._bound.writable(session_id)
     commit_id = new_id()
 
@@ -101,9 +102,9 @@ def _replacement(
     covered = snapshot.head.summary and snapshot.head.summary.covers_through
     head = snapshot.head
     if covered and all(each.message.id != covered for each in stored):
-        session = Session.from_snapshot(snapshot, bound.clock)
+        session = copy_of(snapshot, bound.clock)
         session.summary = None
-        head = session.freeze().head
+        head = freeze(session).head
     commit = Commit(
         key=key,
         commit_id=commit_id,
@@ -119,12 +120,3 @@ def _replacement(
     check_commit_size(commit)
     result = Snapshot(head, FrozenMessages(each.message for each in stored), commit.size)
     return Planned(commit, result)
-
-
-def _check_unique(messages: Iterable[Message]) -> None:
-    seen: set[str] = set()
-    for message in messages:
-        if message.id in seen:
-            error = f"Message id {message.id!r} occurs twice in the new history."
-            raise InvalidMessageError(error, hint="Give every message an id of its own.")
-        seen.add(message.id)

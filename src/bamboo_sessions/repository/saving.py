@@ -14,6 +14,7 @@ from bamboo_sessions.domain.message import to_stored
 from bamboo_sessions.domain.question import changed_since
 from bamboo_sessions.domain.report import MergeReport
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.working_copy import freeze, link_of
 from bamboo_sessions.repository.bound import Handle
 from bamboo_sessions.repository.lifecycle import fork_head
 from bamboo_sessions.repository.records import check_write
@@ -98,12 +99,13 @@ async def save_as_fork(self: Handle, session: Session, *, new_id: str | None = N
         SessionExistsError, SessionDeletedError: The new id is taken, or was deleted.
         LimitExceededError: The whole conversation is larger than one commit may be.
     """
-    draft = self._bound.own(session).freeze()
+    draft = freeze(self._bound.own(session))
     key = self._bound.writable(new_id if new_id is not None else ids.new_id())
     now = self._bound.clock.now()
     origin = ForkOrigin(session.id, session.revision)
     head = fork_head(draft.head, key.session_id, origin, at=now, keep_summary=True)
-    known = session.base.head.questions if session.base is not None else ()
+    base = link_of(session).base
+    known = base.head.questions if base is not None else ()
     asked = tuple(question for question in changed_since(known, draft.head.questions) if question.is_open)
     commit = Commit(
         key=key,

@@ -11,6 +11,7 @@ from bamboo_sessions.coordination.committing import Planned, living
 from bamboo_sessions.coordination.saving import SavePlan
 from bamboo_sessions.domain.errors import InputError, PreconditionFailedError
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.working_copy import copy_of, link_of
 from bamboo_sessions.repository.bound import Bound, Handle, OpenEdit, open_edits
 from bamboo_sessions.storage.commit import SessionKey, State
 
@@ -87,7 +88,7 @@ class Edit:
         await self._bound.store.write(
             self._key,
             planner,
-            start=session.base,
+            start=link_of(session).base,
             then=lambda written: plan.finish(session, living(self._key, written.after), written.committed),
         )
 
@@ -102,7 +103,7 @@ async def rework(
         snapshot = living(key, state)
         if if_revision is not None and if_revision != snapshot.revision:
             raise PreconditionFailedError(if_revision, snapshot.revision, session_id=session_id)
-        session = Session.from_snapshot(snapshot, bound.clock)
+        session = copy_of(snapshot, bound.clock)
         change(session)
         plan = SavePlan(session, now=bound.clock.now())
         commit = plan(snapshot)

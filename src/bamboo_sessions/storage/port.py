@@ -17,7 +17,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK
@@ -30,6 +30,7 @@ from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
+from bamboo_sessions.domain.working_copy import copy_of, freeze
 from bamboo_sessions.storage.commit import (
     Commit,
     Committed,
@@ -73,12 +74,6 @@ class Peek(NamedTuple):
 
 class SessionStorage(ABC):
     """A durable tier. All calls may be made at the same time from one event loop."""
-
-    begins_at_once: ClassVar[bool] = False
-    """Whether the beginning of a call may run in another task than its rest: what needn't wait needs no task then.
-
-    Not if anything that belongs to a task is used in a call: time limits, task groups, clients built on them.
-    """
 
     # --- life
 
@@ -255,7 +250,7 @@ class SessionStorage(ABC):
     async def load_session(self, session_id: str, *, namespace: str = "default") -> Session | None:
         """The stored session, or `None`. A storage error is raised, never read as absence."""
         state = await self.read(SessionKey(namespace, session_id))
-        return Session.from_snapshot(state) if isinstance(state, Snapshot) else None
+        return copy_of(state) if isinstance(state, Snapshot) else None
 
     async def delete_session(self, session_id: str, *, namespace: str = "default") -> bool:
         """Delete a session and all below it. `False` if there was none."""
@@ -265,7 +260,7 @@ class SessionStorage(ABC):
 
 def replacement(key: SessionKey, session: Session, state: State) -> Commit:
     """The commit that makes storage hold exactly `session`: every message anew, whatever was there."""
-    draft = session.freeze()
+    draft = freeze(session)
     current = state.revision if state is not None else 0
     return Commit(
         key=key,

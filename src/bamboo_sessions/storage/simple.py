@@ -21,6 +21,7 @@ from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
+from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
 from bamboo_sessions.storage.memory import MemoryStorage
 from bamboo_sessions.storage.port import LeaseChange, Plan
@@ -51,8 +52,6 @@ class SimpleStorage(MemoryStorage):
     It keeps one namespace, `namespace`, for the three calls know of none. Errors of the wrapped object that aren't
     of this package's tree are raised as `StorageUnavailableError`.
     """
-
-    begins_at_once = False  # nobody knows what the wrapped object uses
 
     def __init__(self, wrapped: ThreeCalls, *, namespace: str = "default") -> None:
         super().__init__()
@@ -115,7 +114,7 @@ class SimpleStorage(MemoryStorage):
         prepared = self._prepare(commit)
         if isinstance(prepared, Committed):
             return prepared
-        await _tried(self._wrapped.save_session(Session.from_snapshot(prepared.target.snapshot)), unknown=True)
+        await _tried(self._wrapped.save_session(copy_of(prepared.target.snapshot)), unknown=True)
         return self._install(prepared)
 
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:

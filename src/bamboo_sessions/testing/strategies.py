@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from bamboo_sessions.domain.head import SessionHead, Summary
-from bamboo_sessions.domain.history import FrozenMessages, MessageList
+from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.message import (
     AudioPart,
     FilePart,
@@ -25,10 +25,12 @@ from bamboo_sessions.domain.message import (
     TextPart,
     ToolCall,
 )
+from bamboo_sessions.domain.message_list import MessageList
 from bamboo_sessions.domain.question import PendingQuestion, QuestionOption
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.usage import TokenUsage, TokenUsageRecord
+from bamboo_sessions.domain.working_copy import copy_of
 
 try:
     from hypothesis import strategies as st
@@ -328,7 +330,7 @@ def divergences(draw: st.DrawFn, *, only_append: bool = False) -> Divergence:
     base = draw(snapshots())
     copies = []
     for prefix in ("mine", "theirs"):
-        copy = Session.from_snapshot(base)
+        copy = copy_of(base)
         for _ in range(draw(st.integers(0, 5))):
             draw(edits(copy.messages, prefix, only_append=only_append))
         _change_fields(draw, copy, prefix)

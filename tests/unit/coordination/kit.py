@@ -8,6 +8,7 @@ from bamboo_sessions import LockedSessionStore, MemoryStorage, Message, Session,
 from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.testing import FaultyStorage, ManualClock
 from bamboo_sessions.testing.conformance.kit import head_of
@@ -67,7 +68,7 @@ class Rig:
         """A working copy of session `s`."""
         state = await (store or self.store).load(KEY)
         assert isinstance(state, Snapshot)
-        return Session.from_snapshot(state, self.clock)
+        return copy_of(state, self.clock)
 
     async def ids(self) -> list[str]:
         """The ids of the messages in storage."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bamboo_sessions import Message, Session, SessionCache
+from bamboo_sessions.domain.working_copy import copy_of, link_of
 from bamboo_sessions.storage.commit import SessionKey
 from tests.unit.coordination.kit import KEY, key_of, snapshot
 
@@ -15,7 +16,7 @@ def _cached(cache: SessionCache, *ids: str) -> list[str]:
 
 
 def _dirty(id: str = "s", revision: int = 1) -> Session:
-    work = Session.from_snapshot(snapshot(id, revision=revision))
+    work = copy_of(snapshot(id, revision=revision))
     work.add_message(Message.user("mine"))
     return work
 
@@ -108,14 +109,14 @@ def test_what_was_put_in_by_hand_comes_out() -> None:
     assert second is not None
     first.add_message(Message.user("mine"))
     assert [message.text for message in second.messages] == ["a"]
-    assert first.base is None
+    assert link_of(first).base is None
     assert cache.get("unknown") is None
 
 
 def test_by_hand_gives_way_to_what_is_committed() -> None:
     """A published snapshot replaces an entry by hand, whatever revision that claims."""
     cache = SessionCache()
-    by_hand = Session.from_snapshot(snapshot(revision=9))
+    by_hand = copy_of(snapshot(revision=9))
     cache.insert(by_hand)
     cache.publish(KEY, snapshot(revision=1, title="committed"), 0)
     entry = cache.entry(KEY)
@@ -179,7 +180,7 @@ def test_dirty_work_without_a_base_goes_when_it_is_durable() -> None:
     cache.set_dirty(KEY, work, 100)
     copy = cache.get("s")
     assert copy is not None
-    assert copy.base is None
+    assert link_of(copy).base is None
     cache.clear_dirty(KEY, work)
     assert len(cache) == 0
 

@@ -9,6 +9,7 @@ from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.question import PendingQuestion
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.working_copy import copy_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -33,7 +34,7 @@ def a_head(**fields: Any) -> SessionHead:  # noqa: ANN401 - any field
 
 def loaded(*messages: Message, **fields: Any) -> Session:  # noqa: ANN401 - any field
     """A working copy of such a session."""
-    return Session.from_snapshot(Snapshot(a_head(**fields), FrozenMessages(messages)), SteppingClock())
+    return copy_of(Snapshot(a_head(**fields), FrozenMessages(messages)), SteppingClock())
 
 
 def a_question(id: str) -> PendingQuestion:

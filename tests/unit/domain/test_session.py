@@ -12,6 +12,7 @@ from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.limits import SPAWN_DEPTH_MAX
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.working_copy import copy_without_base, freeze, is_clean, link_of, unchanged_since
 from bamboo_sessions.testing import strategies
 from tests.unit.domain.session_kit import START, SteppingClock, a_head, loaded
 
@@ -25,7 +26,12 @@ def test_a_new_session() -> None:
     assert (session.root_session_id, session.parent_session_id, session.spawn_depth) == ("s", None, 0)
     assert (session.revision, session.incarnation, session.metadata_version, session.title_version) == (0, 0, 0, 0)
     assert session.created_at == session.updated_at == START + timedelta(seconds=1)
-    assert (session.base, session.is_clean, list(session.messages), session.message_count) == (None, False, [], 0)
+    assert (link_of(session).base, is_clean(session), list(session.messages), session.message_count) == (
+        None,
+        False,
+        [],
+        0,
+    )
     assert (session.title, session.pinned, session.archived, session.pending_question) == (None, False, False, None)
     assert (session.owner, session.summary, session.token_usage, session.run_state) == (None, None, None, None)
     assert session.metadata == {}
@@ -46,7 +52,7 @@ def test_fields_given_are_kept() -> None:
         created_at=earlier,
         updated_at=START,
     )
-    head = session.freeze().head
+    head = freeze(session).head
     for holder in (session, head):
         assert (holder.owner, holder.kind, holder.title, holder.pinned) == ("o", "job", "T", True)
         assert (holder.created_at, holder.updated_at) == (earlier, START)
@@ -95,14 +101,14 @@ def test_a_bad_id_has_an_error_of_its_own() -> None:
 def test_what_is_given_is_kept() -> None:
     """Every value that a new session is given is in it."""
     session = Session("s", "m", title="t", title_generated=True, reasoning_effort="high", clock=SteppingClock())
-    head = session.freeze().head
+    head = freeze(session).head
     assert (head.title, head.title_generated, head.reasoning_effort) == ("t", True, "high")
 
 
 @given(strategies.sessions(messages_max=1))
 def test_any_session_can_be_frozen_and_stored(session: Session) -> None:
     """The strategy for sessions makes only what storage takes."""
-    draft = session.freeze()
+    draft = freeze(session)
     assert head_from_document(head_document(draft.head), session.id).title == session.title
     assert list(draft.messages) == list(session.messages)
 
@@ -117,8 +123,8 @@ def test_a_copy_is_independent() -> None:
     session.metadata["a"].append(2)
     session.add_message(Message.user("b"))
     twin = session.copy()
-    assert (twin.base, twin.title, twin.metadata, twin.updated_at) == (
-        session.base,
+    assert (link_of(twin).base, twin.title, twin.metadata, twin.updated_at) == (
+        link_of(session).base,
         "t",
         {"a": [1, 2]},
         session.updated_at,
@@ -135,21 +141,21 @@ def test_a_copy_takes_over_where_the_copy_stands() -> None:
     """A copy's copy knows which drafts it agrees with, and what is unsettled."""
     session = loaded(metadata={"k": 1})
     session.title = "t"
-    session.unsettled = object()
-    draft = session.freeze()
+    link_of(session).unsettled = object()
+    draft = freeze(session)
     twin = session.copy()
-    assert twin.unchanged_since(draft)
-    assert session.unchanged_since(draft)
-    assert twin.unsettled is session.unsettled
+    assert unchanged_since(twin, draft)
+    assert unchanged_since(session, draft)
+    assert link_of(twin).unsettled is link_of(session).unsettled
 
 
 def test_copies_keep_the_fence() -> None:
     """G12: a copy of a leased session writes through the same lease; its children and others' copies don't."""
     session = Session("s")
-    assert session.fence is None
-    session.fence = 3
-    assert session.copy().fence == 3
-    assert session.new_child("t").fence is None
+    assert link_of(session).fence is None
+    link_of(session).fence = 3
+    assert link_of(session.copy()).fence == 3
+    assert link_of(session.new_child("t")).fence is None
 
 
 def test_children_know_their_tree() -> None:
@@ -175,10 +181,10 @@ def test_trees_have_a_bound() -> None:
 
 def test_a_session_without_base_has_everything_to_save() -> None:
     """A copy made of a head and messages is clean of nothing: all of it is new."""
-    session = Session.without_base(a_head(), FrozenMessages([Message.user("a")]))
-    assert session.base is None
-    assert not session.is_clean
-    assert [message.text for message in session.freeze().messages] == ["a"]
+    session = copy_without_base(a_head(), FrozenMessages([Message.user("a")]))
+    assert link_of(session).base is None
+    assert not is_clean(session)
+    assert [message.text for message in freeze(session).messages] == ["a"]
 
 
 def test_a_child_has_its_parents_clock() -> None:
@@ -188,4 +194,4 @@ def test_a_child_has_its_parents_clock() -> None:
 
 def test_a_session_that_was_never_saved_is_not_clean() -> None:
     """Even an empty new session is something to save."""
-    assert not Session("s").is_clean
+    assert not is_clean(Session("s"))

@@ -9,6 +9,7 @@ from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.head import SessionHead, Summary
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.usage import TokenUsage
+from bamboo_sessions.domain.working_copy import freeze, is_clean, link_of
 from tests.unit.domain.session_kit import START, loaded
 
 SETTABLE: list[tuple[str, Any, Any]] = [
@@ -36,16 +37,17 @@ def test_fields_can_be_set_and_touch(name: str, value: object, wrong: object) ->
     session = loaded(title="old")
     with pytest.raises(InputError, match=f"Session.{name} must be"):
         setattr(session, name, wrong)
-    assert session.is_clean
+    assert is_clean(session)
     setattr(session, name, value)
     assert getattr(session, name) == value
-    assert not session.is_clean
-    draft = session.freeze()
+    assert not is_clean(session)
+    draft = freeze(session)
     assert getattr(draft.head, name) == value
     assert draft.head.updated_at == session.updated_at == START + timedelta(seconds=1)
     assert not draft.time_set
-    assert session.base is not None
-    assert getattr(session.base.head, name) != value
+    base = link_of(session).base
+    assert base is not None
+    assert getattr(base.head, name) != value
 
 
 FIXED = [
@@ -75,7 +77,7 @@ def test_fixed_fields_cannot_be_set(name: str) -> None:
 def test_every_field_of_the_head_is_there() -> None:
     """A session shows each field that a head has."""
     session = loaded(title="t")
-    draft = session.freeze()
+    draft = freeze(session)
     for name in SessionHead.__struct_fields__:
         if name != "message_count":
             assert getattr(session, name) == getattr(draft.head, name)
@@ -100,7 +102,7 @@ def test_setting_a_field_back_leaves_nothing_to_save() -> None:
     session.title = "old"
     session.metadata["a"] = 1
     del session.metadata["a"]
-    assert session.is_clean
+    assert is_clean(session)
 
 
 def test_a_state_is_frozen_when_it_is_set() -> None:
@@ -122,13 +124,13 @@ def test_updated_at_can_be_set_by_hand() -> None:
     session = loaded()
     session.updated_at = START - timedelta(days=1)
     assert session.updated_at == START - timedelta(days=1)
-    draft = session.freeze()
+    draft = freeze(session)
     assert draft.time_set
     assert draft.head.updated_at == START - timedelta(days=1)
-    assert not session.is_clean
+    assert not is_clean(session)
     session.title = "t"
     assert session.updated_at > START
-    assert not session.freeze().time_set
+    assert not freeze(session).time_set
 
 
 def test_time_never_goes_back_by_a_change() -> None:
@@ -144,14 +146,15 @@ def test_time_never_goes_back_by_a_change() -> None:
 def test_metadata_is_changed_in_place() -> None:
     """Changes at any depth are seen, the snapshot keeps its own, and saving them moves `updated_at`."""
     session = loaded(metadata={"a": {"b": [1]}})
-    assert session.is_clean
+    assert is_clean(session)
     session.metadata["a"]["b"].append(2)
-    assert not session.is_clean
-    draft = session.freeze()
+    assert not is_clean(session)
+    draft = freeze(session)
     assert draft.head.metadata == {"a": {"b": [1, 2]}}
     assert draft.head.updated_at > START
-    assert session.base is not None
-    assert session.base.head.metadata == {"a": {"b": [1]}}
+    base = link_of(session).base
+    assert base is not None
+    assert base.head.metadata == {"a": {"b": [1]}}
 
 
 def test_metadata_that_is_no_json_is_refused_when_saved() -> None:
@@ -159,24 +162,25 @@ def test_metadata_that_is_no_json_is_refused_when_saved() -> None:
     session = loaded()
     session.metadata["bad"] = object()
     with pytest.raises(InputError, match="metadata"):
-        session.freeze()
+        freeze(session)
 
 
 def test_numbers_of_another_kind_are_a_change() -> None:
     """`1` in place of `True` is stored differently, so it is saved."""
     session = loaded(metadata={"a": True})
     session.metadata["a"] = 1
-    assert not session.is_clean
-    assert session.freeze().head.metadata["a"] is not True
+    assert not is_clean(session)
+    assert freeze(session).head.metadata["a"] is not True
 
 
 def test_reading_the_metadata_changes_nothing() -> None:
     """A draft of a copy whose metadata was only looked at is its base."""
     session = loaded(metadata={"k": 1})
     assert session.metadata == {"k": 1}
-    draft = session.freeze()
-    assert session.base is not None
-    assert draft.head is session.base.head
+    draft = freeze(session)
+    base = link_of(session).base
+    assert base is not None
+    assert draft.head is base.head
     assert not draft.time_set
 
 
@@ -184,7 +188,7 @@ def test_metadata_of_a_new_session_leaves_its_time_alone() -> None:
     """An importer that sets a past time and then fills the metadata keeps that time."""
     session = Session("s", updated_at=START, created_at=START)
     session.metadata["k"] = 1
-    assert session.freeze().head.updated_at == START
+    assert freeze(session).head.updated_at == START
 
 
 def test_a_title_is_a_persons_unless_it_is_said_to_be_generated() -> None:

@@ -9,6 +9,7 @@ from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.session_json import session_from_json, session_to_json
+from bamboo_sessions.domain.working_copy import freeze, is_clean, link_of
 from bamboo_sessions.testing import strategies
 from bamboo_sessions.testing.clock import ManualClock
 
@@ -21,10 +22,11 @@ def test_a_session_comes_back_from_its_document(message: Message) -> None:
     data = session_to_json(session)
     clock = ManualClock()
     back = session_from_json(data, clock=clock)
-    assert (back.freeze().head, list(back.messages)) == (session.freeze().head, [message])
-    assert back.base is not None
-    assert back.base.messages_bytes == len(data)
-    assert back.is_clean
+    assert (freeze(back).head, list(back.messages)) == (freeze(session).head, [message])
+    base = link_of(back).base
+    assert base is not None
+    assert base.messages_bytes == len(data)
+    assert is_clean(back)
     back.title = "t"
     assert back.updated_at == max(clock.now(), session.updated_at)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from bamboo_sessions.domain.message import Message
+from bamboo_sessions.domain.working_copy import freeze, is_clean, unchanged_since
 from tests.unit.domain.session_kit import START, a_question, loaded
 
 
@@ -12,7 +13,7 @@ def test_L104_messages_have_no_setter() -> None:
     with pytest.raises(AttributeError, match="model_view"):
         session.messages = session.messages[-1:]  # type: ignore[assignment]
     assert len(session.messages) == 2
-    assert session.is_clean
+    assert is_clean(session)
 
 
 def test_messages_can_be_extended_with_plus() -> None:
@@ -30,14 +31,14 @@ def test_adding_messages_touches() -> None:
     session.messages.append(Message.user("b"))
     assert START < first < session.updated_at
     assert session.message_count == 2
-    assert not session.is_clean
+    assert not is_clean(session)
 
 
 def test_a_draft_keeps_what_was_there() -> None:
     """What is done to the copy after freezing doesn't reach the draft."""
     session = loaded(Message.user("a"))
     session.add_message(Message.user("b"))
-    draft = session.freeze()
+    draft = freeze(session)
     session.add_message(Message.user("c"))
     session.title = "later"
     session.messages[0] = Message.user("d")
@@ -49,18 +50,18 @@ def test_a_draft_keeps_what_was_there() -> None:
 def test_a_copy_knows_what_was_done_since_a_draft() -> None:
     """Fields, messages, questions and metadata in place all count; looking doesn't."""
     session = loaded(Message.user("a"), metadata={"a": [1]})
-    draft = session.freeze()
+    draft = freeze(session)
     assert session.metadata["a"] == [1]
-    assert session.unchanged_since(draft)
+    assert unchanged_since(session, draft)
     session.metadata["a"].append(2)
-    assert not session.unchanged_since(draft)
+    assert not unchanged_since(session, draft)
     for change in (
         lambda: session.add_message(Message.user("b")),
         lambda: setattr(session, "title", "t"),
         lambda: session.set_pending_question(a_question("q")),
         session.messages.pop,
     ):
-        draft = session.freeze()
-        assert session.unchanged_since(draft)
+        draft = freeze(session)
+        assert unchanged_since(session, draft)
         change()
-        assert not session.unchanged_since(draft)
+        assert not unchanged_since(session, draft)

@@ -7,6 +7,7 @@ from bamboo_sessions.domain.errors import InputError, LimitExceededError
 from bamboo_sessions.domain.limits import QUESTIONS_PER_SESSION_MAX
 from bamboo_sessions.domain.question import PendingQuestion
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.working_copy import freeze, is_clean, link_of
 from tests.unit.domain.session_kit import a_question, loaded
 
 
@@ -19,7 +20,7 @@ def test_setting_a_question_adds_one() -> None:
     assert [question.id for question in session.questions] == ["b", "a"]
     assert session.pending_question == a_question("a")
     assert session.has_question
-    assert session.freeze().head.has_question
+    assert freeze(session).head.has_question
 
 
 def test_L50_a_known_question_is_not_opened_again() -> None:
@@ -28,7 +29,7 @@ def test_L50_a_known_question_is_not_opened_again() -> None:
     session = loaded(questions=(consumed,))
     session.set_pending_question(a_question("q"))
     assert session.questions == (consumed,)
-    assert session.is_clean
+    assert is_clean(session)
 
 
 def test_clearing_withdraws_what_is_open() -> None:
@@ -66,7 +67,7 @@ def test_a_question_names_the_lease_that_asks() -> None:
     """A question asked through a lease carries its token; any other carries none."""
     session = Session("s")
     session.set_pending_question(PendingQuestion("1", "ask", "Go?", id="q1"))
-    session.fence = 3
+    link_of(session).fence = 3
     session.set_pending_question(PendingQuestion("1", "ask", "Go?", id="q2"))
     assert [question.lease_token for question in session.questions] == [None, 3]
 
@@ -95,7 +96,7 @@ def test_only_an_open_question_can_be_withdrawn() -> None:
     session.withdraw_question("q")
     session.withdraw_question("unknown")
     assert session.questions == questions
-    assert session.is_clean
+    assert is_clean(session)
 
 
 def test_the_last_question_that_fits() -> None:

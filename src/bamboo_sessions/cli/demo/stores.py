@@ -23,6 +23,7 @@ from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.question import PendingQuestion, answered, find
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.working_copy import copy_without_base, freeze
 from bamboo_sessions.repository import SessionRepository
 
 
@@ -210,10 +211,10 @@ class NaiveStore:
 
     def _read(self, path: Path) -> Session:
         content = json.decode(path.read_bytes(), _file, what=str(path))
-        return Session.without_base(content.head, FrozenMessages(content.messages))
+        return copy_without_base(content.head, FrozenMessages(content.messages))
 
     def _write(self, session: Session) -> None:
-        draft = session.freeze()
+        draft = freeze(session)
         path = self._path(session.id)
         temporary = path.with_suffix(f".{os.getpid()}.new")
         with temporary.open("wb") as file:

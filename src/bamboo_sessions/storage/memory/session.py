@@ -11,10 +11,11 @@ from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.merge_history import FRONT, Insertion
 from bamboo_sessions.domain.message import Message, StoredMessage, to_stored
-from bamboo_sessions.domain.placing import arranged, newest_group
+from bamboo_sessions.domain.placing import Arrangement, arranged, newest_group
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.usage import TokenUsageRecord
+from bamboo_sessions.domain.working_copy import freeze
 from bamboo_sessions.storage.commit import Commit, StoredInsertion
 
 
@@ -64,7 +65,7 @@ class StoredSession(msgspec.Struct):
 
 def taken_over(session: Session) -> StoredSession:
     """A session that was kept elsewhere, with its counters."""
-    draft = session.freeze()
+    draft = freeze(session)
     revision = max(1, draft.head.revision)
     head = msgspec.structs.replace(
         draft.head,
@@ -162,10 +163,6 @@ def _remove_and_edit(target: StoredSession, commit: Commit, revision: int) -> No
                 target.hashes[id_].add(edits[id_].content_hash)
 
 
-def _renew_live(target: StoredSession) -> None:
-    alive = [version.stored for version in target.versions if version.removed is None]
-    target.live = FrozenMessages(stored.message for stored in alive)
-    target.live_bytes = sum(len(stored.body) for stored in alive)
 def _insert_behind(target: StoredSession, insertions: Sequence[StoredInsertion], revision: int) -> None:
     """Put messages behind living ones, or in front of all, in one go over all versions."""
     runs = {insertion.after: insertion.messages for insertion in insertions}
@@ -186,9 +183,10 @@ def _append(target: StoredSession, messages: Sequence[StoredMessage], revision: 
 
     `target.live` is up to date, and stays so if they are.
     """
-    tail, joined = [stored.message for stored in messages], []
-    if not in_order:
-        joined, tail = arranged(tail, lambda call_id: newest_group(target.live, call_id))
+    given = [stored.message for stored in messages]
+    joined, tail = (
+        Arrangement([], given) if in_order else arranged(given, lambda call_id: newest_group(target.live, call_id))
+    )
     by_id = {stored.message.id: stored for stored in messages}
     _insert_behind(
         target,

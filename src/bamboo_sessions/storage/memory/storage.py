@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 class MemoryStorage(SessionStorage):
     """Sessions in this process's memory."""
 
-    begins_at_once = True
-
     def __init__(self) -> None:
         self._contents = Contents()
 

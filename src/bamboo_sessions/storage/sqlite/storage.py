@@ -96,8 +96,6 @@ class SqliteStorage(SessionStorage):
         clock: Names the backups that `check` makes.
     """
 
-    begins_at_once = True
-
     def __init__(
         self,
         path: str | os.PathLike[str],

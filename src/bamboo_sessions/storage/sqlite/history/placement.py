@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bamboo_sessions.domain.call_groups import Kind, call_groups, kind_of
+from bamboo_sessions.domain.call_groups import Kind, call_groups
 from bamboo_sessions.domain.merge_history import FRONT, Insertion
 from bamboo_sessions.domain.message import Message, StoredMessage
 from bamboo_sessions.domain.placing import CommittedGroup, arranged
@@ -35,9 +35,7 @@ def place(history: HistoryWriter, insertions: Sequence[StoredInsertion], *, in_o
 
 def _append(history: HistoryWriter, messages: Sequence[StoredMessage]) -> None:
     by_id = {stored.message.id: stored for stored in messages}
-    joined, tail = arranged(
-        [stored.message for stored in messages], lambda call_id: _newest_group(history, call_id)
-    )
+    joined, tail = arranged([stored.message for stored in messages], lambda call_id: _newest_group(history, call_id))
     for row, run in joined:
         history.insert_behind_row(row, [by_id[message.id] for message in run])
     history.append([by_id[message.id] for message in tail])

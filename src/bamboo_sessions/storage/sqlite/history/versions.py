@@ -48,7 +48,7 @@ _RENUMBER: Final = f"""
     WHERE messages.row = ranks.row"""  # noqa: S608 - constants
 _TURN_ROUND: Final = f"UPDATE messages SET position = -position WHERE row IN (SELECT row FROM ({VERSIONS}))"  # noqa: S608
 _LAST_NOT_TOOL: Final = """
-    SELECT row, position FROM messages WHERE session = ? AND removed_revision IS NULL AND role <> 'tool'
+    SELECT row, position, role FROM messages WHERE session = ? AND removed_revision IS NULL AND role <> 'tool'
     ORDER BY position DESC LIMIT 1"""
 _NEWEST_CALL: Final = """
     SELECT messages.row, messages.position FROM tool_calls JOIN messages ON messages.row = tool_calls.message_row
@@ -191,8 +191,8 @@ class HistoryWriter(msgspec.Struct):
         That is mostly the last one that isn't a tool's; call ids are reused, so that any other takes a search.
         """
         found = row_of(self.connection, _LAST_NOT_TOOL, (self.session,))
-        sql = "SELECT 1 FROM tool_calls WHERE session = ? AND call_id = ? AND message_row = ?"
-        if found is not None and not row_of(self.connection, sql, (self.session, storable(call_id), found[0])):
+        sql = "SELECT 1 FROM tool_calls WHERE session = ? AND call_id = ? AND message_row = ? AND ? = 'assistant'"
+        if found and not row_of(self.connection, sql, (self.session, storable(call_id), found[0], found[2])):
             found = row_of(self.connection, _NEWEST_CALL, (self.session, storable(call_id)))
         return None if found is None else (found[0], found[1])
 

@@ -14,6 +14,7 @@ from bamboo_sessions.domain.errors import (
 from bamboo_sessions.domain.limits import CONFLICTS_BEFORE_TRANSACTION
 from bamboo_sessions.domain.question import PendingQuestion
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.working_copy import link_of
 from bamboo_sessions.repository.repository import SessionRepository
 from bamboo_sessions.repository.run_lease import RunLease
 from bamboo_sessions.storage.commit import Commit, Committed, RecordWrite
@@ -159,7 +160,7 @@ class FencingConformance(RepositoryCase):
             with pytest.raises(LeaseLostError):
                 await lease.save()
             fork = await lease.save_as_fork(new_id="kept")
-            assert (fork.id, fork.model, fork.fence, fork.revision) == ("kept", "m", None, 1)
+            assert (fork.id, fork.model, link_of(fork).fence, fork.revision) == ("kept", "m", None, 1)
             assert [message.text for message in fork.messages] == ["edited", ""]
             assert [question.id for question in fork.questions] == ["q"]
             assert fork.forked_from is not None
@@ -220,7 +221,7 @@ class FencingConformance(RepositoryCase):
             with faults.fail("commit", StorageUnavailableError, times=None):
                 assert not await lease.save_best_effort()
                 loaded = await sessions.get("s")
-                assert (ids_of(loaded), loaded.fence) == (["a", "b"], lease.token)
+                assert (ids_of(loaded), link_of(loaded).fence) == (["a", "b"], lease.token)
                 assert not await sessions.save_best_effort(stranger)
             await take_over(others, clock)
             with pytest.raises(LeaseLostError):

@@ -1,84 +1,57 @@
-"""Work that is begun at once and goes on as a task: as if it had been one from the beginning."""
+"""Work of the store's that outlives its callers (G10)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import anyio
 import pytest
 
 from bamboo_sessions import Message, Session, SessionRepository, SimpleStorage
-from bamboo_sessions.coordination.started import going_on
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.sqlite.transactions.loop_writer import Here
+from tests.unit.coordination.kit import Rig
 
 pytestmark = pytest.mark.anyio
 
 
-async def _twice(first: asyncio.Future[str], second: asyncio.Future[str]) -> str:
-    try:
-        return await first + await second
-    except ValueError as exc:
-        return str(exc)
+async def test_its_caller_gets_the_result_or_the_error() -> None:
+    """What the work returns or raises comes back, whether it had to wait for something or not."""
 
-
-async def test_it_waits_as_often_as_it_has_to() -> None:
-    """The result is that of the whole work."""
-    loop = asyncio.get_running_loop()
-    first, second = loop.create_future(), loop.create_future()
-    work = _twice(first, second)
-    task = loop.create_task(going_on(work, work.send(None)))
-    first.set_result("a")
-    await anyio.lowlevel.checkpoint()
-    second.set_result("b")
-    assert await task == "ab"
-
-
-@pytest.mark.parametrize("place", [0, 1])
-async def test_what_it_waits_for_may_fail(place: int) -> None:
-    """The error is raised inside the work, where it waits, at the first place and later."""
-    loop = asyncio.get_running_loop()
-    futures: list[asyncio.Future[str]] = [loop.create_future(), loop.create_future()]
-    work = _twice(*futures)
-    task = loop.create_task(going_on(work, work.send(None)))
-    for future in futures[:place]:
-        future.set_result("a")
-    futures[place].set_exception(ValueError("refused"))
-    assert await task == "refused"
-
-
-async def test_it_may_wait_for_nothing() -> None:
-    """Giving others their turn is waiting as well."""
-
-    async def polite() -> str:
-        await anyio.lowlevel.checkpoint()
+    async def outcome(*, waits: bool, fails: bool) -> str:
+        if waits:
+            await anyio.lowlevel.checkpoint()
+        if fails:
+            message = "refused"
+            raise ValueError(message)
         return "done"
 
-    work = polite()
-    assert await asyncio.get_running_loop().create_task(going_on(work, work.send(None))) == "done"
+    store = Rig().store
+    for waits in (False, True):
+        assert await store.run_to_end(outcome(waits=waits, fails=False)) == "done"
+        with pytest.raises(ValueError, match="refused"):
+            await store.run_to_end(outcome(waits=waits, fails=True))
 
 
-@pytest.mark.parametrize("waits_for_a_future", [True, False])
-async def test_it_can_be_cancelled(waits_for_a_future: bool) -> None:
-    """When the event loop ends, the work runs its `finally`, and the task is cancelled."""
-    tidied: list[str] = []
-    future = asyncio.get_running_loop().create_future()
+async def test_it_releases_at_its_end_and_not_before() -> None:
+    """G10: the caller is cancelled; the lock is released when the work has ended, and not when it stops waiting."""
+    store = Rig().store
+    released = asyncio.Event()
+    waits = asyncio.get_running_loop().create_future()
 
-    async def tidy() -> None:
-        try:
-            await (future if waits_for_a_future else anyio.lowlevel.checkpoint())
-        finally:
-            tidied.append("yes")
+    async def work() -> None:
+        await waits
 
-    work = tidy()
-    task = asyncio.get_running_loop().create_task(going_on(work, work.send(None)))
-    await anyio.lowlevel.checkpoint()
-    task.cancel()
+    caller = asyncio.ensure_future(store.run_to_end(work(), released.set))
+    while not store._tasks:
+        await anyio.lowlevel.checkpoint()
+    caller.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await task
-    assert tidied == ["yes"]
+        await caller
+    assert not released.is_set()
+    waits.set_result(None)
+    await released.wait()
 
 
 @pytest.mark.parametrize("url", ["memory://", "sqlite"])
@@ -112,14 +85,11 @@ async def test_a_write_that_is_cancelled_before_its_task_begins_is_told(tmp_path
         store = sessions.persistence
         waits = asyncio.get_running_loop().create_future()
 
-        async def work(release: Callable[[], None]) -> None:
-            try:
-                await waits
-            finally:
-                release()
+        async def work() -> None:
+            await waits
 
         key = SessionKey("default", "s")
-        caller = asyncio.ensure_future(store.own(work(await store._locks.acquire(key))))
+        caller = asyncio.ensure_future(store.run_to_end(work(), await store._locks.acquire(key)))
         while not store._tasks:
             await anyio.lowlevel.checkpoint()
         for task in store._tasks:
