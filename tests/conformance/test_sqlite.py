@@ -6,7 +6,7 @@ import pytest
 
 from bamboo_sessions import SqliteStorage
 from bamboo_sessions.storage.port import SessionStorage
-from bamboo_sessions.storage.sqlite.transactions.loop_writer import Here
+from bamboo_sessions.storage.sqlite.transactions.loop_writer import LoopWriter
 from bamboo_sessions.testing.conformance import MakeStorage, RepositoryConformance, StorageConformance
 
 
@@ -18,7 +18,7 @@ class TestSqliteStorage(StorageConformance, RepositoryConformance):
         self, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     ) -> MakeStorage:
         """Storages on one file of the test's own, which commit on the event loop's thread, or on their own."""
-        monkeypatch.setattr(Here, "is_quick", request.param)
+        monkeypatch.setattr(LoopWriter, "is_quick", request.param)
 
         async def make() -> SessionStorage:
             storage = SqliteStorage(tmp_path / "sessions.db")

@@ -10,7 +10,7 @@ import pytest
 
 from bamboo_sessions import Message, Session, SessionRepository, SimpleStorage
 from bamboo_sessions.storage.commit import SessionKey
-from bamboo_sessions.storage.sqlite.transactions.loop_writer import Here
+from bamboo_sessions.storage.sqlite.transactions.loop_writer import LoopWriter
 from tests.unit.coordination.kit import Rig
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +59,7 @@ async def test_who_writes_without_a_pause_starves_nobody(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Writes that needn't wait still let other tasks run, every few of them."""
-    monkeypatch.setattr(Here, "is_quick", True)
+    monkeypatch.setattr(LoopWriter, "is_quick", True)
     turns = 0
 
     async def other() -> None:

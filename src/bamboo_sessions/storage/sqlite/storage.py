@@ -46,14 +46,14 @@ from bamboo_sessions.storage.sqlite.sessions.rows import find, require
 from bamboo_sessions.storage.sqlite.transactions.connection import (
     DATA_VERSION,
     Durability,
-    check_place,
     reading,
     row_of,
     value_of,
 )
 from bamboo_sessions.storage.sqlite.transactions.engine import Engine
 from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE, not_understood, understanding
-from bamboo_sessions.storage.sqlite.transactions.tuning import HERE_BYTES_MAX, HERE_ROW_BYTES, LOOP_MESSAGES_MAX
+from bamboo_sessions.storage.sqlite.transactions.place import check_place
+from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_COMMIT_BYTES_MAX, LOOP_MESSAGES_MAX, LOOP_ROW_BYTES
 from bamboo_sessions.storage.sqlite.upkeep import check, repair
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _weight(commit: Commit) -> int | None:
         if insertion.after is not None:
             return None
         rows += len(insertion.messages)
-    return commit.size + HERE_ROW_BYTES * rows
+    return commit.size + LOOP_ROW_BYTES * rows
 
 
 class _ReadState(Protocol):
@@ -134,7 +134,7 @@ class SqliteStorage(SessionStorage):
     async def aclose(self) -> None:
         async with self._life:
             if self._engine.is_open:
-                self._engine.check_usable()
+                self._engine.check_not_forked()
             await self._engine.aclose()
 
     def __del__(self) -> None:
@@ -147,13 +147,13 @@ class SqliteStorage(SessionStorage):
 
     def freshness(self) -> int | None:
         try:
-            version: int = self._engine.read_here(lambda c: value_of(c, DATA_VERSION))
+            version: int = self._engine.read_on_loop(lambda c: value_of(c, DATA_VERSION))
         except StorageUnavailableError:
             return None
         return self._engine.number << _VERSION_BITS | version  # the pragma's value means nothing to other connections
 
     def peek(self, key: SessionKey) -> Peek | None:
-        found = self._engine.read_here(lambda c: row_of(c, _PEEK, key))
+        found = self._engine.read_on_loop(lambda c: row_of(c, _PEEK, key))
         return None if found is None else Peek(found[0], deleted=found[1] is not None)
 
     # --- reading
@@ -173,7 +173,7 @@ class SqliteStorage(SessionStorage):
     async def _read_state(self, work: _ReadState) -> State:
         """Read on this thread if it turns out to be short, else on the reader thread."""
         try:
-            return self._engine.read_here(lambda c: work(c, small=True))
+            return self._engine.read_on_loop(lambda c: work(c, small=True))
         except (StorageUnavailableError, reads.TooLong):
             return await self._engine.read(work)
 
@@ -181,7 +181,7 @@ class SqliteStorage(SessionStorage):
         """Read on this thread if it is small and nothing is locked, else on the reader thread."""
         if small:
             try:
-                return self._engine.read_here(work)
+                return self._engine.read_on_loop(work)
             except StorageUnavailableError:  # another process recovers or closes the file just now
                 pass
         return await self._engine.read(work)
@@ -231,7 +231,7 @@ class SqliteStorage(SessionStorage):
 
     async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
         try:
-            return self._engine.read_here(lambda c: feed.read_changes(c, namespace, after, limit, small=True))
+            return self._engine.read_on_loop(lambda c: feed.read_changes(c, namespace, after, limit, small=True))
         except (StorageUnavailableError, reads.TooLong):
             return await self._engine.read(lambda c: feed.read_changes(c, namespace, after, limit))
 
@@ -249,7 +249,7 @@ class SqliteStorage(SessionStorage):
 
     async def commit(self, commit: Commit) -> Committed:
         weight = _weight(commit)
-        is_short = weight is not None and weight <= HERE_BYTES_MAX
+        is_short = weight is not None and weight <= LOOP_COMMIT_BYTES_MAX
         return await self._engine.write(lambda c: self._applied(c, commit), weight or commit.size, is_short=is_short)
 
     def _applied(self, connection: apsw.Connection, commit: Commit) -> Committed:

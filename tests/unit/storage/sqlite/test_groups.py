@@ -27,6 +27,7 @@ from bamboo_sessions.storage.sqlite import SqliteStorage
 from bamboo_sessions.storage.sqlite.sessions.commits import apply
 from bamboo_sessions.storage.sqlite.transactions import connection, migrations
 from bamboo_sessions.storage.sqlite.transactions.connection import value_of
+from bamboo_sessions.storage.sqlite.transactions.open_file import OpenFile
 from bamboo_sessions.storage.sqlite.transactions.wal import Log
 from bamboo_sessions.storage.sqlite.transactions.worker import Request
 from bamboo_sessions.storage.sqlite.transactions.writer import Writer
@@ -200,7 +201,13 @@ class _FaultyFile:
         migrations.prepare(str(path), busy_timeout_ms=1000)
         self.path = path
         self.opened: list[_Faulty] = []
-        self.writer = Writer(str(path), self._connect, Log(str(path), lambda: None), 1000)
+        file = OpenFile(str(path))
+        file.open()
+        self.kept_open = apsw.Connection(
+            str(path)
+        )  # as the engine's readers do: the log outlives the writer's connection
+        self.kept_open.execute("SELECT 1 FROM sessions").fetchall()
+        self.writer = Writer(file, self._connect, Log(str(path), lambda: None), 1000)
 
     def _connect(self) -> _Faulty:
         connection = _Faulty(str(self.path))

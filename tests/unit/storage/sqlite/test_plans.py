@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import apsw
 import pytest
 
 from bamboo_sessions.domain.message import Message, ToolCall
-from bamboo_sessions.storage.commit import HistorySource
+from bamboo_sessions.storage.commit import Commit, HistorySource
 from bamboo_sessions.storage.query import Cursor, ListQuery, Order, WindowQuery
 from bamboo_sessions.storage.sqlite import SqliteStorage
 from bamboo_sessions.storage.sqlite.history import reads, windows
 from bamboo_sessions.storage.sqlite.sessions import listing
 from bamboo_sessions.storage.sqlite.sessions.commits import apply
+from bamboo_sessions.storage.sqlite.transactions.connection import value_of
 from tests.unit.storage.sqlite.commits import START, appending, head_of, insertion, key_of
 
 pytestmark = pytest.mark.anyio
@@ -83,6 +85,36 @@ async def test_a_commit_scans_and_sorts_nothing(storage: SqliteStorage) -> None:
     await storage._engine.write(work)
 
 
+async def test_L132_a_fork_costs_as_much_as_what_it_copies(storage: SqliteStorage) -> None:
+    """Twice as many messages with tool calls take twice as many steps of SQLite, while all other writers wait."""
+    counts = []
+    for size in (500, 1_000):
+        calls = [Message.assistant("", [ToolCall(f"c{number}", "f")]) for number in range(size)]
+        await storage.commit(appending(f"s{size}", *calls))
+        fork = appending(f"f{size}", initial_head=head_of(f"f{size}"), history_from=HistorySource(f"s{size}", 1, None))
+        counts.append(await storage._engine.write(partial(_steps_of, commit=fork)))
+    noted = "SELECT count(*) FROM tool_calls JOIN messages USING (session) WHERE messages.row = message_row"
+    assert await storage._engine.read(partial(value_of, sql=noted)) == 2 * (500 + 1_000)
+    assert counts[1] < 2.5 * counts[0]
+
+
+def _steps_of(connection: apsw.Connection, commit: Commit) -> int:
+    """How many hundreds of SQLite's steps a commit takes."""
+    steps = 0
+
+    def count() -> bool:
+        nonlocal steps
+        steps += 1
+        return False
+
+    connection.set_progress_handler(count, 100)
+    try:
+        apply(connection, commit)
+    finally:
+        connection.set_progress_handler(None)
+    return steps
+
+
 @pytest.mark.parametrize("order", ["-updated_at", "updated_at", "-created_at", "created_at"])
 @pytest.mark.parametrize("owner", [None, "o"])
 async def test_the_next_page_of_a_listing_is_a_seek(storage: SqliteStorage, order: Order, owner: str | None) -> None:
@@ -97,7 +129,7 @@ async def test_the_next_page_of_a_listing_is_a_seek(storage: SqliteStorage, orde
             listing.list_heads(connection, query)
         return steps
 
-    steps = storage._engine.read_here(work)
+    steps = storage._engine.read_on_loop(work)
     _check(steps)
     wanted = "sessions_owner" if owner else f"sessions_{order.strip('-')[:7]}"
     (seek,) = [step for step in steps if wanted in step]
@@ -120,7 +152,7 @@ async def test_a_filter_that_few_pass_uses_its_own_index(
             page = listing.list_heads(connection, ListQuery("default", pinned=True))
         return steps, [head.id for head in page.heads]
 
-    steps, ids = storage._engine.read_here(work)
+    steps, ids = storage._engine.read_on_loop(work)
     assert any(index in step for step in steps if "pinned" not in step or index == "sessions_pinned")
     assert ids == [f"s{number}" for number in range(passing - 1, -1, -1)]
 
@@ -140,5 +172,5 @@ async def test_reads_and_windows_are_seeks(storage: SqliteStorage) -> None:
                 windows.read_window(connection, key_of("s"), query)
         return steps
 
-    steps = storage._engine.read_here(work)
+    steps = storage._engine.read_on_loop(work)
     _check(steps)

@@ -69,7 +69,7 @@ def _old_format(index: Path) -> None:
 
 
 def _no_tables(index: Path) -> None:
-    connection = open_index(index, busy_timeout_ms=1_000)
+    connection = open_index(str(index), busy_timeout_ms=1_000)
     connection.execute("DROP TABLE words")
     connection.close()
 
@@ -130,7 +130,7 @@ async def test_an_index_ahead_of_a_restored_store(path: Path) -> None:
 async def test_check_finds_and_repairs(path: Path) -> None:
     """`check` compares the index with the texts there are, and `repair` makes it anew."""
     await _filled(path)
-    connection = open_index(index_path(str(path)), busy_timeout_ms=1_000)
+    connection = open_index(str(index_path(str(path))), busy_timeout_ms=1_000)
     connection.execute("DELETE FROM parts WHERE rowid > 100")
     connection.execute("INSERT INTO head_words (rowid, text) VALUES (77, 'x')")
     connection.close()

@@ -33,10 +33,14 @@ _COPY: Final = f"""
     INSERT INTO messages ({_COPIED}, session, position, added_revision)
     SELECT {_COPIED}, ?4, number * ?5, ?6 FROM ({_NUMBERED}) AS source JOIN messages ON messages.row = source.row
     ORDER BY number"""  # noqa: S608 - constants
-_COPY_CALLS: Final = f"""
+_COPY_CALLS: Final = """
     INSERT INTO tool_calls (session, call_id, message_row)
-    SELECT ?4, call_id, ?5 + number FROM ({_NUMBERED}) AS source
-    JOIN tool_calls ON tool_calls.message_row = source.row AND tool_calls.session = ?1"""  # noqa: S608 - constants
+    SELECT ?4, call_id, copy.row FROM tool_calls AS noted
+    CROSS JOIN messages AS original ON original.row = noted.message_row
+    CROSS JOIN messages AS copy ON copy.message_id = original.message_id AND copy.session = ?4
+    WHERE noted.session = ?1 AND original.position <= ?3 AND original.added_revision <= ?2
+    AND (original.removed_revision IS NULL OR original.removed_revision > ?2)"""
+"""Goes from the calls to the messages that make them, and by their ids to the copies: an index each (L132)."""
 
 Origin = tuple[int, int, int]
 """Another session's key, the revision, and the last position to take."""
@@ -62,8 +66,7 @@ def copy_history(connection: apsw.Connection, origin: Origin, history: HistoryWr
     """Copy the rows of another session's messages to the beginning of a new one."""
     count, size = rows_of(connection, _SIZE, origin)[0]
     connection.execute(_COPY, (*origin, history.session, POSITION_STEP, history.revision))
-    before = connection.last_insert_rowid() - count
-    connection.execute(_COPY_CALLS, (*origin, history.session, before))
+    connection.execute(_COPY_CALLS, (*origin, history.session))
     history.message_count += count
     history.message_bytes += size
     history.tail_position += count * POSITION_STEP

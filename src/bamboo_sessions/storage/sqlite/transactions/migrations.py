@@ -16,6 +16,7 @@ import apsw
 from bamboo_sessions.domain.errors import InputError, SchemaVersionError, StorageUnavailableError
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.storage.sqlite.transactions.connection import close, connect, reading, value_of
+from bamboo_sessions.storage.sqlite.transactions.open_file import make_file
 from bamboo_sessions.storage.sqlite.transactions.tuning import APPLICATION_ID
 
 STEPS: Final = ("schema.sql", "feed.sql", "leases.sql", "checksums.sql")
@@ -48,6 +49,7 @@ def prepare(path: str, *, busy_timeout_ms: int) -> None:
 
 
 def _prepare_once(path: str, busy_timeout_ms: int) -> None:
+    make_file(path)
     connection = connect(path, busy_timeout_ms=busy_timeout_ms)
     try:
         found = _version(connection, path)

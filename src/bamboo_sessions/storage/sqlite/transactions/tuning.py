@@ -42,22 +42,25 @@ LOCK_POLL_SECONDS: Final = 0.0005
 TURN_WAIT_SECONDS: Final = 1.0
 """How long a writer queues behind other processes before it asks SQLite all the same: the first may be stopped."""
 
-HERE_SYNC_SECONDS_MAX: Final = 0.0005
+FILE_CHECK_SECONDS: Final = 1.0
+"""How long reads may go on, at most, without a look whether the paths still name the files that are open: 5 µs."""
+
+LOOP_SYNC_SECONDS_MAX: Final = 0.0005
 """How long the disk may take on average for commits to be made on the event loop's thread: what it stands still for."""
 
 PAGES_SECONDS: Final = 0.00002
 """What writing one commit's pages takes, without waiting for the disk. Roughly."""
 
-HERE_COMMITS_MAX: Final = 64
+LOOP_GROUP_COMMITS_MAX: Final = 64
 """Commits that the event loop's thread makes in one go: about 3 ms."""
 
-HERE_BYTES_MAX: Final = 64 * 1024
-"""Bytes of a commit that the event loop's thread makes, rows counted with `HERE_ROW_BYTES`: less than a ms."""
+LOOP_COMMIT_BYTES_MAX: Final = 64 * 1024
+"""Bytes of a commit that the event loop's thread makes, rows counted with `LOOP_ROW_BYTES`: less than a ms."""
 
-HERE_GROUP_BYTES_MAX: Final = 128 * 1024
+LOOP_GROUP_BYTES_MAX: Final = 128 * 1024
 """Bytes of all commits that it makes in one go, likewise: about 3 ms."""
 
-HERE_ROW_BYTES: Final = 1024
+LOOP_ROW_BYTES: Final = 1024
 """What a row counts for beside its contents: writing one takes as long as this many bytes more."""
 
 POSITION_STEP: Final = 1 << 20

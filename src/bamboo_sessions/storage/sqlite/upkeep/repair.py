@@ -14,6 +14,7 @@ from bamboo_sessions.domain.report import CheckReport, Problem
 from bamboo_sessions.storage.sqlite.history.versions import add_tool_calls
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
 from bamboo_sessions.storage.sqlite.sessions.rows import FILTERS, SessionRow, filters_of
+from bamboo_sessions.storage.sqlite.transactions.open_file import make_file
 from bamboo_sessions.storage.sqlite.upkeep.check import (
     COUNTED,
     COUNTED_QUESTIONS,
@@ -35,6 +36,7 @@ def back_up(connection: apsw.Connection, backup: Path) -> None:
     """Copy the file as it is now; raises `StorageError` rather than overwrite anything, and leaves no half copy."""
     if backup.exists():
         raise StorageError(f"{backup} exists already.", hint="Try again.")
+    make_file(str(backup), beside=connection.filename)
     connection.execute("PRAGMA query_only = 0").fetchall()  # a reader's setting; only the copy is written
     try:
         connection.execute("VACUUM INTO ?", (str(backup),)).fetchall()
