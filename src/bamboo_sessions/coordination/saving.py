@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from bamboo_sessions.domain.call_groups import Kind, kind_of, orphans
 from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.errors import (
     PreconditionFailedError,
@@ -122,7 +123,8 @@ class SavePlan:
             removed=merged.delta.removals,
             conflicts=merged.conflicts,
             authoritative_ignored=merged.authoritative_ignored,
-            orphaned_tool_results=merged.delta.orphaned,
+            orphaned_tool_results=_orphaned(merged.delta, after),
+            duplicates=_duplicates(merged.delta, committed),
         )
 
     def _saved(self) -> Snapshot:
@@ -131,6 +133,20 @@ class SavePlan:
             return Snapshot(self.draft.head, self.draft.messages)
         sent = merge(self.base, self.draft, self.base, now=self.now, additions_only=True)
         return Snapshot(self.draft.head, sent.messages)
+
+
+def _duplicates(delta: HistoryDelta, committed: Committed | None) -> tuple[str, ...]:
+    """The ids of additions that weren't made: storage knows removed messages, too."""
+    return tuple(message.id for message in delta.duplicates) if committed is None else committed.duplicates
+
+
+def _orphaned(delta: HistoryDelta, after: Snapshot) -> tuple[str, ...]:
+    """The results without a call, also those whose call was an addition that storage didn't make."""
+    added = [message for insertion in delta.insertions for message in insertion.messages]
+    if all(kind_of(one) is not Kind.CALL or after.messages.index_of(one.id) is not None for one in added):
+        return delta.orphaned
+    candidates = {*delta.orphaned, *(message.id for message in added)}
+    return tuple(id_ for id_ in orphans(after.messages) if id_ in candidates)
 
 
 def to_commit(

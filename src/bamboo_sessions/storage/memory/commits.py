@@ -126,7 +126,9 @@ def install(contents: Contents, prepared: Prepared) -> Committed:
 
 def _log(contents: Contents, prepared: Prepared) -> None:
     commit, committed = prepared.commit, prepared.committed
-    ids = tuple(message.id for insertion in committed.placed for message in insertion.messages)
+    known = set(commit.removals) if commit.replace else set()  # a history written anew: what it had before isn't new
+    placed = (message.id for insertion in committed.placed for message in insertion.messages)
+    ids = tuple(id_ for id_ in placed if id_ not in known)
     mark = mark_of(commit.commit_id)
     contents.feed.add(
         Entry(commit.key, committed.revision, committed.incarnation, mark, prepared.kinds, ids, commit.at)

@@ -13,18 +13,20 @@ from bamboo_sessions.domain.call_groups import Kind, call_groups
 from bamboo_sessions.domain.merge_history import FRONT, Insertion
 from bamboo_sessions.domain.message import Message, StoredMessage
 from bamboo_sessions.domain.placing import CommittedGroup, arranged
-from bamboo_sessions.storage.commit import StoredInsertion
+from bamboo_sessions.storage.commit import Commit, StoredInsertion
 from bamboo_sessions.storage.sqlite.history.versions import HistoryWriter
 from bamboo_sessions.storage.sqlite.transactions.connection import rows_of
 
 
-def place(history: HistoryWriter, insertions: Sequence[StoredInsertion], *, in_order: bool) -> tuple[Insertion, ...]:
-    """Write `insertions`; returns where they really came to stand. `in_order`: all stay as they come."""
+def place(history: HistoryWriter, commit: Commit, insertions: Sequence[StoredInsertion]) -> tuple[Insertion, ...]:
+    """Write `insertions`, those of `commit` that are new; returns where they really came to stand."""
     reshaped_before, history.reshaped = history.reshaped, False
     for insertion in insertions:
         if insertion.after is not None:
             history.insert_behind(insertion.after, insertion.messages)
-        elif in_order or insertion.in_order or all(stored.message.role != "tool" for stored in insertion.messages):
+        elif commit.replace:
+            history.append(insertion.messages, known=frozenset(commit.removals))
+        elif insertion.in_order or all(stored.message.role != "tool" for stored in insertion.messages):
             history.append(insertion.messages)
         else:
             _append(history, insertion.messages)

@@ -8,6 +8,7 @@ over its gap; a gap that is used up makes all positions of the session be given 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import apsw
@@ -68,6 +69,10 @@ _LIVE_AFTER: Final = """
     ORDER BY position LIMIT 1"""
 
 
+_Placed = tuple[StoredMessage, int]
+"""A message and its position."""
+
+
 class HistoryWriter(msgspec.Struct):
     """Changes the history of a session; the fields are what becomes of its counters."""
 
@@ -84,11 +89,15 @@ class HistoryWriter(msgspec.Struct):
 
     # --- adding
 
-    def append(self, messages: Sequence[StoredMessage]) -> None:
-        """Add at the end."""
+    def append(self, messages: Sequence[StoredMessage], *, known: AbstractSet[str] = frozenset()) -> None:
+        """Add at the end. Messages with `known` ids, of a history that is written anew, don't count as added."""
         first = self.tail_position + POSITION_STEP
         self.tail_position += len(messages) * POSITION_STEP
-        self._add(messages, first, POSITION_STEP)
+        placed = [(stored, first + index * POSITION_STEP) for index, stored in enumerate(messages)]
+        if known:
+            self._insert([each for each in placed if each[0].message.id in known])
+            placed = [each for each in placed if each[0].message.id not in known]
+        self._add(placed)
 
     def insert_behind(self, after: str, messages: Sequence[StoredMessage]) -> None:
         """Add directly behind the living message `after`, or in front of all (`FRONT`)."""
@@ -106,21 +115,20 @@ class HistoryWriter(msgspec.Struct):
             assert high is not None  # noqa: S101 - renumbering doesn't change the order
         self.reshaped = True
         step = (high - low) // (len(messages) + 1)
-        self._add(messages, low + step, step)
+        self._add([(stored, low + index * step) for index, stored in enumerate(messages, 1)])
 
-    def _add(self, messages: Sequence[StoredMessage], position: int, step: int) -> None:
-        """Add at `position` and every `step` behind it."""
-        first = self._insert(messages, position, step)
-        self.added += [(row, stored.message) for row, stored in enumerate(messages, first)]
+    def _add(self, placed: Sequence[_Placed]) -> None:
+        first = self._insert(placed)
+        self.added += [(row, stored.message) for row, (stored, _) in enumerate(placed, first)]
 
-    def _insert(self, messages: Sequence[StoredMessage], position: int, step: int = 0) -> int:
+    def _insert(self, placed: Sequence[_Placed]) -> int:
         """Write rows; returns the number of the first, which the others follow."""
         self.connection.executemany(
             _INSERT,
             [
                 (
                     self.session,
-                    position + index * step,
+                    position,
                     stored.message.id,
                     self.revision,
                     stored.message.role,
@@ -129,15 +137,15 @@ class HistoryWriter(msgspec.Struct):
                     stored.body,
                     checksum(stored.body),
                 )
-                for index, stored in enumerate(messages)
+                for stored, position in placed
             ],
         )
-        first = self.connection.last_insert_rowid() - len(messages) + 1
-        for row, stored in enumerate(messages, first):
+        first = self.connection.last_insert_rowid() - len(placed) + 1
+        for row, (stored, _) in enumerate(placed, first):
             if stored.message.tool_calls:
                 add_tool_calls(self.connection, self.session, row, stored.message)
             self.message_bytes += len(stored.body)
-        self.message_count += len(messages)
+        self.message_count += len(placed)
         return first
 
     # --- changing
@@ -145,7 +153,7 @@ class HistoryWriter(msgspec.Struct):
     def edit(self, stored: StoredMessage) -> None:
         """End the living version and put the new one in its place."""
         position = self._end(stored.message.id)
-        self._insert([stored], position)
+        self._insert([(stored, position)])
 
     def remove(self, message_id: str) -> None:
         """End the living version."""

@@ -76,7 +76,7 @@ def apply(connection: apsw.Connection, commit: Commit) -> Committed:
         history.edit(stored)
     if origin is not None:
         copy_history(connection, origin, history)
-    placed = place(history, insertions, in_order=commit.replace)
+    placed = place(history, commit, insertions)
     usage.write(connection, session, new_usage)
     records.put(connection, commit.key.namespace, scope, commit.records)
     kinds = kinds_of(commit, created=admission.created, inserted=bool(insertions), used=bool(new_usage))
