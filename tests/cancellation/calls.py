@@ -11,6 +11,7 @@ import msgspec
 
 from bamboo_sessions import (
     PendingQuestion,
+    RecordScope,
     RecordWrite,
     Session,
     SessionExistsError,
@@ -165,6 +166,7 @@ READS: Final = (
     Call("search", lambda w: w.repo.search("one")),
     Call("stats", lambda w: w.repo.stats()),
     Call("records.get", lambda w: w.repo.records.get("kind", "key", session="chat")),
+    Call("records.get_many", lambda w: w.repo.records.get_many("kind", ["key"], session="chat")),
     Call("records.scan", lambda w: _all(w.repo.records.scan("kind", session="chat"))),
 )
 
@@ -234,6 +236,14 @@ CHANGES: Final = (
     Call("cleanup", lambda w: w.repo.cleanup("all")),
     Call("check", lambda w: w.repo.check(repair=True)),
     Call("records.put", lambda w: w.repo.records.put("kind", "key", b"2", session="chat"), repeats=True),
+    Call(
+        "records.write",
+        lambda w: w.repo.records.write(
+            [RecordWrite("kind", "key", b"2"), RecordWrite("kind", "key", b"2", scope=RecordScope("shared", "all"))],
+            session="chat",
+        ),
+        repeats=True,
+    ),
     Call("records.delete", lambda w: w.repo.records.delete("kind", "key", shared="all")),
 )
 

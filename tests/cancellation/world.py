@@ -30,7 +30,7 @@ from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import ListQuery, RecordQuery
 from bamboo_sessions.testing import FaultyStorage, ManualClock
 from bamboo_sessions.testing.clock import START
-from bamboo_sessions.testing.conformance.kit import call, result, user
+from bamboo_sessions.testing.conformance.kit import call, recording, result, user
 from tests.cancellation.points import Points
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class World:
         """Wait for all that was begun, in the store and on the storage's thread."""
         self.release()
         await self.repo.persistence.aclose()
-        await self.storage.inner.write_records("default", SHARED, [RecordWrite("no", "such", None)])
+        await self.storage.inner.write_records(recording(RecordWrite("no", "such", None), scope=SHARED))
 
 
 def _repository(storage: SessionStorage, clock: ManualClock) -> SessionRepository:

@@ -37,6 +37,7 @@ def check(world: World) -> list[str]:
         *_lives(world),
         *_forks(world),
         *_removals(world),
+        *_edits(world),
         *_order(world),
         *_leases(world),
         *feed_findings(world),
@@ -115,6 +116,37 @@ def _removals(world: World) -> Iterator[str]:
             if after.operation not in removing:
                 for id_ in set(_removed_in_storage([before, after])) - meant[session_id]:
                     yield f"{session_id}: message {id_} went by operation {after.operation}, which removes nothing (G2)"
+
+
+# --- G2: an edit that was acknowledged was made, and a text that it replaced doesn't come back
+
+
+def _edits(world: World) -> Iterator[str]:
+    for done in world.history:
+        if done.what != "save" or done.result is None or done.argument["how"] == "checkpoint":
+            continue
+        for id_, text in done.argument["edited"].items():
+            states = list(_states(world, done.session))
+            shown = {str(m.text) for state in states for m in state.messages if m.id == id_}
+            there = [any(m.id == id_ for m in state.messages) for state in states]
+            removed = any(was and not stays for was, stays in pairwise(there))
+            if text not in shown and not removed:
+                yield f"{done} was to make {id_} {text!r}; it was only {shown} (G2)"
+    for session_id in world.store.log:
+        yield from _texts_that_came_back(session_id, list(_states(world, session_id)))
+
+
+def _texts_that_came_back(session_id: str, states: list[Snapshot]) -> Iterator[str]:
+    last: dict[str, str] = {}
+    replaced: set[str] = set()
+    for state in states:
+        for message in state.messages:
+            text = message.text
+            if message.role == "user" and last.get(message.id, text) != text:
+                replaced.add(last[message.id])
+                if text in replaced:
+                    yield f"{session_id}: message {message.id} is {text!r} again, in revision {state.revision} (G2)"
+            last[message.id] = text
 
 
 # --- G7: reads show a state that was there while they ran

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar, copy_context
 from typing import Any, Final, NamedTuple, TypeVar
 
 from bamboo_sessions import MemoryStorage, StorageUnavailableError
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
-from bamboo_sessions.storage.commit import Commit, Committed, SessionKey, State
+from bamboo_sessions.storage.commit import Commit, Committed, RevisionConflict, SessionKey, State
 from bamboo_sessions.storage.port import Plan
 from bamboo_sessions.storage.query import FeedPage
 from bamboo_sessions.testing import FaultyStorage
@@ -65,6 +65,7 @@ class Store:
         self.engine = MemoryStorage()
         self.log: defaultdict[str, list[Version]] = defaultdict(lambda: [Version(0, 0, None)])
         self.commits: list[Made] = []
+        self.reached: Counter[str] = Counter()
         self.kept = [self._kept()]
 
     def note(self, number: int) -> None:
@@ -108,6 +109,7 @@ class Link(FaultyStorage):
         self._slowest = slowest
         self._page = page
         self._process = process.get()
+        self._read: set[SessionKey] = set()
         self.back_at = 0.0
         """When the store can be reached again, if it can't now."""
         if faults:
@@ -117,9 +119,14 @@ class Link(FaultyStorage):
         """Pass on."""
         before = fence.set(commit.fence)
         try:
-            return await super().commit(commit)
+            committed = await super().commit(commit)
+        except RevisionConflict:
+            self._reached("commit: conflict")
+            raise
         finally:
             fence.reset(before)
+        self._reached("commit: id known, answered again", committed.replayed)
+        return committed
 
     async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
         """Pass on."""
@@ -129,11 +136,33 @@ class Link(FaultyStorage):
             fence.set(commit.fence if commit is not None else None)
             return commit
 
+        self._reached("commit: inside a transaction")
         return await super().transact(key, noted)
+
+    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
+        """Pass on."""
+        revision = await super().find_commit(key, commit_id)
+        self._reached("settle: it never was" if revision is None else "settle: it was made")
+        return revision
+
+    async def read(self, key: SessionKey) -> State:
+        """Pass on."""
+        state = await super().read(key)
+        self._reached("cache: read anew after eviction", isinstance(state, Snapshot) and key in self._read)
+        self._read.add(key)
+        return state
+
+    async def read_newer(self, key: SessionKey, known: Snapshot) -> State:
+        """Pass on."""
+        self._reached("cache: read what is newer")
+        return await super().read_newer(key, known)
 
     async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
         """Pass on; a page may be shorter than what was asked for."""
         return await super().read_changes(namespace, after, min(limit, self._page or limit))
+
+    def _reached(self, branch: str, really: bool = True) -> None:
+        self._store.reached[branch] += really
 
     async def _do(self, call: str, work: Callable[[], Awaitable[T]]) -> T:
         if self._store.loop.is_crashed(self._process):
@@ -148,6 +177,8 @@ class Link(FaultyStorage):
         await asyncio.sleep(self._chance.random() * self._slowest)  # noqa: TID251 - simulated time
         if self._store.loop.is_crashed(self._process) and self._chance.random() < 0.5:
             raise ConnectionResetError  # it was still in the dead process
+        late = self._store.loop.is_crashed(self._process) and call == "commit"
+        self._reached("commit: arrived after its process had crashed", late)
         if self._store.loop.time() < self.back_at:
             message = f"{call}: the store can't be reached."
             raise StorageUnavailableError(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.simulation.clients import WHO, Who
+from tests.simulation.editors import editor
 from tests.simulation.janitors import janitor
 from tests.simulation.runners import brancher, runner
 from tests.simulation.subscribers import subscriber
@@ -16,6 +17,12 @@ RUNS_FROM: Final = 2**32
 UPKEEP_FROM: Final = 2**33
 """From this seed on the feed is pruned, epochs end, and runs go on in forks. What smaller seeds found is kept so."""
 
+EDITS_FROM: Final = 2**34
+"""From this seed on histories are reworked."""
+
+WORLDS: Final = (0, RUNS_FROM, UPKEEP_FROM, EDITS_FROM)
+"""The first seed of each kind of world."""
+
 _RUNS: Final[Who] = (
     (runner, (CHAT, CHAT, LIFE), 8),
     (subscriber, (LOG,), 5),
@@ -25,8 +32,10 @@ _UPKEEP: Final[Who] = (
     (subscriber, (LOG,), 4),
     (janitor, (LOG,), 5),
 )
+_EDITS: Final[Who] = ((editor, (CHAT, CHAT, CHAT, LIFE), 16),)
 
 
 def population(seed: int) -> Who:
     """The kinds of clients, and how often each is there."""
-    return (*WHO, *(_RUNS if seed >= RUNS_FROM else ()), *(_UPKEEP if seed >= UPKEEP_FROM else ()))
+    later = ((RUNS_FROM, _RUNS), (UPKEEP_FROM, _UPKEEP), (EDITS_FROM, _EDITS))
+    return (*WHO, *(who for first, others in later if seed >= first for who in others))

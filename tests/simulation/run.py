@@ -6,6 +6,8 @@ import asyncio
 import random
 import sys
 import traceback
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -16,6 +18,7 @@ from tests.simulation.checks import check
 from tests.simulation.clients import Behaviour, finish
 from tests.simulation.loop import SimulatedLoop, process
 from tests.simulation.population import RUNS_FROM, UPKEEP_FROM, population
+from tests.simulation.reached import note_world
 from tests.simulation.subscribers import follow
 from tests.simulation.world import (
     CHAT,
@@ -40,6 +43,7 @@ class Outcome(NamedTuple):
     steps: int
     seconds: float
     trace: str
+    reached: Mapping[str, int] = MappingProxyType({})
 
     def __str__(self) -> str:
         lines = [f"seed {self.seed}: repeat it with  python -m tests.simulation.run {self.seed}", *self.findings]
@@ -66,7 +70,9 @@ def simulate(seed: int) -> Outcome:
         findings = [traceback.format_exc()]
     finally:
         loop.close()
-    return Outcome(seed, (*findings, *errors), tuple(world.history), *(told or (loop.steps, loop.time(), loop.trace)))
+    note_world(world)
+    told = told or (loop.steps, loop.time(), loop.trace)
+    return Outcome(seed, (*findings, *errors), tuple(world.history), *told, world.reached)
 
 
 async def _live(world: World, seed: int) -> list[str]:
@@ -133,9 +139,11 @@ async def _end(world: World, clients: list[Client]) -> list[str]:
         each.link.heal()
         each.link.back_at = 0.0
     for each in living.values():
+        refused = await each.repo.flush()
+        world.reached["waiting: refused"] += len(refused)
         findings += [
             f"{each.name} couldn't save: {work.code} {work.session_id}"
-            for work in await each.repo.flush()
+            for work in refused
             if work.code not in {"session_deleted", "lease_lost"}
         ]
     for client in clients:
@@ -150,6 +158,7 @@ async def _end(world: World, clients: list[Client]) -> list[str]:
                 findings.append(f"{each.name}: the cache of {session_id} differs from storage (G10)")
         findings += [f"{each.name}: closing with unsaved {w.session_id}" for w in await each.repo.aclose()]
         stats = each.repo.persistence.stats()
+        world.reached["cache: hit"] += stats["cache_hits"]
         if stats["locks"] or stats["dirty_bytes"] or stats["cache_bytes"] > each.repo.cache.bytes_max:
             findings.append(f"{each.name}: left over: {stats} (G13)")
     return findings

@@ -14,9 +14,9 @@ from bamboo_sessions.storage.commit import Commit, Committed
 
 
 def committed_head(head: SessionHead, committed: Committed) -> SessionHead:
-    """`head` with the counters that the commit gave it."""
+    """`head` with the counters, and the place in the tree, that the commit gave it."""
     return msgspec.structs.replace(
-        head,
+        committed.head or head,
         revision=committed.revision,
         incarnation=committed.incarnation,
         updated_at=committed.updated_at,

@@ -53,4 +53,8 @@ def utc(moment: datetime, *, what: str) -> datetime:
     if not isinstance(moment, datetime) or moment.tzinfo is None:
         message = f"{what} must be a datetime with a time zone, not {moment!r}."
         raise InputError(message, hint="Use datetime.now(timezone.utc), or set tzinfo.")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as exc:
+        message = f"{what} is out of range: {moment!r}."
+        raise InputError(message, hint="UTC begins with the year 1 and ends with the year 9999.") from exc

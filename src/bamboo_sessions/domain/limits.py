@@ -29,6 +29,12 @@ COMMIT_MESSAGES_MAX: Final = 200_000
 COMMIT_BYTES_MAX: Final = 512 * 1024 * 1024
 """Bytes added by one commit. SQLite holds them in memory and in the write-ahead log."""
 
+COMMIT_RECORDS_MAX: Final = 100_000
+"""Records written by one commit: each is a row, and all other writers wait meanwhile."""
+
+COMMIT_ID_CHARS_MAX: Final = 128
+"""Characters of a commit id. Each commit of the last days has one in an index."""
+
 QUESTIONS_PER_SESSION_MAX: Final = 10_000
 """Questions of one session in all states. Consumed ones are remembered so that none re-opens."""
 
@@ -45,6 +51,9 @@ PAGE_DEFAULT: Final = 50
 
 PAGE_MAX: Final = 1_000
 """Rows of a page at most: a page is held in memory."""
+
+RECORD_PAGE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes at which a page of records ends, whatever its rows; a single record may have more."""
 
 FEED_PAGE_ROWS_MAX: Final = 500
 """Changes of the feed that are read at once for a subscriber: all that it holds in memory."""

@@ -27,6 +27,7 @@ from bamboo_sessions.domain.merge_history import HistoryDelta, merge_history
 from bamboo_sessions.domain.question import changed_since, united
 from bamboo_sessions.domain.report import MergeConflict
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
+from bamboo_sessions.domain.tree import is_left_out
 
 
 class Policy(Enum):
@@ -230,16 +231,9 @@ def _check_identity(mine: SessionHead, durable: SessionHead, *, has_base: bool) 
         value, fixed = getattr(mine, name), getattr(durable, name)
         if value == fixed:
             continue
-        if has_base or not _is_left_out(mine, name, value):
+        if has_base or not (name in {"created_at", "forked_from"} or is_left_out(mine, name)):
             message = f"Session {mine.id!r}: {name} is fixed at creation as {fixed!r} and can't become {value!r}."
             raise InputError(message, hint="Load the session, or use another id.")
-
-
-def _is_left_out(mine: SessionHead, name: str, value: object) -> bool:
-    if name in {"created_at", "forked_from"}:
-        return True
-    defaults = {"owner": None, "kind": "root", "parent_session_id": None, "spawn_depth": 0, "root_session_id": mine.id}
-    return name in defaults and value == defaults[name]
 
 
 def _merge_heads(

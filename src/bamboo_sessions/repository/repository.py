@@ -220,7 +220,7 @@ class SessionRepository(Handle):
     @property
     def records(self) -> Records:
         """Bytes that adapters keep beside the messages."""
-        return Records(self._bound.storage, self._bound.namespace)
+        return Records(self._bound.storage, self._bound.namespace, clock=self._bound.clock)
 
     def in_namespace(self, namespace: str) -> Self:
         """A view of the same tiers bound to another namespace; costs nothing. Close only one of them."""

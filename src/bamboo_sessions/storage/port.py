@@ -24,18 +24,19 @@ from bamboo_sessions.domain.clock import SYSTEM_CLOCK
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.lease import LeaseState
-from bamboo_sessions.domain.message import to_stored
+from bamboo_sessions.domain.message import Message, to_stored
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.domain.working_copy import copy_of, freeze
+from bamboo_sessions.storage.checks import check_key
 from bamboo_sessions.storage.commit import (
     Commit,
     Committed,
+    RecordCommit,
     RecordScope,
-    RecordWrite,
     SessionKey,
     State,
     StoredInsertion,
@@ -117,6 +118,13 @@ class SessionStorage(ABC):
         """A stretch of the history. Raises `MessageNotFoundError` if an anchor was never in it."""
 
     @abstractmethod
+    async def find_message(self, namespace: str, message_id: str) -> tuple[str, Message] | None:
+        """A living message of a living session, and that session's id; `None` if there is none.
+
+        Forks have messages of one id: of several sessions, it is that whose id was made first.
+        """
+
+    @abstractmethod
     async def list_heads(self, query: ListQuery) -> HeadPage:
         """A page of living sessions; never reads messages (L92)."""
 
@@ -139,8 +147,21 @@ class SessionStorage(ABC):
         """One record, or `None`."""
 
     @abstractmethod
+    async def get_records(
+        self, namespace: str, scope: RecordScope, kind: str, keys: Sequence[str]
+    ) -> tuple[Record, ...]:
+        """The records with these keys, those that there are, in the order asked for; seen in one moment."""
+
+    @abstractmethod
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
-        """Records by key prefix, in the order of their keys or backwards."""
+        """Records by their keys, in the order of the keys by code point, or backwards.
+
+        A page ends at the limit, and at `RECORD_PAGE_BYTES_MAX` bytes (`query.page_of_records`).
+        """
+
+    @abstractmethod
+    async def scan_record_keys(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[str, ...]:
+        """As `scan_records`, the keys alone: no value is read."""
 
     # --- the feed: each commit of a session is logged in it, in the same transaction (G11)
 
@@ -183,8 +204,8 @@ class SessionStorage(ABC):
 
         The rules of admission are `commit.admit`'s. A message id that is known in this incarnation is a duplicate if
         any stored version of it has this content, living or removed, and skipped; else it raises
-        `MessageIdConflictError`. A commit id that is known returns its outcome again. A child's parent and root have
-        to live.
+        `MessageIdConflictError`. A commit id that is known returns its outcome again. A child's parent has to live, and
+        gives the child its place (`domain.tree.placed`).
 
         Raises `RevisionConflict` besides the errors of users. Cancelling the caller doesn't undo it.
         """
@@ -200,8 +221,11 @@ class SessionStorage(ABC):
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         """Delete a session and all below it, in one transaction; leaves tombstones (G9).
 
-        Returns the ids deleted, the given one first; empty if it doesn't live or the query's conditions spare it.
-        Raises `SessionBusyError` if a run holds one of them at `query.at`, unless the query forces it.
+        Returns the ids deleted, the given one first; empty if it doesn't live or the query's conditions spare it. A
+        commit id that is known returns its outcome again.
+
+        Raises `PreconditionFailedError` if `query.if_revision` isn't its revision, and `SessionBusyError` if a run
+        holds one of them at `query.at`, unless the query forces it.
         """
 
     @abstractmethod
@@ -217,11 +241,14 @@ class SessionStorage(ABC):
         """
 
     @abstractmethod
-    async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
+    async def write_records(self, commit: RecordCommit) -> tuple[int, ...]:
         """Write records as one unit, outside a session's commit. Returns their versions (0: deleted).
 
+        What the writes do is `record_plan.plan_records`'s. A commit id that is known returns its outcome again; it is
+        kept for as long as the feed keeps commits of its time.
+
         Raises `PreconditionFailedError` if one of them has another version, `SessionNotFoundError` or
-        `SessionDeletedError` if the scope is a session that doesn't live.
+        `SessionDeletedError` if a session whose records are written doesn't live, or not in the life that is meant.
         """
 
     # --- upkeep
@@ -244,18 +271,18 @@ class SessionStorage(ABC):
 
         The repository never uses it on a session that exists: it merges nothing.
         """
-        key = SessionKey(namespace, session.id)
+        key = check_key(SessionKey(namespace, session.id))
         await self.transact(key, lambda state: replacement(key, session, state))
 
     async def load_session(self, session_id: str, *, namespace: str = "default") -> Session | None:
         """The stored session, or `None`. A storage error is raised, never read as absence."""
-        state = await self.read(SessionKey(namespace, session_id))
+        state = await self.read(check_key(SessionKey(namespace, session_id)))
         return copy_of(state) if isinstance(state, Snapshot) else None
 
     async def delete_session(self, session_id: str, *, namespace: str = "default") -> bool:
         """Delete a session and all below it. `False` if there was none."""
         query = DeleteQuery(at=SYSTEM_CLOCK.now(), force=True)
-        return bool(await self.delete_tree(SessionKey(namespace, session_id), query))
+        return bool(await self.delete_tree(check_key(SessionKey(namespace, session_id)), query))
 
 
 def replacement(key: SessionKey, session: Session, state: State) -> Commit:

@@ -27,7 +27,7 @@ from bamboo_sessions.storage.search_query import SearchQuery
 from bamboo_sessions.testing import FaultyStorage
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.histories import History
-from bamboo_sessions.testing.conformance.kit import KEY, appending, creation, ids_in, snapshot_of, user
+from bamboo_sessions.testing.conformance.kit import KEY, appending, creation, ids_in, recording, snapshot_of, user
 from bamboo_sessions.testing.faults import CALLS, READS, WRITES
 
 pytestmark = pytest.mark.anyio
@@ -57,7 +57,10 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     assert await storage.find_commit(KEY, "unknown") is None
     assert await storage.usage_totals("default", None, include_children=False) is not None
     assert await storage.get_record("default", scope, "k", "a") is None
+    assert await storage.get_records("default", scope, "k", ["a"]) == ()
     assert await storage.scan_records("default", scope, RecordQuery("k")) == ()
+    assert await storage.scan_record_keys("default", scope, RecordQuery("k")) == ()
+    assert await storage.find_message("default", "a") == ("s", user("a"))
     assert await storage.feed_bounds() == await storage.inner.feed_bounds()
     assert await storage.read_changes("default", None, 9) == await storage.inner.read_changes("default", None, 9)
     assert (await storage.start_epoch()).newest.number == 1
@@ -67,7 +70,7 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     assert await storage.transact(KEY, lambda _: None) is None
     assert await storage.change_lease(KEY, lambda state, _: state, START) == LeaseState()
     assert await storage.read_lease(KEY) == LeaseState()
-    assert await storage.write_records("default", scope, []) == ()
+    assert await storage.write_records(recording(scope=scope)) == ()
     assert (await storage.check()).ok
     assert (await storage.stats())["sessions"] == 1
     assert await storage.delete_tree(KEY, DeleteQuery(at=START)) == ("s",)

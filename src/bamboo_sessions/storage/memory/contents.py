@@ -30,6 +30,9 @@ class Contents:
         commits: What became of each commit, by its id (G4).
         commit_order: The same commits, oldest first, to forget those that nobody asks for any more.
         records: By namespace, scope and kind; then by key.
+        record_version: The highest version that a record was ever given.
+        record_commits: When records were written by themselves, and what became of each, by namespace and commit id.
+        deletions: What each deletion that has a commit id deleted, by the session that it was asked for.
         leases: Also of deleted sessions: their tokens go on counting (G12).
         feed: The log of commits.
         freshness: Changes with every change.
@@ -40,6 +43,9 @@ class Contents:
         self.commits: dict[CommitKey, Committed] = {}
         self.commit_order: deque[tuple[datetime, CommitKey]] = deque()
         self.records: dict[RecordsKey, dict[str, Record]] = {}
+        self.record_version = 0
+        self.record_commits: dict[tuple[str, str], tuple[datetime, tuple[int, ...]]] = {}
+        self.deletions: dict[CommitKey, tuple[datetime, tuple[str, ...]]] = {}
         self.leases: dict[SessionKey, LeaseState] = {}
         self.feed = Feed()
         self.freshness = 0
@@ -68,10 +74,13 @@ class Contents:
 
     def tree(self, key: SessionKey) -> Iterator[SessionKey]:
         """A session and all below it, parents first."""
-        yield key
+        children: dict[str | None, list[str]] = {}
         for head in self.heads(key.namespace):
-            if head.parent_session_id == key.session_id:
-                yield from self.tree(SessionKey(key.namespace, head.id))
+            children.setdefault(head.parent_session_id, []).append(head.id)
+        below = [key.session_id]
+        for session_id in below:
+            yield SessionKey(key.namespace, session_id)
+            below.extend(child for child in children.pop(session_id, ()) if child != key.session_id)
 
     def leases_of(self, key: SessionKey) -> LeaseState:
         """The run leases of a session."""

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.tree import below
 from bamboo_sessions.domain.usage import TokenUsageTotals
-from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
+from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
 from bamboo_sessions.storage.memory import check, commits, leases, listing, records, trees, usage, windows
 from bamboo_sessions.storage.memory.commits import Prepared
 from bamboo_sessions.storage.memory.contents import Contents
@@ -82,6 +84,9 @@ class MemoryStorage(SessionStorage):
     async def read_window(self, key: SessionKey, query: WindowQuery) -> Window | Tombstone | None:
         return windows.read_window(self._contents, key, query)
 
+    async def find_message(self, namespace: str, message_id: str) -> tuple[str, Message] | None:
+        return windows.find_message(self._contents, namespace, message_id)
+
     async def list_heads(self, query: ListQuery) -> HeadPage:
         return listing.list_heads(self._contents, query)
 
@@ -97,10 +102,18 @@ class MemoryStorage(SessionStorage):
         return usage.totals(self._contents, namespace, session_id, include_children=include_children)
 
     async def get_record(self, namespace: str, scope: RecordScope, kind: str, key: str) -> Record | None:
-        return records.get(self._contents, namespace, scope, kind, key)
+        return next(iter(records.get(self._contents, namespace, scope, kind, [key])), None)
+
+    async def get_records(
+        self, namespace: str, scope: RecordScope, kind: str, keys: Sequence[str]
+    ) -> tuple[Record, ...]:
+        return records.get(self._contents, namespace, scope, kind, keys)
 
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
         return records.scan(self._contents, namespace, scope, query)
+
+    async def scan_record_keys(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[str, ...]:
+        return records.scan_keys(self._contents, namespace, scope, query)
 
     async def search(self, query: SearchQuery, *, on_progress: Progress | None = None) -> SearchPage:
         from bamboo_sessions.storage.memory.searching import search  # here: most processes never search
@@ -116,6 +129,7 @@ class MemoryStorage(SessionStorage):
         return self._contents.feed.page(namespace, after, limit, self._contents.lives)
 
     async def prune_changes(self, before: datetime, limit: int) -> int:
+        records.prune(self._contents, before)
         return self._contents.feed.prune(before, limit)
 
     async def start_epoch(self) -> FeedBounds:
@@ -136,8 +150,8 @@ class MemoryStorage(SessionStorage):
     async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
         return leases.change(self._contents, key, change, now)
 
-    async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
-        return records.write(self._contents, namespace, scope, writes)
+    async def write_records(self, commit: RecordCommit) -> tuple[int, ...]:
+        return records.write(self._contents, commit)
 
     # --- upkeep
 
@@ -158,9 +172,15 @@ class MemoryStorage(SessionStorage):
 
     def _doomed(self, key: SessionKey, query: DeleteQuery) -> list[SessionKey]:
         """What `delete_tree` would delete, parents first."""
-        return trees.doomed(self._contents, key, query)
+        return (
+            [] if trees.replayed(self._contents, key, query) is not None else trees.doomed(self._contents, key, query)
+        )
 
     def _seed(self, key: SessionKey, session: Session) -> None:
-        """Take over a session that was kept elsewhere."""
-        self._contents.sessions[key] = taken_over(session)
+        """Take over a session that was kept elsewhere; its ancestors were before it, and tell its place in the tree."""
+        stored = taken_over(session)
+        parent = self._contents.sessions.get(SessionKey(key.namespace, session.parent_session_id or key.session_id))
+        if isinstance(parent, StoredSession):
+            stored.head = below(stored.head, parent.head)
+        self._contents.sessions[key] = stored
         self._contents.freshness += 1

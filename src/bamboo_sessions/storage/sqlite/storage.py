@@ -18,16 +18,18 @@ import apsw
 import msgspec
 
 from bamboo_sessions.domain.change import FeedBounds
-from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
+from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock, to_micros
 from bamboo_sessions.domain.errors import BambooSessionsError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.domain.limits import BUSY_TIMEOUT_MS
+from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
-from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
+from bamboo_sessions.storage.checks import check_record_commit
+from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
 from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
@@ -42,7 +44,8 @@ from bamboo_sessions.storage.query import (
 from bamboo_sessions.storage.sqlite.history import reads, windows
 from bamboo_sessions.storage.sqlite.sessions import commits, feed, leases, listing, records, trees, usage
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
-from bamboo_sessions.storage.sqlite.sessions.rows import find, require
+from bamboo_sessions.storage.sqlite.sessions.rows import find
+from bamboo_sessions.storage.sqlite.transactions.budget import Budget, TooLong, weight_of
 from bamboo_sessions.storage.sqlite.transactions.connection import (
     DATA_VERSION,
     Durability,
@@ -53,7 +56,7 @@ from bamboo_sessions.storage.sqlite.transactions.connection import (
 from bamboo_sessions.storage.sqlite.transactions.engine import Engine
 from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE, not_understood, understanding
 from bamboo_sessions.storage.sqlite.transactions.place import check_place
-from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_COMMIT_BYTES_MAX, LOOP_MESSAGES_MAX, LOOP_ROW_BYTES
+from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_COMMIT_BYTES_MAX, LOOP_MESSAGES_MAX
 from bamboo_sessions.storage.sqlite.upkeep import check, repair
 
 if TYPE_CHECKING:
@@ -66,18 +69,6 @@ _PEEK: Final = "SELECT revision, deleted_at FROM sessions WHERE namespace = ? AN
 
 _VERSION_BITS: Final = 32
 """`PRAGMA data_version` is a number of 32 bits."""
-
-
-def _weight(commit: Commit) -> int | None:
-    """How much work a commit is, in bytes; `None` if only its transaction can tell: it may renumber a whole session."""
-    if commit.history_from is not None:
-        return None
-    rows = len(commit.edits) + len(commit.removals) + len(commit.usage) + len(commit.records)
-    for insertion in commit.insertions:
-        if insertion.after is not None:
-            return None
-        rows += len(insertion.messages)
-    return commit.size + LOOP_ROW_BYTES * rows
 
 
 class _ReadState(Protocol):
@@ -174,34 +165,43 @@ class SqliteStorage(SessionStorage):
         """Read on this thread if it turns out to be short, else on the reader thread."""
         try:
             return self._engine.read_on_loop(lambda c: work(c, small=True))
-        except (StorageUnavailableError, reads.TooLong):
+        except (StorageUnavailableError, TooLong):
             return await self._engine.read(work)
 
     async def _read(self, work: Callable[[apsw.Connection], T], *, small: bool) -> T:
         """Read on this thread if it is small and nothing is locked, else on the reader thread."""
+        return await self._read_bounded(lambda c, _: work(c), small=small)
+
+    async def _read_bounded(self, work: Callable[[apsw.Connection, bool], T], *, small: bool = True) -> T:
+        """As `_read`; `work` is told whether it has to be small, and may raise `TooLong` then."""
         if small:
             try:
-                return self._engine.read_on_loop(work)
-            except StorageUnavailableError:  # another process recovers or closes the file just now
+                return self._engine.read_on_loop(lambda c: work(c, True))
+            except (StorageUnavailableError, TooLong):  # another process recovers or closes the file just now
                 pass
-        return await self._engine.read(work)
+        return await self._engine.read(lambda c: work(c, False))
 
     async def read_head(self, key: SessionKey) -> SessionHead | Tombstone | None:
-        def work(connection: apsw.Connection) -> SessionHead | Tombstone | None:
+        def work(connection: apsw.Connection, small: bool) -> SessionHead | Tombstone | None:
             with reading(connection):
                 row = find(connection, key)
                 if row is None or not row.is_living:
                     return None if row is None else row.tombstone
-                return read_head(connection, row)
+                return read_head(connection, row, Budget() if small else None)
 
-        return await self._read(work, small=True)
+        return await self._read_bounded(work)
 
     async def read_window(self, key: SessionKey, query: WindowQuery) -> Window | Tombstone | None:
         small = query.count <= LOOP_MESSAGES_MAX and query.at_revision is None
-        return await self._read(lambda c: windows.read_window(c, key, query), small=small)
+        return await self._read_bounded(lambda c, s: windows.read_window(c, key, query, small=s), small=small)
+
+    async def find_message(self, namespace: str, message_id: str) -> tuple[str, Message] | None:
+        return await self._engine.read(lambda c: reads.find_message(c, namespace, message_id))
 
     async def list_heads(self, query: ListQuery) -> HeadPage:
-        return await self._read(lambda c: listing.list_heads(c, query), small=listing.is_cheap(query))
+        return await self._read_bounded(
+            lambda c, small: listing.list_heads(c, query, small=small), small=listing.is_cheap(query)
+        )
 
     async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
         return await self._read(lambda c: commits.find_commit(c, key, commit_id), small=True)
@@ -219,10 +219,19 @@ class SqliteStorage(SessionStorage):
         return await self._engine.read(work)
 
     async def get_record(self, namespace: str, scope: RecordScope, kind: str, key: str) -> Record | None:
-        return await self._read(lambda c: records.get(c, namespace, scope, kind, key), small=True)
+        found = await self.get_records(namespace, scope, kind, [key])
+        return found[0] if found else None
+
+    async def get_records(
+        self, namespace: str, scope: RecordScope, kind: str, keys: Sequence[str]
+    ) -> tuple[Record, ...]:
+        return await self._read_bounded(lambda c, s: records.get(c, namespace, scope, kind, keys, small=s))
 
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
         return await self._engine.read(lambda c: records.scan(c, namespace, scope, query))
+
+    async def scan_record_keys(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[str, ...]:
+        return await self._engine.read(lambda c: records.scan_keys(c, namespace, scope, query))
 
     # --- the feed
 
@@ -232,11 +241,15 @@ class SqliteStorage(SessionStorage):
     async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
         try:
             return self._engine.read_on_loop(lambda c: feed.read_changes(c, namespace, after, limit, small=True))
-        except (StorageUnavailableError, reads.TooLong):
+        except (StorageUnavailableError, TooLong):
             return await self._engine.read(lambda c: feed.read_changes(c, namespace, after, limit))
 
     async def prune_changes(self, before: datetime, limit: int) -> int:
-        return await self._engine.write(lambda c: feed.prune(c, before, limit))
+        def work(connection: apsw.Connection) -> int:
+            records.prune(connection, to_micros(before), limit)
+            return feed.prune(connection, before, limit)
+
+        return await self._engine.write(work)
 
     async def start_epoch(self) -> FeedBounds:
         return await self._engine.write(feed.start_epoch)
@@ -248,7 +261,7 @@ class SqliteStorage(SessionStorage):
     # --- writing
 
     async def commit(self, commit: Commit) -> Committed:
-        weight = _weight(commit)
+        weight = weight_of(commit)
         is_short = weight is not None and weight <= LOOP_COMMIT_BYTES_MAX
         return await self._engine.write(lambda c: self._applied(c, commit), weight or commit.size, is_short=is_short)
 
@@ -275,14 +288,9 @@ class SqliteStorage(SessionStorage):
     async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
         return await self._engine.write(lambda c: leases.change(c, key, change, now))
 
-    async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
-        def work(connection: apsw.Connection) -> tuple[int, ...]:
-            if scope.type == "session":
-                require(connection, SessionKey(namespace, scope.name))
-            records.check(connection, namespace, scope, writes)
-            return records.put(connection, namespace, scope, writes)
-
-        return await self._engine.write(work, sum(len(write.value or b"") for write in writes))
+    async def write_records(self, commit: RecordCommit) -> tuple[int, ...]:
+        check_record_commit(commit)
+        return await self._engine.write(lambda c: records.write(c, commit), commit.size)
 
     # --- upkeep
 

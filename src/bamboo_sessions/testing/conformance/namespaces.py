@@ -8,7 +8,7 @@ from bamboo_sessions.domain.errors import SessionNotFoundError
 from bamboo_sessions.domain.usage import TokenUsageRecord, TokenUsageTotals
 from bamboo_sessions.storage.commit import HistorySource, RecordScope, RecordWrite, SessionKey
 from bamboo_sessions.storage.port import SessionStorage
-from bamboo_sessions.storage.query import DeleteQuery, ListQuery, Record, RecordQuery, Window, WindowQuery
+from bamboo_sessions.storage.query import DeleteQuery, ListQuery, RecordQuery, Window, WindowQuery
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.base import Conformance
 from bamboo_sessions.testing.conformance.kit import (
@@ -18,6 +18,7 @@ from bamboo_sessions.testing.conformance.kit import (
     creation,
     head_of,
     ids_in,
+    recording,
     scope_of,
     snapshot_of,
     user,
@@ -99,18 +100,25 @@ class NamespacesConformance(Conformance):
         await storage.commit(creation("child", head=child, key=SessionKey(other_namespace, "child")))
         assert await storage.delete_tree(KEY, DeleteQuery(at=START)) == ("s",)
         assert await ids_in(storage, "s", other_namespace) == ["mine"]
-        assert await storage.get_record(other_namespace, scope_of("s"), "k", "a") == Record("a", b"other's", 1)
+        record = await storage.get_record(other_namespace, scope_of("s"), "k", "a")
+        assert record is not None
+        assert record.value == b"other's"
         assert len(await storage.delete_tree(key, DeleteQuery(at=START))) == 2
+
+    async def test_messages_are_found_in_their_namespace(self, storage: SessionStorage, other_namespace: str) -> None:
+        """A message id finds nothing that belongs to another tenant."""
+        await storage.commit(creation("s", user("a")))
+        assert await storage.find_message(other_namespace, "a") is None
 
     async def test_shared_records_are_bound(self, storage: SessionStorage, other_namespace: str) -> None:
         """A shared name means another scope in each namespace."""
         scope = RecordScope("shared", "app")
         for namespace in ("default", other_namespace):
-            await storage.write_records(namespace, scope, [RecordWrite("k", "a", namespace.encode(), if_absent=True)])
+            write = RecordWrite("k", "a", namespace.encode(), if_absent=True)
+            await storage.write_records(recording(write, scope=scope, namespace=namespace, commit_id="of both"))
         for namespace in ("default", other_namespace):
-            assert await storage.scan_records(namespace, scope, RecordQuery("k")) == (
-                Record("a", namespace.encode(), 1),
-            )
+            (record,) = await storage.scan_records(namespace, scope, RecordQuery("k"))
+            assert record.value == namespace.encode()
 
     async def test_families_stay_in_their_namespace(self, storage: SessionStorage, other_namespace: str) -> None:
         """Neither a parent nor the source of a fork is found in another namespace."""

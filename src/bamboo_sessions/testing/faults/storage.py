@@ -12,11 +12,12 @@ from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.errors import StorageError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
-from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
+from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
 from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
@@ -161,6 +162,10 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("read_window", lambda: self.inner.read_window(key, query))
 
+    async def find_message(self, namespace: str, message_id: str) -> tuple[str, Message] | None:
+        """Pass on."""
+        return await self._do("find_message", lambda: self.inner.find_message(namespace, message_id))
+
     async def list_heads(self, query: ListQuery) -> HeadPage:
         """Pass on."""
         return await self._do("list_heads", lambda: self.inner.list_heads(query))
@@ -185,9 +190,19 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("get_record", lambda: self.inner.get_record(namespace, scope, kind, key))
 
+    async def get_records(
+        self, namespace: str, scope: RecordScope, kind: str, keys: Sequence[str]
+    ) -> tuple[Record, ...]:
+        """Pass on."""
+        return await self._do("get_records", lambda: self.inner.get_records(namespace, scope, kind, keys))
+
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
         """Pass on."""
         return await self._do("scan_records", lambda: self.inner.scan_records(namespace, scope, query))
+
+    async def scan_record_keys(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[str, ...]:
+        """Pass on."""
+        return await self._do("scan_record_keys", lambda: self.inner.scan_record_keys(namespace, scope, query))
 
     # --- the feed
 
@@ -229,9 +244,9 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("change_lease", lambda: self.inner.change_lease(key, change, now))
 
-    async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
+    async def write_records(self, commit: RecordCommit) -> tuple[int, ...]:
         """Pass on."""
-        return await self._do("write_records", lambda: self.inner.write_records(namespace, scope, writes))
+        return await self._do("write_records", lambda: self.inner.write_records(commit))
 
     # --- upkeep
 

@@ -105,7 +105,7 @@ _TRUTH = [
     ("UPDATE questions SET document = CAST(replace(document, '?', '!') AS BLOB)", "checksum"),
     ("UPDATE token_usage SET input_tokens = 8", "checksum"),
     ("UPDATE records SET value = x'00'", "checksum"),
-    ("UPDATE records SET version = 9", "checksum"),
+    ("UPDATE records SET key = 'other'", "checksum"),
     ("UPDATE sessions SET revision = 9 WHERE session_id = 's'", "counters"),
     ("UPDATE sessions SET incarnation = 3 WHERE session_id = 's'", "counters"),
     ("UPDATE sessions SET reshaped_revision = 9 WHERE session_id = 's'", "counters"),

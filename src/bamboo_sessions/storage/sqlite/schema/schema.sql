@@ -108,16 +108,26 @@ CREATE TABLE token_usage (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE records (
+    version    INTEGER PRIMARY KEY AUTOINCREMENT,   -- a new one with each write, and none is ever given again
     namespace  TEXT    NOT NULL,
     scope_type TEXT    NOT NULL,            -- 'session' or 'shared'
     scope      TEXT    NOT NULL,
     kind       TEXT    NOT NULL,
     key        TEXT    NOT NULL,
-    version    INTEGER NOT NULL,
     value      BLOB    NOT NULL
 ) STRICT;
 
 CREATE UNIQUE INDEX records_key ON records (namespace, scope_type, scope, kind, key);
+
+CREATE TABLE record_commits (               -- writes of records outside a session's commit, for whoever asks again
+    namespace TEXT    NOT NULL,
+    commit_id TEXT    NOT NULL,
+    at        INTEGER NOT NULL,
+    versions  TEXT    NOT NULL,             -- that it gave, separated by commas; 0: deleted
+    PRIMARY KEY (namespace, commit_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX record_commits_at ON record_commits (at);
 
 CREATE TABLE changes (                      -- one row per commit, in the same transaction
     position      INTEGER PRIMARY KEY AUTOINCREMENT,    -- a plain key would start again once pruned empty
@@ -128,7 +138,8 @@ CREATE TABLE changes (                      -- one row per commit, in the same t
     kinds         TEXT    NOT NULL,         -- separated by commas
     at            INTEGER NOT NULL,
     updated_at    INTEGER NOT NULL,         -- with message_count: the outcome, for whoever asks again
-    message_count INTEGER NOT NULL
+    message_count INTEGER NOT NULL,
+    record_versions TEXT                    -- of the records that it wrote, likewise; as in `record_commits`
 ) STRICT;
 
 CREATE UNIQUE INDEX changes_commit ON changes (commit_id, session);

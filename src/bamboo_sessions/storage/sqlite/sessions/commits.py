@@ -18,6 +18,8 @@ from bamboo_sessions.domain.errors import (
     StorageError,
 )
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.tree import kept, placed
+from bamboo_sessions.storage.checks import check_commit
 from bamboo_sessions.storage.commit import (
     Admission,
     Commit,
@@ -26,24 +28,31 @@ from bamboo_sessions.storage.commit import (
     SessionKey,
     StoredInsertion,
     admit,
+    check_last_message,
     kinds_of,
 )
+from bamboo_sessions.storage.record_plan import RecordPlan
 from bamboo_sessions.storage.sqlite.history.fork_source import copy_history, find_origin
 from bamboo_sessions.storage.sqlite.history.placement import place
 from bamboo_sessions.storage.sqlite.history.versions import HistoryWriter
 from bamboo_sessions.storage.sqlite.sessions import records, usage
+from bamboo_sessions.storage.sqlite.sessions.heads import read_head
 from bamboo_sessions.storage.sqlite.sessions.rows import COLUMNS, SessionRow, find, require, write_head
-from bamboo_sessions.storage.sqlite.transactions.connection import Row, reading, row_of, rows_of
+from bamboo_sessions.storage.sqlite.transactions.connection import Row, reading, row_of, rows_of, value_of
 
 _FIND: Final = f"""
     SELECT (SELECT position FROM changes WHERE commit_id = ? AND changes.session = sessions.key), {COLUMNS}
     FROM sessions WHERE namespace = ? AND session_id = ?"""  # noqa: S608 - constants
-_REPLAY: Final = "SELECT revision, incarnation, updated_at, message_count FROM changes WHERE position = ?"
+_REPLAY: Final = (
+    "SELECT revision, incarnation, updated_at, message_count, record_versions FROM changes WHERE position = ?"
+)
+_LAST: Final = """
+    SELECT message_id FROM messages WHERE session = ? AND removed_revision IS NULL ORDER BY position DESC LIMIT 1"""
 _REVISION: Final = "SELECT revision FROM changes WHERE commit_id = ? AND session = ?"
 _HASHES: Final = "SELECT message_id, content_hash FROM messages WHERE session = ? AND message_id = ?"
 _LOG: Final = (
     "INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count, "
-    "first_row, row_count) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "first_row, row_count, record_versions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _COUNT: Final = (
     "UPDATE sessions SET revision = ?, updated_at = ?, message_count = ?, message_bytes = ?, tail_position = ?, "
@@ -53,21 +62,22 @@ _COUNT: Final = (
 
 def apply(connection: apsw.Connection, commit: Commit) -> Committed:
     """Apply `commit`; the rules are those of `SessionStorage.commit`."""
+    check_commit(commit)
     row, logged = _find(connection, commit)
     if row is not None and logged is not None:
         return _replayed(connection, commit, row, logged)
     admission = admit(commit, row.current if row else None)
     living = row if row is not None and not admission.created else None
-    if living is None:
-        _check_ancestors(connection, commit)
+    if commit.if_last_message is not None:
+        check_last_message(commit, value_of(connection, _LAST, (living.key,)) if living else None)
+    given = commit.head or (commit.initial_head if living is None else None)
+    head = None if given is None else _placed(connection, commit, given, living)
     origin = find_origin(connection, commit)
     insertions, duplicates = _sift(connection, commit, living)
     new_usage = usage.new_records(connection, living.key if living else None, commit.usage) if commit.usage else []
-    head = commit.head or (commit.initial_head if living is None else None)
-    scope = RecordScope("session", commit.key.session_id)
-    records.check(connection, commit.key.namespace, scope, commit.records)
-    if living and not (insertions or new_usage or head or commit.edits or commit.removals or commit.records):
-        return _unchanged(living, duplicates)
+    plan = records.planned(connection, commit.key.namespace, _scope(commit), commit.records)
+    if living and not (insertions or new_usage or head or commit.edits or commit.removals or plan.changes):
+        return _unchanged(living, duplicates, plan)
     session = _write_head(connection, commit, admission, head, row)
     history = _history(connection, commit.key, admission, session, living)
     for message_id in commit.removals:
@@ -76,18 +86,22 @@ def apply(connection: apsw.Connection, commit: Commit) -> Committed:
         history.edit(stored)
     if origin is not None:
         copy_history(connection, origin, history)
-    placed = place(history, commit, insertions)
+    placements = place(history, commit, insertions)
     usage.write(connection, session, new_usage)
-    records.put(connection, commit.key.namespace, scope, commit.records)
-    kinds = kinds_of(commit, created=admission.created, inserted=bool(insertions), used=bool(new_usage))
-    _finish(connection, commit, admission, history, living, kinds=kinds)
+    recorded = _write_records(connection, commit, plan)
+    kinds = kinds_of(
+        commit, created=admission.created, inserted=bool(insertions), used=bool(new_usage), recorded=recorded
+    )
+    _finish(connection, commit, admission, history, living, kinds=kinds, plan=plan)
     return Committed(
         revision=admission.revision,
         incarnation=admission.incarnation,
         updated_at=admission.updated_at,
         message_count=history.message_count,
-        placed=placed,
+        placed=placements,
         duplicates=duplicates,
+        record_versions=plan.versions,
+        head=head if head is not given else None,
     )
 
 
@@ -99,7 +113,7 @@ def _find(connection: apsw.Connection, commit: Commit) -> tuple[SessionRow | Non
 
 def _replayed(connection: apsw.Connection, commit: Commit, row: SessionRow, position: int) -> Committed:
     """The outcome of then (G4)."""
-    revision, incarnation, updated_at, message_count = rows_of(connection, _REPLAY, (position,))[0]
+    revision, incarnation, updated_at, message_count, versions = rows_of(connection, _REPLAY, (position,))[0]
     return Committed(
         revision=revision,
         incarnation=incarnation,
@@ -107,6 +121,7 @@ def _replayed(connection: apsw.Connection, commit: Commit, row: SessionRow, posi
         message_count=message_count,
         duplicates=_duplicates_of(connection, commit, row, revision),
         replayed=True,
+        record_versions=records.from_text(versions or ""),
     )
 
 
@@ -117,7 +132,7 @@ def _duplicates_of(connection: apsw.Connection, commit: Commit, row: SessionRow,
     return tuple(id_ for id_ in ids if row.is_living and row_of(connection, sql, (row.key, id_, revision)) is None)
 
 
-def _unchanged(row: SessionRow, duplicates: tuple[str, ...]) -> Committed:
+def _unchanged(row: SessionRow, duplicates: tuple[str, ...], plan: RecordPlan) -> Committed:
     return Committed(
         revision=row.revision,
         incarnation=row.incarnation,
@@ -125,18 +140,22 @@ def _unchanged(row: SessionRow, duplicates: tuple[str, ...]) -> Committed:
         message_count=row.message_count,
         changed=False,
         duplicates=duplicates,
+        record_versions=plan.versions,
     )
 
 
 # --- what has to hold
 
 
-def _check_ancestors(connection: apsw.Connection, commit: Commit) -> None:
-    """A new child's parent and root have to live, or it would be an orphan (L110)."""
-    head = commit.head or commit.initial_head
-    if head is not None and head.parent_session_id is not None:
-        for session_id in {head.parent_session_id, head.root_session_id} - {head.id}:
-            require(connection, SessionKey(commit.key.namespace, session_id))
+def _placed(connection: apsw.Connection, commit: Commit, head: SessionHead, living: SessionRow | None) -> SessionHead:
+    """`head` with its place in the tree. A new child's parent has to live, or it would be an orphan (L110)."""
+    if living is not None:
+        return kept(head, read_head(connection, living)) if commit.replace else head
+
+    def parent(session_id: str) -> SessionHead:
+        return read_head(connection, require(connection, SessionKey(commit.key.namespace, session_id)))
+
+    return placed(head, parent)
 
 
 def _sift(
@@ -188,6 +207,18 @@ def _write_head(
     return row.key
 
 
+def _scope(commit: Commit) -> RecordScope:
+    return RecordScope("session", commit.key.session_id)
+
+
+def _write_records(connection: apsw.Connection, commit: Commit, plan: RecordPlan) -> bool:
+    """Write records, and those that a fork begins with; whether there were any."""
+    records.apply(connection, commit.key.namespace, plan.changes)
+    source = commit.history_from
+    copied = source is not None and records.copy(connection, source, commit.key)
+    return copied or bool(plan.changes)
+
+
 def _history(
     connection: apsw.Connection, key: SessionKey, admission: Admission, session: int, living: SessionRow | None
 ) -> HistoryWriter:
@@ -207,6 +238,7 @@ def _finish(
     living: SessionRow | None,
     *,
     kinds: tuple[ChangeKind, ...],
+    plan: RecordPlan,
 ) -> None:
     """Log the commit and write the counters. The rows of the messages that it added follow one another."""
     updated_at = to_micros(admission.updated_at)
@@ -223,6 +255,7 @@ def _finish(
             history.message_count,
             history.added[0][0] if history.added else 0,
             len(history.added),
+            records.to_text(plan.versions) or None,
         ),
     )
     reshaped = admission.revision if history.reshaped else living.reshaped_revision if living else 0

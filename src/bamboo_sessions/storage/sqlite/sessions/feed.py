@@ -20,7 +20,7 @@ from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.limits import FEED_PAGE_IDS_MAX
 from bamboo_sessions.storage.query import FeedPage
-from bamboo_sessions.storage.sqlite.history.reads import TooLong
+from bamboo_sessions.storage.sqlite.transactions.budget import TooLong
 from bamboo_sessions.storage.sqlite.transactions.connection import reading, row_of, rows_of, value_of
 from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_HEADS_MAX, LOOP_MESSAGES_MAX
 

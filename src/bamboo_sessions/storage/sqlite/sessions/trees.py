@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import apsw
 
 from bamboo_sessions.domain.clock import to_micros
+from bamboo_sessions.domain.errors import PreconditionFailedError
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.query import DeleteQuery
@@ -38,6 +39,14 @@ _BURY: Final = """
 _LOG: Final = """
     INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count)
     VALUES (?, ?, ?, ?, 'deleted', ?, ?, 0)"""
+_REPLAY: Final = """
+    SELECT sessions.session_id FROM changes AS asked
+    JOIN changes AS each ON each.commit_id = asked.commit_id AND each.at = asked.at AND each.kinds = asked.kinds
+    JOIN sessions ON sessions.key = each.session
+    WHERE asked.commit_id = ? AND asked.session = ? AND asked.kinds = 'deleted' AND sessions.namespace = ?
+    ORDER BY each.position"""
+"""What a deletion of a session by this commit id deleted."""
+
 _OWNED: Final = ("heads", "tool_calls", "questions", "token_usage", "leases")
 
 
@@ -53,11 +62,19 @@ class _Member(NamedTuple):
 def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
     """Delete `key` and all below it, unless one of them spares all; returns the ids.
 
-    Raises `SessionBusyError` if a run holds one of them.
+    Raises `PreconditionFailedError` if it is at another revision, `SessionBusyError` if a run holds one of them.
     """
     row = find(connection, key)
-    if row is None or not row.is_living:
+    if row is None:
         return ()
+    if query.commit_id is not None:
+        done = rows_of(connection, _REPLAY, (query.commit_id, row.key, key.namespace))
+        if done:
+            return tuple(session_id for (session_id,) in done)
+    if not row.is_living:
+        return ()
+    if query.if_revision is not None and query.if_revision != row.revision:
+        raise PreconditionFailedError(query.if_revision, row.revision, session_id=key.session_id)
     members = [_Member(*found) for found in rows_of(connection, _MEMBERS, (row.key,))]
     if query.keep_pinned and row_of(connection, _PINNED, (key.namespace, row.key)) is not None:
         return ()
@@ -65,7 +82,7 @@ def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery
         return ()
     if not query.force:
         leases.check_free(connection, (SessionKey(key.namespace, member.session_id) for member in members), query.at)
-    commit_id = new_id()
+    commit_id = query.commit_id or new_id()
     for member in members:
         _bury(connection, key.namespace, member, query, commit_id)
     return tuple(member.session_id for member in members)

@@ -25,7 +25,7 @@ _OWNED: Final = {
     "question": "SELECT checksum, document, question_id, seq, state FROM questions WHERE session = ?",
     "token usage": f"SELECT checksum, document, record_id, at, {', '.join(COUNTS)} FROM token_usage WHERE session = ?",  # noqa: S608
 }
-_RECORDS: Final = "SELECT checksum, value, version, namespace, scope_type, scope, kind, key FROM records"
+_RECORDS: Final = "SELECT checksum, value, kind, key, namespace, scope FROM records"
 _RESHAPED: Final = """
     SELECT reshaped_revision BETWEEN
         (SELECT coalesce(max(removed_revision), 0) FROM messages WHERE session = ?1 AND removed_revision IS NOT NULL)
@@ -62,8 +62,8 @@ def changed_in_session(connection: apsw.Connection, session: int) -> Iterator[Pr
 def changed_in_file(connection: apsw.Connection) -> Iterator[Problem]:
     """Records that aren't what was written, and sessions whose counters aren't those of their newest commit."""
     for row in connection.execute(_RECORDS):
-        if _differs(*row[:3]):
-            namespace, _, scope, kind, key = row[3:]
+        if _differs(*row[:4]):
+            kind, key, namespace, scope = row[2:]
             detail = f"Record {kind!r}, {key!r} of {scope!r} isn't what was written."
             yield Problem(kind="checksum", detail=detail, namespace=namespace)
     for namespace, session_id in connection.execute(_NEWEST):
