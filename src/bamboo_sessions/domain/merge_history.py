@@ -2,8 +2,8 @@
 
 Result = committed messages, minus my removals, with my edits, plus my additions. An addition that stood inside stays
 inside, behind the nearest message before it that is still alive; a replacement takes the place of what it replaced;
-all others go to the end, behind what was committed meanwhile. A tool's result goes behind its call and the results
-that the call already has. An addition is never dropped because its neighbours are gone (L111).
+all others go to the end, behind what was committed meanwhile. A tool's result goes into the group of its call, and
+nothing else is put inside a call group (`gaps`). An addition is never dropped because its neighbours are gone (L111).
 """
 
 from __future__ import annotations

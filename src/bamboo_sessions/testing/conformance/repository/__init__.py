@@ -3,6 +3,7 @@
 from bamboo_sessions.testing.conformance.repository.asking import AskingConformance
 from bamboo_sessions.testing.conformance.repository.authoring import AuthoringConformance
 from bamboo_sessions.testing.conformance.repository.base import RepositoryCase
+from bamboo_sessions.testing.conformance.repository.call_groups import CallGroupsConformance
 from bamboo_sessions.testing.conformance.repository.changing import ChangingConformance
 from bamboo_sessions.testing.conformance.repository.fencing import FencingConformance
 from bamboo_sessions.testing.conformance.repository.following import FollowingConformance
@@ -17,6 +18,7 @@ from bamboo_sessions.testing.conformance.repository.searching import SearchingCo
 __all__ = [
     "AskingConformance",
     "AuthoringConformance",
+    "CallGroupsConformance",
     "ChangingConformance",
     "FencingConformance",
     "FollowingConformance",
@@ -35,6 +37,7 @@ __all__ = [
 class RepositoryConformance(
     LoadingConformance,
     SavingConformance,
+    CallGroupsConformance,
     ChangingConformance,
     AuthoringConformance,
     AskingConformance,
