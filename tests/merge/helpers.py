@@ -11,11 +11,12 @@ import msgspec
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.merge import Merged, merge
-from bamboo_sessions.domain.merge_history import FRONT, HistoryDelta
+from bamboo_sessions.domain.merge_history import HistoryDelta
 from bamboo_sessions.domain.message import Message, ToolCall
 from bamboo_sessions.domain.question import PendingQuestion, QuestionState
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.splices import FRONT
 from bamboo_sessions.domain.working_copy import copy_of, freeze, link_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,10 +8,10 @@ from bamboo_sessions.domain.call_groups import groups_of, makes_call
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.merge import POLICY, Merged, Policy, group_changed, merge, rebase
-from bamboo_sessions.domain.merge_history import Insertion
 from bamboo_sessions.domain.message import Message, is_tool_result
 from bamboo_sessions.domain.placing import newest_call
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
+from bamboo_sessions.domain.splices import Insertion
 from bamboo_sessions.domain.working_copy import copy_of, freeze, is_clean, rebase_copy
 from bamboo_sessions.testing.strategies import Divergence, divergences, edits, snapshots
 from tests.merge.helpers import NOW, after, apply, ids

@@ -3,9 +3,10 @@
 import pytest
 
 from bamboo_sessions.domain.history import FrozenMessages
-from bamboo_sessions.domain.merge_history import Insertion, merge_history
+from bamboo_sessions.domain.merge_history import merge_history
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.placing import newest_call
+from bamboo_sessions.domain.splices import Insertion
 from tests.merge.helpers import call, ids, load, message, result, snapshot
 from tests.merge.history_kit import add, committed_meanwhile, delta_of, insert, remove, saved_on
 

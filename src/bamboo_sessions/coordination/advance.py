@@ -8,8 +8,8 @@ import msgspec
 
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
-from bamboo_sessions.domain.merge_history import FRONT, Insertion
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.splices import FRONT, Insertion
 from bamboo_sessions.storage.commit import Commit, Committed
 
 

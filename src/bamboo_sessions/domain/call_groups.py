@@ -87,25 +87,22 @@ class CallGroup(NamedTuple):
     reach: int
 
 
-def call_groups(kinds: Iterable[Kind], *, breaks: AbstractSet[int] = frozenset()) -> Iterator[CallGroup]:
-    """The groups of a history, in order; each is given as soon as the message that ends it was looked at.
-
-    No group reaches over the front of a message whose index is in `breaks`.
-    """
-    scan: _Scan | None = None
+def call_groups(kinds: Iterable[Kind]) -> Iterator[CallGroup]:
+    """The groups of a history, in order; each is given as soon as the message that ends it was looked at."""
+    scan: GroupScan | None = None
     count = 0
     for index, kind in enumerate(kinds):
         count = index + 1
-        if scan is not None and (index in breaks or not scan.takes(kind, index)):
+        if scan is not None and not scan.takes(kind, index):
             yield scan.group(index)
             scan = None
         if scan is None and kind is Kind.CALL:
-            scan = _Scan(index)
+            scan = GroupScan(index)
     if scan is not None:
         yield scan.group(count)
 
 
-class _Scan:
+class GroupScan:
     """A group while it is being read."""
 
     __slots__ = ("end", "in_run", "start", "text")

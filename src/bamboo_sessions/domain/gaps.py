@@ -2,101 +2,132 @@
 
 A gap is named by the index of the committed message behind it. One inside a call group stands for the group's end, so
 that nothing is put between calls and their results (L124). Costs as much as the additions and the groups that they
-touch, once the groups are known.
+touch.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Mapping, Sequence
 
-from bamboo_sessions.domain.call_groups import call_groups, kind_of, makes_call
+from bamboo_sessions.domain.call_groups import Kind, kind_of, makes_call
+from bamboo_sessions.domain.group_reader import GroupReader
+from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.placing import OpenGroup, Place
 
 
 class Gaps:
-    """The committed messages that stay, and the additions between them.
+    """The committed messages with what a save does to them, and the additions between them.
 
-    `parted` are gaps that no group reaches over, as something stood there that isn't there any more.
+    Args:
+        durable: The committed messages.
+        removed: The indexes of those that go.
+        edits: What others become, by index.
+        exchanged: Calls that take the place of a call, by its index.
     """
 
-    def __init__(self, kept: Sequence[Message], *, parted: AbstractSet[int] = frozenset()) -> None:
-        self._kept = kept
-        self._index: Mapping[str, int] = {message.id: index for index, message in enumerate(kept)}
-        self._groups = list(call_groups(map(kind_of, kept), breaks=parted))
-        self._starts = [group.start for group in self._groups]
+    def __init__(
+        self,
+        durable: FrozenMessages,
+        *,
+        removed: Mapping[int, Message],
+        edits: Mapping[int, Message],
+        exchanged: Mapping[int, Sequence[Message]],
+    ) -> None:
+        self._durable = durable
+        self._removed = removed
+        self._edits = edits
+        self._exchanged = exchanged
+        self._index = {message.id: index for index, calls in exchanged.items() for message in calls}
+        self._before = GroupReader(len(durable), lambda index: kind_of(self._edited(index)))
+        self._groups = GroupReader(len(durable), self._kind)
         self._opened: dict[int, OpenGroup] = {}
         self._added: dict[str, OpenGroup] = {}
-        self._places: dict[int, Place] = {}
+        self.places: dict[int, Place] = {}
+
+    def _edited(self, index: int) -> Message:
+        return self._edits.get(index) or self._durable[index]
+
+    def _kind(self, index: int) -> Kind | None:
+        """What stands there to call groups; where something was removed that parted what is around it, that still does."""
+        if index in self._exchanged:
+            return Kind.CALL
+        if index in self._removed:
+            return None if self._before.around(index) else Kind.OTHER
+        return kind_of(self._edited(index))
 
     @property
     def end(self) -> int:
         """The gap behind all."""
-        return len(self._kept)
+        return len(self._durable)
 
     def behind(self, id: str) -> int | None:
-        """The gap behind a message that stays; `None` if there is none of this id."""
+        """The gap behind a message that stays, or that takes the place of a call; `None` if there is none of this id."""
         index = self._index.get(id)
-        return None if index is None else index + 1
+        if index is None:
+            index = self._durable.index_of(id)
+            if index is None or index in self._removed:
+                return None
+        return index + 1
 
     def add(self, message: Message, gap: int) -> None:
-        """Put a message into a gap, behind what was put there before."""
-        group = self._place(gap).add(message)
-        if group is not None:
+        """Put a message into a gap, behind what was put there before.
+
+        One that would stand as a result in a group that it doesn't belong to goes in front of that group.
+        """
+        place = self._place(gap)
+        front = place.front_of_foreign_group(message)
+        if front is not None:
+            self.add(message, front)
+        elif (group := place.add(message)) is not None:
             self._added[message.id] = group
 
     def group_of(self, id: str, call_id: str | None) -> OpenGroup | None:
         """The group of the message `id`; `None` if that isn't there, or doesn't make this call (any more)."""
         if id in self._added:
             return self._added[id]
-        index = self._index.get(id)
-        if index is None or not makes_call(self._kept[index], call_id):
+        gap = self.behind(id)
+        if gap is None or (id not in self._index and not makes_call(self._edited(gap - 1), call_id)):
             return None
-        return self._open(bisect_left(self._starts, index + 1) - 1)
+        group = self._groups.around(gap - 1)
+        return None if group is None else self._open(group.start)
 
-    def newest_group(self, call_id: str | None, *, but: Callable[[Message], bool]) -> OpenGroup | None:
-        """The group of the newest message that stays and makes this call, leaving out those that `but` names."""
-        for index in range(len(self._kept) - 1, -1, -1):
-            message = self._kept[index]
-            if makes_call(message, call_id) and not but(message):
-                return self.group_of(message.id, call_id)
-        return None
+    def newest_group(self, call_id: str | None, among: Iterable[Message]) -> OpenGroup | None:
+        """The group of the last message of `among` that stays and makes this call."""
+        found = None
+        for message in among:
+            if makes_call(message, call_id):
+                found = self.group_of(message.id, call_id) or found
+        return found
 
-    def _open(self, number: int) -> OpenGroup:
-        """A group that stays, ready to get more; the place behind it comes with it."""
-        if number not in self._opened:
-            group = self._groups[number]
-            opened = self._opened[number] = OpenGroup(at=group.end, in_run=group.in_run)
-            self._places[group.end] = Place(group.end, opened)
-        return self._opened[number]
+    def _open(self, start: int) -> OpenGroup:
+        """The group that begins at `start`, ready to get more; the place behind it comes with it."""
+        if start not in self._opened:
+            group = self._groups.around(start)
+            assert group is not None  # noqa: S101 - a group begins there
+            members = range(start, group.end)
+            calls = {call.id for index in members for one in self._standing(index) for call in one.tool_calls}
+            opened = self._opened[start] = OpenGroup(at=group.end, in_run=group.in_run, start=start, calls=calls)
+            self.places[group.end] = Place(group.end, opened)
+        return self._opened[start]
+
+    def _standing(self, index: int) -> Sequence[Message]:
+        """What stands at an index."""
+        stays = () if index in self._removed else (self._edited(index),)
+        return (*self._exchanged.get(index, ()), *stays)
 
     def _place(self, gap: int) -> Place:
-        number = bisect_left(self._starts, gap) - 1
-        if number >= 0:
-            gap = max(gap, self._groups[number].end)
-            if number in self._opened and gap <= self._groups[number].reach:
-                gap = max(gap, self._opened[number].at)  # a call that was put behind it belongs to it
-        if gap not in self._places:
-            self._make_place(gap, number)
-        return self._places[gap]
-
-    def _make_place(self, gap: int, number: int) -> None:
-        """A place with the group in front of it, if what is put there may belong to that."""
-        group = self._groups[number] if number >= 0 else None
-        if group is not None and gap == group.end:
-            self._open(number)
-        elif group is not None and group.in_run and gap <= group.reach:
-            self._places[gap] = Place(gap, self._open(number), is_behind=False, text_since=gap > group.text)
-        else:
-            self._places[gap] = Place(gap)
-
-    def messages(self) -> Iterator[Message]:
-        """All of them, in order."""
-        for index, message in enumerate(self._kept):
-            if index in self._places:
-                yield from self._places[index].messages()
-            yield message
-        if self.end in self._places:
-            yield from self._places[self.end].messages()
+        group = self._groups.in_front(gap)
+        if group is not None:
+            gap = max(gap, group.end)
+            if group.start in self._opened:
+                gap = max(gap, self._opened[group.start].at)  # a call that was put behind it belongs to it
+        if gap not in self.places:
+            if group is not None and gap == group.end:
+                self._open(group.start)
+            elif group is not None and group.in_run:
+                opened = self._open(group.start)
+                self.places[gap] = Place(gap, opened, is_behind=False, text_since=gap > group.text)
+            else:
+                self.places[gap] = Place(gap)
+        return self.places[gap]

@@ -129,10 +129,12 @@ class FrozenMessages(Sequence[Message]):
     def _behind_chunk(self, chunk: int) -> Iterator[Message]:
         return chain.from_iterable(chunk.messages for chunk in self._chunks[chunk:])
 
-    def unshared(self, other: FrozenMessages) -> list[Message]:
-        """The messages of the chunks that `other` hasn't: all that differ, and some neighbours of theirs."""
+    def unshared(self, other: FrozenMessages) -> Iterator[tuple[int, Message]]:
+        """The messages of the chunks that `other` hasn't, and their places: all that differ, and some neighbours."""
         theirs = frozenset(other._chunks)
-        return [message for chunk in self._chunks if chunk not in theirs for message in chunk.messages]
+        for number, chunk in enumerate(self._chunks):
+            if chunk not in theirs:
+                yield from enumerate(chunk.messages, self._start_of(number))
 
     # --- finding
 
@@ -221,8 +223,8 @@ def differences(base: FrozenMessages, other: FrozenMessages) -> Differences:
     """How `other` differs from `base`; costs as much as the chunks that they don't share."""
     if base is other:
         return Differences()
-    before = {message.id: message for message in base.unshared(other)}
-    after = {message.id: message for message in other.unshared(base)}
+    before = {message.id: message for _, message in base.unshared(other)}
+    after = {message.id: message for _, message in other.unshared(base)}
     return Differences(
         removed=tuple(message for id_, message in before.items() if id_ not in after),
         added=tuple(message for id_, message in after.items() if id_ not in before),

@@ -10,26 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from operator import is_
-from typing import Final
 
 import msgspec
 
-from bamboo_sessions.domain.call_groups import Kind, groups_of, kind_of, makes_call, orphans
+from bamboo_sessions.domain.call_groups import Kind, kind_of, makes_call
 from bamboo_sessions.domain.gaps import Gaps
-from bamboo_sessions.domain.history import FrozenMessages, Replaced
+from bamboo_sessions.domain.group_reader import GroupReader
+from bamboo_sessions.domain.history import Differences, FrozenMessages, Replaced, differences
 from bamboo_sessions.domain.message import Message, is_tool_result, same_content
 from bamboo_sessions.domain.placing import OpenGroup, arranged, calls_elsewhere, newest_group
 from bamboo_sessions.domain.report import MergeConflict
-
-FRONT: Final = ""
-"""The place before the first message (no message id is empty)."""
-
-
-class Insertion(msgspec.Struct, frozen=True):
-    """Messages that go directly behind the message `after`, in this order; `FRONT`: before all; `None`: behind all."""
-
-    messages: tuple[Message, ...]
-    after: str | None = None
+from bamboo_sessions.domain.splices import Change, Insertion, insertions, spliced
 
 
 class HistoryDelta(msgspec.Struct, frozen=True):
@@ -64,16 +55,16 @@ def merge_history(
 ) -> HistoryDelta:
     """Merge the history `mine`, made from `base`, into `durable`.
 
-    Costs as much as the additions if both sides only added at the end. (Additions that the base has already aren't
-    noticed then; storage finds them by their ids.)
+    Costs as much as what was done on either side, and the call groups around. (Additions at the end that the base has
+    already aren't noticed; storage finds them by their ids.)
     """
     if mine.extends(base) and durable.extends(base):
         added, gained = mine[len(base) :], durable[len(base) :]
         if not added or _can_follow(durable, added, gained):
             messages = durable.extended(added) if gained else mine
-            insertions = (Insertion(tuple(added)),) if added else ()
-            return HistoryDelta(messages, insertions, gained=tuple(message.id for message in gained))
-    return _merge(_Sides.of(base, mine, durable, additions_only=additions_only), replaced)
+            at_end = (Insertion(tuple(added)),) if added else ()
+            return HistoryDelta(messages, at_end, gained=tuple(message.id for message in gained))
+    return _Merge(base, mine, durable, additions_only=additions_only).delta(replaced)
 
 
 def _can_follow(durable: FrozenMessages, added: Sequence[Message], gained: Sequence[Message]) -> bool:
@@ -88,212 +79,209 @@ def _can_follow(durable: FrozenMessages, added: Sequence[Message], gained: Seque
     return not arrangement.joined and all(map(is_, arrangement.tail, added))
 
 
-class _Sides(msgspec.Struct, frozen=True):
-    """The three histories by id, and what the saver did."""
+class _Merge:
+    """One merge: what was done on both sides, and what becomes of it in the committed history."""
 
-    durable: FrozenMessages
-    mine_by_id: Mapping[str, Message]
-    base_by_id: Mapping[str, Message]
-    durable_by_id: Mapping[str, Message]
-    removals: tuple[str, ...]
-    edits: Mapping[str, Message]
-    added: Mapping[str, Message]
+    def __init__(
+        self, base: FrozenMessages, mine: FrozenMessages, durable: FrozenMessages, *, additions_only: bool
+    ) -> None:
+        self.base, self.mine, self.durable = base, mine, durable
+        done, self.theirs = differences(base, mine), differences(base, durable)
+        if additions_only:
+            done = Differences(added=done.added)
+        self.conflicts: list[MergeConflict] = []
+        self.removed = self._removals(done)
+        self.edits = self._edits(done)
+        self.added = {message.id: message for message in done.added}
+        self.fresh = {id_: message for id_, message in self.added.items() if durable.index_of(id_) is None}
+        self.gone = {message.id for message in self.theirs.removed}
 
-    @classmethod
-    def of(cls, base: FrozenMessages, mine: FrozenMessages, durable: FrozenMessages, *, additions_only: bool) -> _Sides:
-        base_by_id = {message.id: message for message in base}
-        mine_by_id = {message.id: message for message in mine}
-        removals: tuple[str, ...] = ()
-        edits: dict[str, Message] = {}
-        if not additions_only:
-            removals = tuple(id_ for id_ in base_by_id if id_ not in mine_by_id)
-            edits = {
-                id_: message
-                for id_, message in mine_by_id.items()
-                if (known := base_by_id.get(id_, message)) is not message and not same_content(message, known)
-            }
-        added = {id_: message for id_, message in mine_by_id.items() if id_ not in base_by_id}
-        return cls(
-            durable=durable,
-            mine_by_id=mine_by_id,
-            base_by_id=base_by_id,
-            durable_by_id=base_by_id if durable is base else {message.id: message for message in durable},
-            removals=removals,
-            edits=edits,
-            added=added,
+    def _removals(self, done: Differences) -> dict[int, Message]:
+        """What goes, by its index; the conflicts of it."""
+        removed: dict[int, Message] = {}
+        for before in done.removed:
+            index = self.durable.index_of(before.id)
+            if index is not None:
+                removed[index] = self.durable[index]
+                if not same_content(self.durable[index], before):
+                    self.conflicts.append(MergeConflict(f"message:{before.id}", "removed"))
+        return removed
+
+    def _edits(self, done: Differences) -> dict[int, Message]:
+        """What messages become, by their index; the conflicts of it."""
+        edits: dict[int, Message] = {}
+        for before, message in done.edited:
+            if same_content(before, message):
+                continue
+            index = self.durable.index_of(message.id)
+            if index is None:  # removed by somebody else: stays removed
+                self.conflicts.append(MergeConflict(f"message:{message.id}", "removed"))
+            elif not same_content(message, self.durable[index]):
+                edits[index] = message
+                if not same_content(self.durable[index], before):
+                    self.conflicts.append(MergeConflict(f"message:{message.id}", "mine"))
+        return edits
+
+    def delta(self, replaced: Replaced) -> HistoryDelta:
+        """What comes of it."""
+        exchanged, slots = self._slots(replaced)
+        gaps = Gaps(self.durable, removed=self.removed, edits=self.edits, exchanged=exchanged)
+        orphaned = self._fill(gaps, slots)
+        indexes = {*gaps.places, *self.removed, *self.edits, *exchanged}
+        changes = [
+            Change(
+                index,
+                (*(gaps.places[index].messages() if index in gaps.places else ()), *exchanged.get(index, ())),
+                index in self.removed,
+                self.edits.get(index),
+            )
+            for index in sorted(indexes)
+        ]
+        messages = spliced(self.durable, changes)
+        orphaned |= self._orphaned_by_changes(messages)
+        return HistoryDelta(
+            messages=messages,
+            insertions=insertions(self.durable, changes),
+            edits=tuple(self.edits.values()),
+            removals=tuple(message.id for message in self.removed.values()),
+            gained=tuple(message.id for message in self.theirs.added if message.id not in self.added),
+            duplicates=tuple(message for id_, message in self.added.items() if id_ not in self.fresh),
+            conflicts=tuple(self.conflicts),
+            orphaned=tuple(sorted(orphaned, key=lambda id_: messages.index_of(id_) or 0)),
         )
 
+    # --- places
 
-def _merge(sides: _Sides, replaced: Replaced) -> HistoryDelta:
-    durable = sides.durable_by_id
-    conflicts: list[MergeConflict] = []
-    removals = tuple(id_ for id_ in sides.removals if id_ in durable)
-    edits = _applied_edits(sides, conflicts)
-    edited = (id_ for id_ in removals if not same_content(durable[id_], sides.base_by_id[id_]))
-    conflicts.extend(MergeConflict(f"message:{id_}", "removed") for id_ in edited)
-    fresh = {id_: message for id_, message in sides.added.items() if id_ not in durable}
-    duplicates = tuple(message for id_, message in sides.added.items() if id_ in durable)
-    kept = _Kept.of(sides, set(removals), edits, _slots(sides, replaced, fresh))
-    result, lost = _filled(sides, kept, fresh)
-    if _may_orphan(durable, removals, edits):
-        known = {*orphans(sides.durable), *fresh}
-        lost |= {id_ for id_ in orphans(result) if id_ not in known}
-    return HistoryDelta(
-        messages=FrozenMessages(result) if fresh or edits or removals else sides.durable,
-        insertions=_insertions(result, fresh),
-        edits=tuple(edits.values()),
-        removals=removals,
-        gained=tuple(id_ for id_ in durable if id_ not in sides.base_by_id and id_ not in sides.added),
-        duplicates=duplicates,
-        conflicts=tuple(conflicts),
-        orphaned=tuple(message.id for message in result if message.id in lost) if lost else (),
-    )
+    def _slots(self, replaced: Replaced) -> tuple[dict[int, list[Message]], dict[str, int]]:
+        """Replacements: calls by the index of the call whose place they take, and the gaps that all others go to.
 
+        Results join their calls instead.
+        """
+        exchanged: dict[int, list[Message]] = {}
+        slots: dict[str, int] = {}
+        for id_, message in self.fresh.items():
+            places = map(self._place_of, replaced.get(id_, ()))
+            index = None if is_tool_result(message) else next((each for each in places if each is not None), None)
+            if index is None:
+                continue
+            if kind_of(message) is kind_of(self.edits.get(index) or self.durable[index]) is Kind.CALL:
+                exchanged.setdefault(index, []).append(message)
+            else:
+                slots[id_] = index + (index in exchanged)
+        return exchanged, slots
 
-def _applied_edits(sides: _Sides, conflicts: list[MergeConflict]) -> dict[str, Message]:
-    edits: dict[str, Message] = {}
-    for id_, message in sides.edits.items():
-        current = sides.durable_by_id.get(id_)
-        if current is None:  # removed by somebody else: stays removed
-            conflicts.append(MergeConflict(f"message:{id_}", "removed"))
-        elif not same_content(message, current):
-            edits[id_] = message
-            if not same_content(current, sides.base_by_id[id_]):
-                conflicts.append(MergeConflict(f"message:{id_}", "mine"))
-    return edits
+    def _place_of(self, gone: str) -> int | None:
+        """The index of a message that was replaced; a result that somebody appended is no place (L124)."""
+        index = self.durable.index_of(gone)
+        if index is None or (is_tool_result(self.durable[index]) and self.base.index_of(gone) is None):
+            return None
+        return index
 
-
-def _slots(sides: _Sides, replaced: Replaced, fresh: Mapping[str, Message]) -> dict[str, list[Message]]:
-    """Replacements, by the committed message whose place they take.
-
-    Results join their calls instead; and a result that somebody appended is no place (L124).
-    """
-    slots: dict[str, list[Message]] = {}
-    for id_, message in fresh.items():
-        if not is_tool_result(message):
-            place = next((gone for gone in replaced.get(id_, ()) if _is_place(sides, gone)), None)
-            if place is not None:
-                slots.setdefault(place, []).append(message)
-    return slots
-
-
-def _is_place(sides: _Sides, id: str) -> bool:
-    message = sides.durable_by_id.get(id)
-    return message is not None and (id in sides.base_by_id or not is_tool_result(message))
-
-
-class _Kept(msgspec.Struct, frozen=True):
-    """What additions are put between, and where replacements go.
-
-    Args:
-        messages: The committed messages that stay, as edited, and calls that take the place of calls.
-        slots: The gaps (indexes in `messages`) that all other replacements go to, by their ids.
-        parted: Gaps where something was removed that parted what stands around it.
-    """
-
-    messages: list[Message]
-    slots: dict[str, int]
-    parted: set[int]
-
-    @classmethod
-    def of(
-        cls, sides: _Sides, removals: set[str], edits: Mapping[str, Message], slots: Mapping[str, list[Message]]
-    ) -> _Kept:
-        kept = cls([], {}, set())
-        edited = [edits.get(message.id, message) for message in sides.durable] if edits else sides.durable
-        in_groups = _in_groups(edited) if removals else set()
-        for index, message in enumerate(edited):
-            for replacement in slots.get(message.id, ()):
-                if kind_of(replacement) is kind_of(message) is Kind.CALL:
-                    kept.messages.append(replacement)
-                else:
-                    kept.slots[replacement.id] = len(kept.messages)
-            if message.id not in removals:
-                kept.messages.append(message)
-            elif index not in in_groups:
-                kept.parted.add(len(kept.messages))
-        return kept
-
-
-def _in_groups(messages: Sequence[Message]) -> set[int]:
-    return {index for group in groups_of(messages) for index in range(group.start, group.end)}
-
-
-def _filled(sides: _Sides, kept: _Kept, fresh: Mapping[str, Message]) -> tuple[list[Message], set[str]]:
-    """All messages with the additions in their places, taken in the order of the copy; results that have no call."""
-    gaps = Gaps(kept.messages, parted=kept.parted)
-    last_inside = _last_inside(sides, gaps, fresh, kept.slots)
-    calls: dict[str | None, str] = {}
-    orphaned: set[str] = set()
-    gap = 0
-    for index, message in enumerate(sides.mine_by_id.values()):
-        behind = gaps.behind(message.id)
-        if behind is not None:
-            gap = behind
-        elif message.id in fresh:
-            group = _group_meant(sides, gaps, message, calls.get(message.tool_call_id))
-            if group is not None:
-                group.join(message)
+    def _fill(self, gaps: Gaps, slots: Mapping[str, int]) -> set[str]:
+        """Put the additions into their gaps, in the order of the copy; the ids of results that have no call."""
+        places = {message.id: place for place, message in self.mine.unshared(self.base) if message.id in self.added}
+        meant = self._calls_meant(places)
+        last_inside = self._last_inside(gaps, slots)
+        orphaned: set[str] = set()
+        gap, seen = 0, -1
+        for id_, message in self.added.items():
+            gap = self._gap_in_front(gaps, places[id_], seen, gap)
+            seen = places[id_]
+            behind = gaps.behind(id_)
+            if behind is not None:
+                gap = behind
                 continue
             if is_tool_result(message):
-                orphaned.add(message.id)
-            gap = kept.slots.get(message.id, gap if index < last_inside else gaps.end)
+                group = self._group_meant(gaps, message, meant.get(id_))
+                if group is not None:
+                    group.join(message)
+                    continue
+                orphaned.add(id_)
+            gap = slots.get(id_, gap if seen < last_inside else gaps.end)
             gaps.add(message, gap)
-        if kind_of(message) is Kind.CALL:
-            calls.update((call.id, message.id) for call in message.tool_calls)
-    return list(gaps.messages()), orphaned
+        return orphaned
+
+    def _gap_in_front(self, gaps: Gaps, place: int, seen: int, gap: int) -> int:
+        """The gap behind the nearest message before `place` in the copy that is alive; `gap` if none is behind `seen`."""
+        for index in range(place - 1, seen, -1):
+            behind = gaps.behind(self.mine[index].id) if self.mine[index].id not in self.gone else None
+            if behind is not None:
+                return behind
+        return gap
+
+    def _last_inside(self, gaps: Gaps, slots: Mapping[str, int]) -> int:
+        """The place in the copy of the last message of the base that is still live; before it is inside.
+
+        A replacement counts as what it replaced.
+        """
+        for place, message in zip(range(len(self.mine) - 1, -1, -1), reversed(self.mine), strict=True):
+            if message.id in self.added:
+                if message.id in slots or (message.id in self.fresh and gaps.behind(message.id) is not None):
+                    return place
+            elif message.id not in self.gone:
+                return place
+        return -1
+
+    # --- results and their calls
+
+    def _calls_meant(self, places: Mapping[str, int]) -> dict[str, str]:
+        """For each result the nearest message before it in the copy that makes its call: providers reuse call ids."""
+        left = {id_ for id_, message in self.fresh.items() if is_tool_result(message)}
+        if not left:
+            return {}
+        meant: dict[str, str] = {}
+        waiting: dict[str | None, list[str]] = {}
+        for message in reversed(self.mine):
+            if message.id in left:
+                waiting.setdefault(message.tool_call_id, []).append(message.id)
+                left.remove(message.id)
+            elif kind_of(message) is Kind.CALL:
+                for call in message.tool_calls:
+                    meant.update((result, message.id) for result in waiting.pop(call.id, ()))
+            if not (left or waiting):
+                break
+        return meant
+
+    def _group_meant(self, gaps: Gaps, result: Message, call: str | None) -> OpenGroup | None:
+        """The group of the call that a result belongs to, if it is alive.
+
+        If the copy makes the call before the result, at `call`, no other takes its place. Else it may be one that
+        others made, perhaps by an edit (L125).
+        """
+        if call is not None:
+            return gaps.group_of(call, result.tool_call_id)
+        brought = [*self.theirs.added, *(message for _, message in self.theirs.edited)]
+        brought = [message for message in brought if makes_call(message, result.tool_call_id)]
+        unknown = [message for message in brought if not self._is_made_by_copy(message, result)]
+        newest = sorted(unknown, key=lambda message: self.durable.index_of(message.id) or 0)
+        return gaps.newest_group(result.tool_call_id, newest)
+
+    def _is_made_by_copy(self, message: Message, result: Message) -> bool:
+        known = self.mine.find(message.id)
+        return known is not None and makes_call(known, result.tool_call_id)
+
+    def _orphaned_by_changes(self, messages: FrozenMessages) -> set[str]:
+        """The committed results that had a call in their group, and have none any more."""
+        before, after = GroupReader.of(self.durable), GroupReader.of(messages)
+        candidates = {
+            message.id
+            for index, message in self.edits.items()
+            if is_tool_result(message) and not is_tool_result(self.durable[index])
+        }
+        groups = {before.around(index) for index in (*self.removed, *self.edits)}
+        for group in groups:
+            if group is not None:
+                members = self.durable[group.start : group.end]
+                calls = {call.id for message in members for call in message.tool_calls}
+                candidates |= {one.id for one in members if is_tool_result(one) and one.tool_call_id in calls}
+        return {id_ for id_ in candidates if _is_orphan(after, messages, id_)}
 
 
-def _group_meant(sides: _Sides, gaps: Gaps, message: Message, call: str | None) -> OpenGroup | None:
-    """The group of the call that a result belongs to, if it is alive.
-
-    Providers reuse call ids. So the call meant is the nearest before the result in the copy, here `call`, and no other
-    takes its place if it was removed. Only where the copy has none may it be one that others made.
-    """
-    if not is_tool_result(message):
-        return None
-    if call is not None:
-        return gaps.group_of(call, message.tool_call_id)
-
-    def is_later_in_copy(one: Message) -> bool:
-        return one.id in sides.mine_by_id and makes_call(sides.mine_by_id[one.id], message.tool_call_id)
-
-    return gaps.newest_group(message.tool_call_id, but=is_later_in_copy)
-
-
-def _last_inside(sides: _Sides, gaps: Gaps, fresh: Mapping[str, Message], slots: Mapping[str, int]) -> int:
-    """The position in the copy of the last message of the base that is still live; before it is inside.
-
-    A replacement counts as what it replaced.
-    """
-    ids = list(sides.mine_by_id)
-    for index in range(len(ids) - 1, -1, -1):
-        id_ = ids[index]
-        if id_ in slots or ((id_ in sides.base_by_id or id_ in fresh) and gaps.behind(id_) is not None):
-            return index
-    return -1
-
-
-def _may_orphan(durable: Mapping[str, Message], removals: Sequence[str], edits: Mapping[str, Message]) -> bool:
-    """Whether results may have lost their calls: calls were removed, or a message is something else now."""
-    removed = any(kind_of(durable[id_]) is Kind.CALL for id_ in removals)
-    changed = (kind_of(one) is not kind_of(durable[id_]) or kind_of(one) is Kind.CALL for id_, one in edits.items())
-    return removed or any(changed)
-
-
-def _insertions(result: list[Message], fresh: Mapping[str, Message]) -> tuple[Insertion, ...]:
-    """The runs of new messages in the result, each with the committed message that it stands behind."""
-    insertions: list[Insertion] = []
-    run: list[Message] = []
-    after = FRONT
-    for message in result:
-        if message.id in fresh:
-            run.append(message)
-            continue
-        if run:
-            insertions.append(Insertion(tuple(run), after))
-            run = []
-        after = message.id
-    if run:
-        insertions.append(Insertion(tuple(run)))
-    return tuple(insertions)
+def _is_orphan(groups: GroupReader, messages: FrozenMessages, id: str) -> bool:
+    """Whether it is a tool's result that doesn't stand in a group that makes its call."""
+    index = messages.index_of(id)
+    if index is None or not is_tool_result(messages[index]):
+        return False
+    group = groups.around(index)
+    members = messages[group.start : group.end] if group is not None else []
+    return not any(makes_call(message, messages[index].tool_call_id) for message in members)

@@ -18,9 +18,9 @@ from bamboo_sessions.domain.errors import (
     SessionNotFoundError,
 )
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.merge_history import FRONT, Insertion
 from bamboo_sessions.domain.message import StoredMessage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.splices import FRONT, Insertion
 from bamboo_sessions.domain.usage import TokenUsageRecord
 
 

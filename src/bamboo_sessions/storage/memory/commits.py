@@ -15,9 +15,9 @@ from bamboo_sessions.domain.change import ChangeKind, mark_of
 from bamboo_sessions.domain.clock import EPOCH
 from bamboo_sessions.domain.head import SessionHead, head_document
 from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN
-from bamboo_sessions.domain.merge_history import Insertion
 from bamboo_sessions.domain.message import StoredMessage
 from bamboo_sessions.domain.snapshot import Tombstone
+from bamboo_sessions.domain.splices import Insertion
 from bamboo_sessions.domain.tree import kept, placed
 from bamboo_sessions.domain.usage import TokenUsageRecord
 from bamboo_sessions.storage.checks import check_commit

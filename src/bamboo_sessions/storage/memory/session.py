@@ -9,11 +9,11 @@ import msgspec
 from bamboo_sessions.domain.errors import MessageIdConflictError, StorageCorruptError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
-from bamboo_sessions.domain.merge_history import FRONT, Insertion
 from bamboo_sessions.domain.message import Message, StoredMessage, to_stored
 from bamboo_sessions.domain.placing import Arrangement, arranged, newest_group
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.splices import FRONT, Insertion
 from bamboo_sessions.domain.usage import TokenUsageRecord
 from bamboo_sessions.domain.working_copy import freeze
 from bamboo_sessions.storage.commit import Commit, StoredInsertion

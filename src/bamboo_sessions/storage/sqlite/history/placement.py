@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bamboo_sessions.domain.call_groups import Kind, call_groups
-from bamboo_sessions.domain.merge_history import FRONT, Insertion
 from bamboo_sessions.domain.message import Message, StoredMessage
 from bamboo_sessions.domain.placing import CommittedGroup, arranged
+from bamboo_sessions.domain.splices import FRONT, Insertion
 from bamboo_sessions.storage.commit import Commit, StoredInsertion
 from bamboo_sessions.storage.sqlite.history.versions import HistoryWriter
 from bamboo_sessions.storage.sqlite.transactions.connection import rows_of

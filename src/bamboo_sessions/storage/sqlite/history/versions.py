@@ -16,8 +16,8 @@ import msgspec
 
 from bamboo_sessions.domain.call_groups import Kind, kind_of, kind_of_role
 from bamboo_sessions.domain.errors import StorageCorruptError
-from bamboo_sessions.domain.merge_history import FRONT
 from bamboo_sessions.domain.message import Message, StoredMessage
+from bamboo_sessions.domain.splices import FRONT
 from bamboo_sessions.storage.sqlite.history.reads import message_of
 from bamboo_sessions.storage.sqlite.sessions.rows import storable
 from bamboo_sessions.storage.sqlite.transactions.connection import row_of, rows_of, value_of
