@@ -97,13 +97,13 @@ class World:
     async def settle(self) -> None:
         """Wait for all that was begun, in the store and on the storage's thread."""
         self.release()
-        await self.repo.persistence.aclose()
+        await self.repo.persistence.tasks.finish()
         await self.storage.inner.write_records(recording(RecordWrite("no", "such", None), scope=SHARED))
 
 
 def _repository(storage: SessionStorage, clock: ManualClock) -> SessionRepository:
     repo = SessionRepository.open(storage, clock=clock)._repository
-    repo.persistence._backoff = Backoff(first_seconds=1, longest_seconds=1, sleep=_one_step)
+    repo.persistence._committer._backoff = Backoff(first_seconds=1, longest_seconds=1, sleep=_one_step)
     repo._bound.tiers.tolerant._backoff = Backoff(first_seconds=1, longest_seconds=1, sleep=_for_ever)
     return repo
 

@@ -370,7 +370,7 @@ async def test_L98_each_model_call_is_counted_once(
     await anyio.lowlevel.checkpoint()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await sessions.persistence.aclose()
+    await sessions.persistence.tasks.finish()
     fork = await others.fork("chat", new_id="fork")
     totals = await others.token_usage("chat")
     assert (totals.calls, totals.input_tokens, totals.output_tokens) == (2, 105, 11)

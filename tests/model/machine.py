@@ -91,7 +91,7 @@ class Machine:
     # --- the system under test
 
     def _storage(self) -> Storage:
-        storage = SqliteStorage(Path(self.folder.name) / "sessions.db", durability="relaxed")
+        storage = SqliteStorage(Path(self.folder.name) / "sessions.db", durability="relaxed", clock=self.clock)
         return Storage(storage)
 
     def open_repositories(self) -> None:

@@ -197,7 +197,7 @@ def test_a_subscriber_that_stops_and_resumes_sees_each_commit_once_in_order(step
                 repositories = [
                     await stack.enter_async_context(
                         SessionRepository.open(
-                            SqliteStorage(Path(folder, "sessions.db"), durability="relaxed"), clock=clock
+                            SqliteStorage(Path(folder, "sessions.db"), durability="relaxed", clock=clock), clock=clock
                         )
                     )
                     for _ in range(2)

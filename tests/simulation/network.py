@@ -11,6 +11,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar, copy_context
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, TypeVar
 
 from bamboo_sessions import MemoryStorage, StorageUnavailableError
@@ -19,6 +20,7 @@ from bamboo_sessions.storage.commit import Commit, Committed, RevisionConflict, 
 from bamboo_sessions.storage.port import Plan
 from bamboo_sessions.storage.query import FeedPage
 from bamboo_sessions.testing import FaultyStorage
+from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.faults import READS, SYNCHRONOUS, WRITES
 from tests.simulation.loop import SimulatedLoop, process
 
@@ -57,12 +59,23 @@ class Kept(NamedTuple):
     floor: int
 
 
+class StoreClock:
+    """The store's own time, which is right."""
+
+    def __init__(self, loop: SimulatedLoop) -> None:
+        self._loop = loop
+
+    def now(self) -> datetime:
+        """The present time."""
+        return START + timedelta(seconds=self._loop.time())
+
+
 class Store:
     """The shared storage, the states of each session that it went through, and its commits in their order."""
 
     def __init__(self, loop: SimulatedLoop) -> None:
         self.loop = loop
-        self.engine = MemoryStorage()
+        self.engine = MemoryStorage(clock=StoreClock(loop))
         self.log: defaultdict[str, list[Version]] = defaultdict(lambda: [Version(0, 0, None)])
         self.commits: list[Made] = []
         self.reached: Counter[str] = Counter()

@@ -149,7 +149,7 @@ async def _end(world: World, clients: list[Client]) -> list[str]:
     for client in clients:
         await finish(client)
     for each in living.values():
-        await each.repo.persistence.aclose()
+        await each.repo.persistence.tasks.finish()
     await asyncio.sleep(1)  # noqa: TID251 - simulated time: what the crashed ones had sent has arrived
     for each in living.values():
         for session_id in list(world.store.log):

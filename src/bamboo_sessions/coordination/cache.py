@@ -1,8 +1,8 @@
 """The in-memory tier: snapshots of sessions, bounded in bytes (G13), never going back (G7).
 
-An entry is a committed snapshot and the freshness token that was read *before* its data: as long as storage still
-shows that token, nobody has committed anything since. Two kinds of entries are special: one put in by hand
-(`insert`), which is compared with storage by age, and one with dirty work, which is pinned until it is durable.
+An entry is a committed snapshot and the token by which storage tells more quickly that it is still the newest. Two
+kinds of entries are special: one put in by hand (`insert`), which is compared with storage by age, and one with dirty
+work, which is pinned until it is durable.
 """
 
 from __future__ import annotations

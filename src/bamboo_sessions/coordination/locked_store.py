@@ -1,40 +1,150 @@
 """The locked store: one writer at a time per session and process, merge-on-write, publishing inside the lock.
 
-A save is a plan that merges a frozen working copy into what is committed (`saving`), brought in like every change
-(`committing`). What storage can't take now is kept (`waiting`), and goes first when it is back.
+A save is a plan that merges a frozen working copy into what is committed (`saving`), and is committed like every change
+(`committing`), in a task that outlives its caller (`tasks`): afterwards there is the whole commit or nothing, the lock
+is free and the cache agrees with storage (G10). What storage can't take now is kept (`waiting`), and goes first when it
+is back.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
-from bamboo_sessions.coordination.committing import Committing, Planned, Write, living
+from bamboo_sessions.coordination.backoff import Backoff
+from bamboo_sessions.coordination.cache import SessionCache
+from bamboo_sessions.coordination.cached_reads import CachedReads
+from bamboo_sessions.coordination.committing import Committer
+from bamboo_sessions.coordination.encoding import encode_in_slices
 from bamboo_sessions.coordination.fencing import check_fence
-from bamboo_sessions.coordination.saving import SavePlan
-from bamboo_sessions.coordination.waiting import Included
+from bamboo_sessions.coordination.locks import SessionLocks
+from bamboo_sessions.coordination.plan import HeadPlan, Plan, Written, living
+from bamboo_sessions.coordination.saving import SavePlan, caught_up, correct, plan_save, report_of
+from bamboo_sessions.coordination.signal import CommitSignal
+from bamboo_sessions.coordination.tasks import OwnedTasks
+from bamboo_sessions.coordination.waiting import Included, WaitingWork
+from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import (
     BambooSessionsError,
     PreconditionFailedError,
     SessionDeletedError,
     StorageError,
 )
+from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.report import MergeReport
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.working_copy import is_clean, link_of
-from bamboo_sessions.storage.commit import (
-    RecordWrite,
-    SessionKey,
-    State,
-)
+from bamboo_sessions.storage.commit import Commit, Committed, RecordWrite, SessionKey, State
+from bamboo_sessions.storage.port import SessionStorage
+from bamboo_sessions.storage.query import DeleteQuery
 
+T = TypeVar("T")
 _log: Final = logging.getLogger("bamboo_sessions")
 
 
-class LockedSessionStore(Committing):
-    """Merge-on-write over a storage and a cache; made like `Committing`."""
+class LockedSessionStore:
+    """Changes of sessions over a storage and a cache, one at a time for each session of this process.
+
+    Args:
+        storage: The durable tier.
+        cache: The in-memory tier that sees every commit made here.
+        clock: Where commits take their time from.
+        backoff: Waits between conflicts.
+    """
+
+    def __init__(
+        self,
+        storage: SessionStorage,
+        cache: SessionCache,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.storage = storage
+        self.cache = cache
+        self.clock = clock
+        self.waiting = WaitingWork(cache, clock)
+        self.signal = CommitSignal(storage)
+        self._locks = SessionLocks()
+        self.reads = CachedReads(storage, cache, self._locks)
+        self.tasks = OwnedTasks(self._locks.clear)
+        backoff = backoff or Backoff(first_seconds=0.001, longest_seconds=0.02)
+        self._committer = Committer(storage, cache, self.reads, backoff)
+        self.writes = self._committer.counters
+
+    # --- reading
+
+    async def load(self, key: SessionKey, *, fresh: bool = False) -> State:
+        """The newest committed state, from the cache if that is current."""
+        self.tasks.check_usable()
+        return await self.reads.load(key, fresh=fresh)
+
+    # --- changes of the latest state
+
+    async def write(
+        self,
+        key: SessionKey,
+        plan: Plan,
+        *,
+        then: Callable[[Written], T],
+        start: State = None,
+        commit_id: str | None = None,
+    ) -> T:
+        """Commit a plan and hand what became of it to `then`, still inside the lock.
+
+        Args:
+            key: Which session.
+            plan: The change.
+            then: Called once, after publishing; its result is returned.
+            start: A state to try first without asking storage; it may be old, the commit compares anyway.
+            commit_id: The caller's own, which the plan's commits have: if the plan is refused, or has nothing to do,
+                it is looked up whether an earlier call with it was made, and that is the outcome (G4).
+        """
+
+        async def work() -> T:
+            return then(await self._committer.commit(key, plan, start=start, commit_id=commit_id))
+
+        release = await self._lock(key)
+        return await self.tasks.run(work(), release)
+
+    async def write_head(self, key: SessionKey, plan: HeadPlan, *, commit_id: str | None = None) -> SessionHead:
+        """Commit a change that looks at the head alone, so that messages needn't be read; the head after it.
+
+        Raises:
+            SessionNotFoundError, SessionDeletedError: It doesn't live.
+        """
+        release = await self._lock(key)
+        return await self.tasks.run(self._committer.commit_head(key, plan, commit_id=commit_id), release)
+
+    # --- changes that need no state
+
+    async def append(self, commit: Commit) -> Committed:
+        """A blind commit: no lock, no revision, no conflict. Readers of this process see it on return."""
+        self.tasks.check_usable()
+        return await self.tasks.run(self._committer.append(commit))
+
+    async def delete(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
+        """Delete a session and all below it, under its lock (L37); the ids deleted."""
+        release = await self._lock(key)
+        return await self.tasks.run(self._delete(key, query), release)
+
+    async def _delete(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
+        deleted = await self.storage.delete_tree(key, query)
+        for session_id in deleted:
+            self.cache.evict(SessionKey(key.namespace, session_id))  # L22: dirty work has to be told as refused
+        return deleted
+
+    async def _lock(self, key: SessionKey) -> Callable[[], None]:
+        self.tasks.check_usable()
+        release = await self._locks.acquire(key)
+        try:
+            self.tasks.check_usable()  # it may have been closed meanwhile
+        except StorageError:
+            release()
+            raise
+        return release
 
     # --- saving working copies
 
@@ -46,6 +156,8 @@ class LockedSessionStore(Committing):
         additions_only: bool = False,
         records: tuple[RecordWrite, ...] = (),
         creating: bool = False,
+        commit_id: str | None = None,
+        fence: int | None = None,
     ) -> MergeReport:
         """Merge a working copy into what is committed, commit, and bring the copy up to date in place.
 
@@ -59,64 +171,75 @@ class LockedSessionStore(Committing):
             additions_only: Hold back removals and edits; they stay pending in the copy.
             records: Adapter state to write in the same commit.
             creating: Refuse with `SessionExistsError` if a session of this id lives; a deleted id may be used again.
+            commit_id: The commit's; if an earlier call with it was made, its outcome is given again and nothing is
+                written. `None` makes one.
+            fence: The token of the run lease that this is written through; `None`: the one that the copy has, if any.
 
         Raises:
             SessionDeletedError: It was deleted (G9).
             MessageIdConflictError: A message id is taken by other content (G4).
-            LeaseLostError: The copy writes through a run lease, and a newer one exists (G12), also if nothing changed.
+            LeaseLostError: A newer run lease exists than the one that this is written through (G12), also if nothing
+                changed.
             PreconditionFailedError, InputError, StorageError.
         """
         key = SessionKey(session.namespace, session.id)
-        if self._is_saved(session) and not (records or creating) and if_revision is None:
-            await check_fence(self.storage, key, link_of(session).fence)
+        fence = fence if fence is not None else link_of(session).fence
+        if not (records or creating) and if_revision is None and commit_id is None and self._is_saved(session):
+            await check_fence(self.storage, key, fence)
             return MergeReport(revision=session.revision)
-        plan = SavePlan(
+        plan = plan_save(
             session,
             now=self.clock.now(),
             if_revision=if_revision,
             additions_only=additions_only,
             records=records,
             creating=creating,
+            commit_id=commit_id,
+            fence=fence,
         )
-        release = await self._locks.acquire(key)
-        return await self.run_to_end(self._save(session, plan), release)
+        release = await self._lock(key)
+        return await self.tasks.run(self._save(session, plan, commit_id), release)
 
     def _is_saved(self, session: Session) -> bool:
-        if not is_clean(session) or link_of(session).unsettled is not None:
+        self.tasks.check_usable()
+        if not self.storage.is_exact or not is_clean(session) or link_of(session).unsettled is not None:
             return False
         snapshot = self.reads.current(SessionKey(session.namespace, session.id))
         return snapshot is not None and snapshot.revision == session.revision
 
-    async def _save(self, session: Session, plan: SavePlan) -> MergeReport:
-        plan.if_revision = await self._save_waiting(plan.key, plan.if_revision)
-        return await self._save_now(session, plan)
+    async def _save(self, session: Session, plan: SavePlan, commit_id: str | None = None) -> MergeReport:
+        expected = await self._save_waiting(plan.key, plan.if_revision)
+        return await self._save_now(session, plan.expecting(expected), commit_id)
 
-    async def _save_now(self, session: Session, plan: SavePlan) -> MergeReport:
+    async def _save_now(self, session: Session, plan: SavePlan, commit_id: str | None = None) -> MergeReport:
         """Save under the session's lock, after what waited."""
-
-        def planner(state: State) -> Planned | None:
-            commit = plan(state)
-            return None if commit is None else Planned(commit, plan.result)
-
+        link = link_of(session)
+        if await self._settle(session) and plan.creating:
+            return MergeReport(revision=session.revision, changed=True)  # it was this copy that made the session
+        plan = caught_up(plan, session)
+        await encode_in_slices(plan.added(), plan.encode)
+        link.unsettled = plan
         try:
-            settled = await self._settle(session)
-            plan.catch_up(session)
-            if settled and plan.creating:
-                return MergeReport(revision=session.revision, changed=True)  # it was this copy that made the session
-            link_of(session).unsettled = plan
-            written = await self._bring_in(
-                Write(plan.key, planner, heads_only=False), None if plan.creating else plan.base
-            )
+            written = await self._committer.commit(plan.key, plan, start=self._start(plan), commit_id=commit_id)
             after = living(plan.key, written.after)
-            link_of(session).unsettled = None
-            if written.committed is None:
-                await check_fence(self.storage, plan.key, plan.fence)
-            return plan.finish(session, after, written.committed)
         except BambooSessionsError as exc:
-            may_have_happened = exc.outcome_unknown or isinstance(exc, SessionDeletedError)  # deleted before or after?
-            if link_of(session).unsettled is plan and not may_have_happened:
-                link_of(session).unsettled = None
+            if not (exc.outcome_unknown or isinstance(exc, SessionDeletedError)):  # deleted before the commit or after?
+                link.unsettled = None
             raise
+        link.unsettled = None
+        if written.committed is None:
+            await check_fence(self.storage, plan.key, plan.fence)
+        correct(session, plan, after)
+        return report_of(written)
+
+    def _start(self, plan: SavePlan) -> State:
+        """What to try first: the newest state that is known, which may be newer than the copy's base (L133)."""
+        if plan.creating or plan.base is None:
+            return None
+        entry = self.cache.entry(plan.key)
+        if entry is None or entry.by_hand or entry.snapshot.revision <= plan.base.revision:
+            return plan.base
+        return entry.snapshot
 
     async def _settle(self, session: Session) -> bool:
         """Find out what became of earlier saves of what the copy has in it; whether one of its own was made.
@@ -138,32 +261,41 @@ class LockedSessionStore(Committing):
             state = await self.reads.refresh(plan.key)
             if not isinstance(state, Snapshot) or state.head.incarnation > revision:
                 raise SessionDeletedError(plan.key.session_id)  # the copy is of a life that is over (G9)
-            plan.finish(session, state, None)
+            correct(session, plan, state)
         link_of(session).unsettled = None
         return revision is not None
 
     # --- tolerant saves
 
-    async def save_or_keep(self, session: Session, *, then: Callable[[], None]) -> bool:
+    async def save_or_keep(
+        self,
+        session: Session,
+        *,
+        then: Callable[[], None],
+        commit_id: str | None = None,
+        fence: int | None = None,
+    ) -> bool:
         """As `merge_save`, but what storage can't take now is kept (see `waiting`); whether it is durable.
 
         Args:
             session: The copy.
             then: Called if it is kept, also if the caller was cancelled meanwhile.
+            commit_id, fence: As for `merge_save`.
 
         Raises:
             StorageError: One that isn't retryable, or the bound on waiting work would be passed.
         """
-        if link_of(session).fence is None and self._is_saved(session):
+        if commit_id is None and fence is None and link_of(session).fence is None and self._is_saved(session):
             return True
-        plan = SavePlan(session, now=self.clock.now())
-        release = await self._locks.acquire(plan.key)
-        return await self.run_to_end(self._save_or_keep(session, plan, then), release)
+        plan = plan_save(session, now=self.clock.now(), commit_id=commit_id, fence=fence)
+        release = await self._lock(plan.key)
+        return await self.tasks.run(self._save_or_keep(session, plan, then, commit_id), release)
 
-    async def _save_or_keep(self, session: Session, plan: SavePlan, then: Callable[[], None]) -> bool:
+    async def _save_or_keep(
+        self, session: Session, plan: SavePlan, then: Callable[[], None], commit_id: str | None
+    ) -> bool:
         try:
-            await self._save_waiting(plan.key)
-            await self._save_now(session, plan)
+            await self._save(session, plan, commit_id)
         except StorageError as exc:
             if not exc.retryable or not self.waiting.keep(session):
                 raise
@@ -176,7 +308,7 @@ class LockedSessionStore(Committing):
         """Save what waits. What is refused is told by `waiting`; raises what may pass."""
         if self.waiting.first(key) is not None:
             release = await self._locks.acquire(key)
-            await self.run_to_end(self._save_waiting(key), release)
+            await self.tasks.run(self._save_waiting(key), release)
 
     async def _save_waiting(self, key: SessionKey, if_revision: int | None = None) -> int | None:
         """Save what waits, the oldest first: all errors of ours but storage's refuse the work for good.
@@ -185,9 +317,8 @@ class LockedSessionStore(Committing):
         """
         while item := self.waiting.first(key):
             try:
-                report = await self._save_now(
-                    item.work, SavePlan(item.work, now=self.clock.now(), if_revision=if_revision)
-                )
+                plan = plan_save(item.work, now=self.clock.now(), if_revision=if_revision)
+                report = await self._save_now(item.work, plan)
             except (StorageError, PreconditionFailedError):
                 raise
             except BambooSessionsError as exc:
@@ -196,3 +327,32 @@ class LockedSessionStore(Committing):
                 self.waiting.durable(key, item)
                 if_revision = None if if_revision is None else report.revision
         return if_revision
+
+    # --- life
+
+    def open(self) -> None:
+        """Let calls begin again after `aclose`."""
+        self.tasks.open()
+        self.signal.open()
+
+    async def aclose(self) -> None:
+        """Refuse new calls, wait for the commits under way, and end the waiting for further ones."""
+        self.tasks.close()
+        await self.tasks.finish()
+        self.signal.close()
+
+    def stats(self) -> dict[str, int]:
+        """Counters of this store and its cache."""
+        writes, reads = self.writes, self.reads.counters
+        return {
+            "cache_entries": len(self.cache),
+            "cache_bytes": self.cache.bytes,
+            "cache_hits": reads.hits,
+            "cache_misses": reads.misses,
+            "dirty_bytes": self.cache.dirty_bytes,
+            "locks": len(self._locks),
+            "commits": writes.commits,
+            "unchanged": writes.unchanged,
+            "conflicts": writes.conflicts,
+            "transactions": writes.transactions,
+        }

@@ -29,6 +29,12 @@ COMMIT_MESSAGES_MAX: Final = 200_000
 COMMIT_BYTES_MAX: Final = 512 * 1024 * 1024
 """Bytes added by one commit. SQLite holds them in memory and in the write-ahead log."""
 
+ENCODE_SLICE_MESSAGES: Final = 256
+"""Messages that are encoded without giving other tasks a turn: a few milliseconds."""
+
+ENCODE_SLICE_BYTES: Final = 1024 * 1024
+"""Bytes of such messages, likewise."""
+
 COMMIT_RECORDS_MAX: Final = 100_000
 """Records written by one commit: each is a row, and all other writers wait meanwhile."""
 

@@ -13,15 +13,13 @@ from typing import Any
 
 import msgspec
 
-from bamboo_sessions.coordination.committing import Planned, living
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.errors import InputError, PreconditionFailedError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
-from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.repository.bound import Bound, Handle
-from bamboo_sessions.storage.commit import Commit, State
+from bamboo_sessions.storage.commit import Commit
 
 
 async def rename(self: Handle, session_id: str, title: str, *, if_metadata_version: int | None = None) -> SessionHead:
@@ -120,8 +118,7 @@ async def _set(
     key = bound.writable(session_id)
     commit_id = new_id()
 
-    def planner(state: State) -> Planned | None:
-        head = living(key, state).head
+    def plan(head: SessionHead) -> Commit | None:
         if if_metadata_version is not None and if_metadata_version != head.metadata_version:
             raise PreconditionFailedError(
                 if_metadata_version, head.metadata_version, session_id=session_id, what="metadata version"
@@ -132,15 +129,9 @@ async def _set(
         now = bound.clock.now()
         changed = msgspec.structs.replace(changed, metadata_version=head.metadata_version + 1)
         kinds = head_kinds(head, changed)
-        return Planned(
-            Commit(key=key, commit_id=commit_id, at=now, expected=head.revision, head=changed, head_kinds=kinds)
-        )
+        return Commit(key=key, commit_id=commit_id, at=now, expected=head.revision, head=changed, head_kinds=kinds)
 
-    def head_of(state: State) -> SessionHead:
-        assert isinstance(state, Snapshot)  # noqa: S101 - a change ends with a living session or raises
-        return state.head
-
-    return await bound.store.write(key, planner, heads_only=True, then=lambda written: head_of(written.after))
+    return await bound.store.write_head(key, plan)
 
 
 def _titled(head: SessionHead, title: str, *, generated: bool) -> SessionHead:

@@ -12,9 +12,9 @@ from contextvars import ContextVar
 import msgspec
 
 from bamboo_sessions.coordination.cache import SessionCache
-from bamboo_sessions.coordination.committing import living
 from bamboo_sessions.coordination.leasing import Leasing
 from bamboo_sessions.coordination.locked_store import LockedSessionStore
+from bamboo_sessions.coordination.plan import Seen, living
 from bamboo_sessions.domain.clock import Clock
 from bamboo_sessions.domain.errors import InputError, SessionBusyError
 from bamboo_sessions.domain.head import SessionHead
@@ -22,7 +22,7 @@ from bamboo_sessions.domain.ids import check_session_id
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.repository.tolerant import TolerantSaves
-from bamboo_sessions.storage.commit import SessionKey, State
+from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import ListQuery
 
@@ -95,7 +95,7 @@ class Bound:
             raise InputError(message, hint="Use in_namespace(…) to get a handle for the other namespace.")
         return session
 
-    def copy(self, key: SessionKey, state: State) -> Session:
+    def copy(self, key: SessionKey, state: Seen) -> Session:
         """A working copy of what a write ended with; somebody may have deleted it at once."""
         return copy_of(living(key, state), self.clock)
 

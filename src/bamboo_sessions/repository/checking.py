@@ -91,8 +91,8 @@ async def _orphaned_questions(bound: Bound, head: SessionHead) -> list[Problem]:
 
 async def _dead_run(bound: Bound, session_id: str) -> int | None:
     """The newest token of a session that nobody holds; `None` if somebody does, or there never was one."""
-    leases = await bound.storage.read_lease(bound.key(session_id))
-    return None if leases is None or leases.is_held(bound.clock.now()) else leases.token or None
+    view = await bound.storage.read_lease(bound.key(session_id))
+    return None if view is None or view.state.is_held(view.now) else view.state.token or None
 
 
 async def _mended(bound: Bound, problem: Problem) -> Problem:

@@ -2,7 +2,7 @@
 
 A subscriber pulls: each page is read from storage when the consumer asks for more, so nothing is queued for anybody,
 and a slow consumer costs nothing. Whoever has read all waits for the signal that there may be more, which is given
-after a commit can be read (L55); the moment to wait past is taken before reading, so nothing falls in between (L56).
+after a commit can be read (L55); waiting begins before reading, so nothing falls in between (L56).
 """
 
 from __future__ import annotations
@@ -41,19 +41,20 @@ def changes(self: Handle, *, after: str | None = None, live: bool = True) -> Asy
 async def _changes(bound: Bound, start: FeedPosition | None, *, live: bool) -> AsyncGenerator[SessionChange, None]:
     position, was_following = start, False
     while True:
-        moment = bound.store.signal.now()
-        page = await bound.storage.read_changes(
-            bound.namespace, None if position is None else position.number, FEED_PAGE_ROWS_MAX
-        )
-        if position is not None:
-            check_position(position, page.after, page.bounds, was_following=was_following)
+        with bound.store.signal.feed(bound.namespace) as watch:
+            page = await bound.storage.read_changes(
+                bound.namespace, None if position is None else position.number, FEED_PAGE_ROWS_MAX
+            )
+            if position is not None:
+                check_position(position, page.after, page.bounds, was_following=was_following)
+            position, was_following = page.through, True
+            is_end = page.through.number >= page.bounds.newest.number
+            if live and is_end and not page.changes:
+                await watch.wait()
         for change in page.changes:
             yield change
-        position, was_following = page.through, True
-        if page.through.number >= page.bounds.newest.number:
-            if not live:
-                return
-            await bound.store.signal.changed_since(moment)
+        if is_end and not live:
+            return
         await asyncio.sleep(0)  # reading may have suspended nowhere; others run between two pages
 
 

@@ -97,7 +97,6 @@ async def load_merged(self: Handle, session_id: str) -> Session | None:
 
 
 async def _reconciled(bound: Bound, key: SessionKey) -> Session | None:
-    token = bound.storage.freshness()
     try:
         state = await bound.store.load(key, fresh=True)
     except StorageError as exc:
@@ -113,7 +112,7 @@ async def _reconciled(bound: Bound, key: SessionKey) -> Session | None:
         return None
     if entry is None or not entry.by_hand or (state and prefers_storage(entry.snapshot.head, state.head)):
         if state is not None:
-            bound.tiers.cache.publish(key, state, token)
+            bound.tiers.cache.publish(key, state, None)
         return copy_of(state, bound.clock) if state else None
     return entry.working_copy(bound.clock)
 

@@ -127,6 +127,7 @@ class SessionRepository(Handle):
     # Running an agent
     lease = leases.lease
     lease_of = leases.lease_of
+    release_lease = leases.release_lease
     save_runtime_session = persistence.save_runtime_session
     checkpoint_runtime_session = persistence.checkpoint_runtime_session
     load_runtime_session = persistence.load_runtime_session
@@ -160,13 +161,13 @@ class SessionRepository(Handle):
             namespace: The tenant; a handle never sees another's sessions.
             cache_bytes_max: Bound of the in-memory tier, in bytes.
             durability: `"full"` survives power cuts; `"relaxed"` may lose the last moments in one, never more.
-            clock: Where times come from.
+            clock: Where times come from. A storage that is handed in keeps its own, by which leases are meant.
 
         Raises:
             InputError: The URL can't be understood.
             StorageError: The store can't be opened (`SchemaVersionError`: a newer release wrote it).
         """
-        storage = storage_for(url, durability=durability)
+        storage = storage_for(url, durability=durability, clock=clock)
         cache = SessionCache(cache_bytes_max)
         store = LockedSessionStore(storage, cache, clock=clock)
         return Opening(cls(cache, storage, store, namespace=namespace))
@@ -191,7 +192,7 @@ class SessionRepository(Handle):
     async def __aenter__(self) -> Self:
         """Open the storage if it isn't."""
         await self._bound.storage.open()
-        self._bound.store.signal.open()
+        self._bound.store.open()
         return self
 
     async def __aexit__(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bamboo_sessions.coordination.committing import Planned, living
+from bamboo_sessions.coordination.plan import UNCHANGED, Planned, living
 from bamboo_sessions.coordination.saving import check_commit_size
 from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.clock import MICROSECOND
@@ -84,15 +84,15 @@ async def replace_history(
     key = self._bound.writable(session_id)
     commit_id = new_id()
 
-    def planner(state: State) -> Planned | None:
+    def plan(state: State) -> Planned:
         snapshot = living(key, state)
         if if_revision is not None and if_revision != snapshot.revision:
             raise PreconditionFailedError(if_revision, snapshot.revision, session_id=session_id)
         if snapshot.messages == new:
-            return None
+            return UNCHANGED
         return _replacement(self._bound, key, snapshot, stored, commit_id)
 
-    return await self._bound.store.write(key, planner, then=lambda written: self._bound.copy(key, written.after))
+    return await self._bound.store.write(key, plan, then=lambda written: self._bound.copy(key, written.after))
 
 
 def _replacement(

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
+from bamboo_sessions.coordination.leasing import Held
 from bamboo_sessions.domain.clock import EPOCH
 from bamboo_sessions.domain.errors import BambooSessionsError, LeaseLostError, StorageError
-from bamboo_sessions.domain.lease import Claim, LeaseState
+from bamboo_sessions.domain.lease import Claim
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import Appended, MergeReport
 from bamboo_sessions.domain.session import Session
@@ -29,22 +30,23 @@ class RunLease:
     may not notice; its writes are refused all the same.
     """
 
-    def __init__(self, bound: Bound, session: Session, claim: Claim, state: LeaseState) -> None:
+    def __init__(self, bound: Bound, session: Session, claim: Claim, held: Held) -> None:
         self.session = session
-        self.token = state.token
+        self.token = held.state.token
         self.holder = claim.holder
         self.lost = asyncio.Event()
         self._bound = bound
         self._key = SessionKey(session.namespace, session.id)
         self._claim = claim
-        self._expires_at = state.expires_at or EPOCH
+        self._expires_at = held.state.expires_at or EPOCH
+        self._since = held.since
 
     def __repr__(self) -> str:
         return f"<RunLease {self.token} of session {self.session.id!r}{', lost' if self.is_lost else ''}>"
 
     @property
     def expires_at(self) -> datetime:
-        """When others may take over unless it is renewed before; aware UTC."""
+        """When others may take over unless it is renewed before, by storage's clock; aware UTC."""
         return self._expires_at
 
     @property
@@ -95,15 +97,19 @@ class RunLease:
             StorageError: It could not be renewed; trying again can help.
         """
         try:
-            state = await self._bound.tiers.leasing.renew(self._key, self._claim)
-        except StorageError:
-            raise
-        except BambooSessionsError:
-            self.lost.set()
+            state, since = await self._bound.tiers.leasing.renew(self._key, self._claim)
+        except Exception as exc:
+            is_refused = isinstance(exc, BambooSessionsError) and not isinstance(exc, StorageError)
+            if is_refused or self._has_run_out():
+                self.lost.set()
             raise
         if state.claim_id != self._claim.id or state.expires_at is None:
             self.lost.set()
             newer = state.token if state.token > self.token else None
             raise LeaseLostError(self.session.id, token=self.token, newer_token=newer, holder=state.holder)
-        self._expires_at = state.expires_at
+        self._expires_at, self._since = state.expires_at, since
         return state.expires_at
+
+    def _has_run_out(self) -> bool:
+        """Whether its time has passed since the last renewal, by the monotonic clock: no other one is to be trusted."""
+        return asyncio.get_running_loop().time() >= self._since + self._claim.ttl.total_seconds()

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
-from bamboo_sessions.coordination.committing import Planned, living
-from bamboo_sessions.coordination.saving import SavePlan
+from bamboo_sessions.coordination.plan import Planned, Written, living
+from bamboo_sessions.coordination.saving import correct, plan_save
 from bamboo_sessions.domain.errors import InputError, PreconditionFailedError
+from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.working_copy import copy_of, link_of
+from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.repository.bound import Bound, Handle, OpenEdit, open_edits
 from bamboo_sessions.storage.commit import SessionKey, State
 
@@ -79,18 +80,12 @@ class Edit:
             await self._commit(self._session)
 
     async def _commit(self, session: Session) -> None:
-        plan = SavePlan(session, now=self._bound.clock.now(), refuse_conflicts=True)
+        plan = plan_save(session, now=self._bound.clock.now(), refuse_conflicts=True)
 
-        def planner(state: State) -> Planned | None:
-            commit = plan(state)
-            return None if commit is None else Planned(commit, plan.result)
+        def then(written: Written) -> None:
+            correct(session, plan, living(self._key, written.after))
 
-        await self._bound.store.write(
-            self._key,
-            planner,
-            start=link_of(session).base,
-            then=lambda written: plan.finish(session, living(self._key, written.after), written.committed),
-        )
+        await self._bound.store.write(self._key, plan, start=plan.base, then=then)
 
 
 async def rework(
@@ -98,15 +93,14 @@ async def rework(
 ) -> Session:
     """Run `change` on a copy of the newest state and commit what it did; again on a newer state if need be."""
     key = bound.writable(session_id)
+    commit_id = new_id()
 
-    def planner(state: State) -> Planned | None:
+    def plan(state: State) -> Planned:
         snapshot = living(key, state)
         if if_revision is not None and if_revision != snapshot.revision:
             raise PreconditionFailedError(if_revision, snapshot.revision, session_id=session_id)
         session = copy_of(snapshot, bound.clock)
         change(session)
-        plan = SavePlan(session, now=bound.clock.now())
-        commit = plan(snapshot)
-        return None if commit is None else Planned(commit, plan.result)
+        return plan_save(session, now=bound.clock.now(), commit_id=commit_id)(snapshot)
 
-    return await bound.store.write(key, planner, then=lambda written: bound.copy(key, written.after))
+    return await bound.store.write(key, plan, then=lambda written: bound.copy(key, written.after))

@@ -17,13 +17,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
-from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.lease import LeaseView, LeaseWish
 from bamboo_sessions.domain.message import Message, to_stored
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
@@ -62,19 +62,30 @@ Progress = Callable[[int, int], None]
 """Is told, on the event loop, how much of a long piece of work is done, and how much there is."""
 
 
-LeaseChange = Callable[[LeaseState, datetime], LeaseState]
-"""Works out the leases of a session from what they are and the time. Synchronous; may run again, on any thread."""
+class News(NamedTuple):
+    """Something may have changed.
+
+    `key` is the session; `None`: nobody can say which, so whoever waits for anything looks. `has_commit` is false if
+    it was no more than a change of the session's run lease.
+    """
+
+    key: SessionKey | None
+    has_commit: bool
 
 
-class Peek(NamedTuple):
-    """The least that says whether a cached copy is current."""
-
-    revision: int
-    deleted: bool
+Hear = Callable[[News], None]
+"""Is told of news, on the event loop's thread. Does little, and never raises."""
 
 
 class SessionStorage(ABC):
     """A durable tier. All calls may be made at the same time from one event loop."""
+
+    is_exact: ClassVar[bool] = True
+    """Whether `still_newest` knows of every commit that was acknowledged before, whoever made it.
+
+    False for an engine that hears of other hosts' commits after a while. Then whoever is about to acknowledge that
+    there is nothing to do confirms it by one read (L135).
+    """
 
     # --- life
 
@@ -86,17 +97,31 @@ class SessionStorage(ABC):
     async def aclose(self) -> None:
         """Let everything go. Idempotent. What was acknowledged is durable already."""
 
-    # --- freshness: synchronous, microseconds, never blocking
+    # --- what this process has heard: synchronous, microseconds, never blocking, never raising
 
     @abstractmethod
-    def freshness(self) -> int | None:
-        """A token that differs once anybody has committed anything; `None` if that can't be told just now."""
+    def still_newest(self, key: SessionKey, revision: int, token: int | None) -> int | None:
+        """A token, if the session lives and is still at `revision`, as far as this process has heard.
+
+        Args:
+            key: Which session.
+            revision: What a cache has of it.
+            token: What this call, or the commit that made the revision, gave for it before; `None`: nothing. With it
+                the answer may be cheaper.
+
+        Returns:
+            What to hand in next time; any number. `None`: there is a newer revision, or the session was deleted, or
+            it can't be told just now. The caller then reads.
+        """
 
     @abstractmethod
-    def peek(self, key: SessionKey) -> Peek | None:
-        """Revision and deletion of one session, now; `None` if there never was one.
+    def listen(self, hear: Hear) -> Callable[[], None]:
+        """Tell `hear` of every change that becomes visible from now on; the function that is given back ends that.
 
-        Raises `StorageUnavailableError` if it can't be told without waiting; the caller then uses `read_newer`.
+        Changes through this object are told as soon as they are durable; those of others when this process hears of
+        them, which may be late, in another order, or more than once, but never not at all: an engine that may have
+        missed something says so (`News(None, True)`). Belongs to the event loop that runs at the call; what it needs
+        to hear of others (a timer, a connection) it keeps up only while somebody listens.
         """
 
     # --- reading
@@ -133,8 +158,11 @@ class SessionStorage(ABC):
         """The revision that this commit made, or `None` if it never happened. Settles unknown outcomes."""
 
     @abstractmethod
-    async def read_lease(self, key: SessionKey) -> LeaseState | None:
-        """The run leases of a living session; `None` if it doesn't live. Cheap: asked at every wake-up of a waiter."""
+    async def read_lease(self, key: SessionKey) -> LeaseView | None:
+        """The run leases of a living session, and the engine's time; `None` if it doesn't live.
+
+        Cheap: asked at every wake-up of a waiter.
+        """
 
     @abstractmethod
     async def usage_totals(
@@ -225,17 +253,16 @@ class SessionStorage(ABC):
         commit id that is known returns its outcome again.
 
         Raises `PreconditionFailedError` if `query.if_revision` isn't its revision, and `SessionBusyError` if a run
-        holds one of them at `query.at`, unless the query forces it.
+        holds one of them by the engine's time, unless the query forces it.
         """
 
     @abstractmethod
-    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
-        """Read the run leases of a living session, change them and keep the result, as one atomic unit.
+    async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
+        """Do `domain.lease.applied` to the run leases of a living session, as one atomic unit; what they are then.
 
-        It is no commit: no revision, no row in the log of changes; freshness changes, so that waiters notice. The
-        token survives the deletion of the session (G12). If `change` gives back what it got, nothing is written; what
-        it raises ends the transaction and is raised. An engine that several hosts share uses the database's time in
-        place of `now`.
+        The time is the engine's: one clock for all who share the data, that of the database if several hosts do. It
+        is no commit: no revision, no row in the log of changes; those who listen are told, unless nothing changed.
+        The token survives the deletion of the session (G12).
 
         Raises `SessionNotFoundError` or `SessionDeletedError`. Asking again after an unknown outcome is safe.
         """

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from datetime import datetime
 from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
+from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import BambooSessionsError, InputError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.lease import LeaseView, LeaseWish
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
@@ -25,7 +25,7 @@ from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.storage.checks import check_commit, check_record_commit
 from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
 from bamboo_sessions.storage.memory import MemoryStorage
-from bamboo_sessions.storage.port import LeaseChange, Plan
+from bamboo_sessions.storage.port import Plan
 from bamboo_sessions.storage.query import DeleteQuery, Window, WindowQuery
 from bamboo_sessions.storage.record_plan import other_sessions
 
@@ -55,8 +55,8 @@ class SimpleStorage(MemoryStorage):
     of this package's tree are raised as `StorageUnavailableError`.
     """
 
-    def __init__(self, wrapped: ThreeCalls, *, namespace: str = "default") -> None:
-        super().__init__()
+    def __init__(self, wrapped: ThreeCalls, *, namespace: str = "default", clock: Clock = SYSTEM_CLOCK) -> None:
+        super().__init__(clock=clock)
         self._wrapped = wrapped
         self._namespace = namespace
         self._adopted: set[SessionKey] = set()
@@ -134,15 +134,15 @@ class SimpleStorage(MemoryStorage):
                     return await super().delete_tree(key, query)
             keys.update(tree)
 
-    async def read_lease(self, key: SessionKey) -> LeaseState | None:
+    async def read_lease(self, key: SessionKey) -> LeaseView | None:
         """The run leases of a living session: what this process gave; other processes know nothing of them."""
         await self._adopt(key)
         return await super().read_lease(key)
 
-    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
-        """Read the run leases, change them and keep the result, in this process's memory."""
+    async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
+        """Change the run leases, in this process's memory."""
         async with self._alone({key}):
-            return await super().change_lease(key, change, now)
+            return await super().change_lease(key, wish)
 
     async def write_records(self, commit: RecordCommit) -> tuple[int, ...]:
         """Write records as one unit, in this process's memory."""
@@ -167,8 +167,7 @@ class SimpleStorage(MemoryStorage):
         own = RecordScope("session", commit.key.session_id)
         touched = {commit.key, *other_sessions(commit.key.namespace, commit.records, own)}
         head = commit.head or commit.initial_head
-        known = self.peek(commit.key)
-        if known is None or known.deleted:
+        if not self._lives(commit.key):
             if head is not None and head.parent_session_id is not None:
                 touched.add(SessionKey(commit.key.namespace, head.parent_session_id))
             if commit.history_from is not None:

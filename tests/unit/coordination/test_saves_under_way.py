@@ -166,7 +166,7 @@ async def test_waiting_work_is_dropped_though_the_caller_whose_save_succeeded_wa
         with pytest.raises(asyncio.CancelledError):
             await impatient
         stall.release()
-        await sessions.persistence.aclose()
+        await sessions.persistence.tasks.finish()
         await others.update("chat", lambda session: setattr(session, "model", "third"))
         assert await sessions.flush() == ()
         assert (await _stored(storage)).model == "third"
@@ -187,7 +187,7 @@ async def test_a_cancelled_flush_finishes_its_try() -> None:
         with pytest.raises(asyncio.CancelledError):
             await impatient
         stall.release()
-        await sessions.persistence.aclose()
+        await sessions.persistence.tasks.finish()
         await others.update("chat", lambda session: setattr(session, "model", "third"))
         assert await sessions.flush() == ()
         assert (await _stored(storage)).model == "third"

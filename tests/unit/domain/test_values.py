@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -185,7 +186,10 @@ _NO_TOKENS = {
         (TokenUsage(), _NO_TOKENS),
         (TokenUsageTotals(), _NO_TOKENS | {"calls": 0}),
         (TokenUsageRecord(), _NO_TOKENS | {"model": None, "provider": None, "metadata": {}}),
-        (LeaseState(), {"token": 0, "claim_id": None, "holder": None, "expires_at": None, "waiting": ()}),
+        (
+            LeaseState(),
+            {"token": 0, "claim_id": None, "holder": None, "expires_at": None, "ttl": timedelta(0), "waiting": ()},
+        ),
         (LeaseInfo(session_id="s", holder="h", token=1, expires_at=EPOCH), {"waiting": 0}),
         (Snapshot(HEAD, FrozenMessages()), {"messages_bytes": 0}),
         (Draft(HEAD, FrozenMessages()), {"replaced": {}, "mutations": 0, "time_set": False, "head_touched": True}),

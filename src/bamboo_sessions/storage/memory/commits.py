@@ -139,8 +139,8 @@ def install(contents: Contents, prepared: Prepared) -> Committed:
     contents.sessions[commit.key] = prepared.target
     records.apply(contents, commit.key.namespace, prepared.records.changes)
     records.copy(contents, commit)
-    contents.freshness += 1
     _log(contents, prepared)
+    contents.tell(commit.key)
     return prepared.committed
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
+from bamboo_sessions.domain.clock import Clock
 from bamboo_sessions.domain.errors import SessionDeletedError, SessionNotFoundError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseState
@@ -14,6 +15,7 @@ from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.storage.commit import Committed, RecordScope, SessionKey
 from bamboo_sessions.storage.memory.feed import Feed
 from bamboo_sessions.storage.memory.session import StoredSession
+from bamboo_sessions.storage.port import Hear, News
 from bamboo_sessions.storage.query import Record
 
 CommitKey = tuple[SessionKey, str]
@@ -26,6 +28,7 @@ class Contents:
     """Plain dictionaries; each other module changes what is its own.
 
     Attributes:
+        clock: The engine's own time, by which leases are meant, and how long commits are remembered.
         sessions: Living sessions, and what deleted ones left.
         commits: What became of each commit, by its id (G4).
         commit_order: The same commits, oldest first, to forget those that nobody asks for any more.
@@ -35,10 +38,11 @@ class Contents:
         deletions: What each deletion that has a commit id deleted, by the session that it was asked for.
         leases: Also of deleted sessions: their tokens go on counting (G12).
         feed: The log of commits.
-        freshness: Changes with every change.
+        listeners: Who is told of changes; a dict, so that it has an order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self.sessions: dict[SessionKey, StoredSession | Tombstone] = {}
         self.commits: dict[CommitKey, Committed] = {}
         self.commit_order: deque[tuple[datetime, CommitKey]] = deque()
@@ -48,7 +52,12 @@ class Contents:
         self.deletions: dict[CommitKey, tuple[datetime, tuple[str, ...]]] = {}
         self.leases: dict[SessionKey, LeaseState] = {}
         self.feed = Feed()
-        self.freshness = 0
+        self.listeners: dict[object, Hear] = {}
+
+    def tell(self, key: SessionKey, *, has_commit: bool = True) -> None:
+        """Tell all who listen."""
+        for hear in list(self.listeners.values()):
+            hear(News(key, has_commit))
 
     def living(self, key: SessionKey) -> StoredSession:
         """The session; raises if it doesn't live."""

@@ -58,7 +58,6 @@ def write(contents: Contents, commit: RecordCommit) -> tuple[int, ...]:
     plan = planned(contents, commit.namespace, commit.scope, commit.writes)
     apply(contents, commit.namespace, plan.changes)
     contents.record_commits[asked] = (commit.at, plan.versions)
-    contents.freshness += 1
     return plan.versions
 
 

@@ -7,13 +7,14 @@ the calls; what they do is in the modules beside this one, by the names that the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bamboo_sessions.domain.change import FeedBounds
+from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.lease import LeaseView, LeaseWish
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
@@ -26,7 +27,7 @@ from bamboo_sessions.storage.memory import check, commits, leases, listing, reco
 from bamboo_sessions.storage.memory.commits import Prepared
 from bamboo_sessions.storage.memory.contents import Contents
 from bamboo_sessions.storage.memory.session import StoredSession, taken_over
-from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, Progress, SessionStorage
+from bamboo_sessions.storage.port import Hear, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     FeedPage,
@@ -43,10 +44,15 @@ if TYPE_CHECKING:
 
 
 class MemoryStorage(SessionStorage):
-    """Sessions in this process's memory."""
+    """Sessions in this process's memory.
 
-    def __init__(self) -> None:
-        self._contents = Contents()
+    Args:
+        clock: The time by which leases are meant and the feed is pruned; whoever moves the time of a repository in a
+            test hands in the same clock.
+    """
+
+    def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._contents = Contents(clock)
 
     async def open(self) -> None:
         """Nothing to do."""
@@ -54,18 +60,20 @@ class MemoryStorage(SessionStorage):
     async def aclose(self) -> None:
         """Nothing to do: the data lives as long as this object."""
 
-    # --- freshness
+    # --- what this process has heard
 
-    def freshness(self) -> int | None:
-        return self._contents.freshness
-
-    def peek(self, key: SessionKey) -> Peek | None:
+    def still_newest(self, key: SessionKey, revision: int, token: int | None) -> int | None:
         stored = self._contents.sessions.get(key)
-        if stored is None:
-            return None
-        if isinstance(stored, Tombstone):
-            return Peek(stored.revision, deleted=True)
-        return Peek(stored.head.revision, deleted=False)
+        return revision if isinstance(stored, StoredSession) and stored.head.revision == revision else None
+
+    def listen(self, hear: Hear) -> Callable[[], None]:
+        listener = object()
+        self._contents.listeners[listener] = hear
+
+        def stop() -> None:
+            self._contents.listeners.pop(listener, None)
+
+        return stop
 
     # --- reading
 
@@ -93,7 +101,7 @@ class MemoryStorage(SessionStorage):
     async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
         return commits.find_commit(self._contents, key, commit_id)
 
-    async def read_lease(self, key: SessionKey) -> LeaseState | None:
+    async def read_lease(self, key: SessionKey) -> LeaseView | None:
         return leases.read(self._contents, key)
 
     async def usage_totals(
@@ -147,8 +155,8 @@ class MemoryStorage(SessionStorage):
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         return trees.delete_tree(self._contents, key, query)
 
-    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
-        return leases.change(self._contents, key, change, now)
+    async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
+        return leases.change(self._contents, key, wish)
 
     async def write_records(self, commit: RecordCommit) -> tuple[int, ...]:
         return records.write(self._contents, commit)
@@ -176,6 +184,9 @@ class MemoryStorage(SessionStorage):
             [] if trees.replayed(self._contents, key, query) is not None else trees.doomed(self._contents, key, query)
         )
 
+    def _lives(self, key: SessionKey) -> bool:
+        return isinstance(self._contents.sessions.get(key), StoredSession)
+
     def _seed(self, key: SessionKey, session: Session) -> None:
         """Take over a session that was kept elsewhere; its ancestors were before it, and tell its place in the tree."""
         stored = taken_over(session)
@@ -183,4 +194,4 @@ class MemoryStorage(SessionStorage):
         if isinstance(parent, StoredSession):
             stored.head = below(stored.head, parent.head)
         self._contents.sessions[key] = stored
-        self._contents.freshness += 1
+        self._contents.tell(key)

@@ -23,10 +23,10 @@ def delete_tree(contents: Contents, key: SessionKey, query: DeleteQuery) -> tupl
     deleted = tuple(each.session_id for each in tree)
     for each in tree:
         _bury(contents, each, query)
-    if tree:
-        contents.freshness += 1
-        if query.commit_id is not None:
-            contents.deletions[key, query.commit_id] = (query.at, deleted)
+    for each in tree:
+        contents.tell(each)
+    if tree and query.commit_id is not None:
+        contents.deletions[key, query.commit_id] = (query.at, deleted)
     return deleted
 
 
@@ -52,7 +52,7 @@ def doomed(contents: Contents, key: SessionKey, query: DeleteQuery) -> list[Sess
     if any(_spares(contents.living(each), query) for each in tree):
         return []
     if not query.force:
-        leases.check_free(contents, tree, query.at)
+        leases.check_free(contents, tree)
     return tree
 
 

@@ -19,9 +19,9 @@ import msgspec
 
 from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock, to_micros
-from bamboo_sessions.domain.errors import BambooSessionsError, StorageUnavailableError
+from bamboo_sessions.domain.errors import BambooSessionsError, StorageError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.lease import LeaseView, LeaseWish
 from bamboo_sessions.domain.limits import BUSY_TIMEOUT_MS
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import CheckReport
@@ -30,7 +30,7 @@ from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.checks import check_record_commit
 from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
-from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, Progress, SessionStorage
+from bamboo_sessions.storage.port import Hear, News, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     FeedPage,
@@ -42,16 +42,13 @@ from bamboo_sessions.storage.query import (
     WindowQuery,
 )
 from bamboo_sessions.storage.sqlite.history import reads, windows
-from bamboo_sessions.storage.sqlite.sessions import commits, feed, leases, listing, records, trees, usage
+from bamboo_sessions.storage.sqlite.sessions import commits, feed, leases, listing, news, records, trees, usage
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
-from bamboo_sessions.storage.sqlite.sessions.rows import find
+from bamboo_sessions.storage.sqlite.sessions.rows import find, living_revision
 from bamboo_sessions.storage.sqlite.transactions.budget import Budget, TooLong, weight_of
 from bamboo_sessions.storage.sqlite.transactions.connection import (
-    DATA_VERSION,
     Durability,
     reading,
-    row_of,
-    value_of,
 )
 from bamboo_sessions.storage.sqlite.transactions.engine import Engine
 from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE, not_understood, understanding
@@ -63,9 +60,6 @@ if TYPE_CHECKING:
     from bamboo_sessions.storage.search_query import SearchQuery
 
 T = TypeVar("T")
-
-_PEEK: Final = "SELECT revision, deleted_at FROM sessions WHERE namespace = ? AND session_id = ?"
-
 
 _VERSION_BITS: Final = 32
 """`PRAGMA data_version` is a number of 32 bits."""
@@ -84,7 +78,7 @@ class SqliteStorage(SessionStorage):
             cut may be lost; a crash of the process loses nothing either way.
         busy_timeout_ms: How long a write waits for another process's, in milliseconds.
         create_parents: Whether to make the folders above the file.
-        clock: Names the backups that `check` makes.
+        clock: The time by which leases are meant and the feed is pruned; it also names the backups that `check` makes.
     """
 
     def __init__(
@@ -103,11 +97,15 @@ class SqliteStorage(SessionStorage):
         self._clock = clock
         self._life = asyncio.Lock()
         self._engine = self._new_engine()
+        self._news = news.NewsDesk()
 
     @property
     def path(self) -> Path:
         """The file, absolute."""
         return self._path
+
+    def _read_on_loop(self, work: Callable[[apsw.Connection], T]) -> T:
+        return self._engine.read_on_loop(work)
 
     def _new_engine(self) -> Engine:
         return Engine(str(self._path), self._durability, self._busy_timeout_ms)
@@ -134,18 +132,21 @@ class SqliteStorage(SessionStorage):
             engine.abandon()
             warnings.warn(f"{self._path} was never closed: await aclose()", ResourceWarning, stacklevel=2, source=self)
 
-    # --- freshness
+    # --- what this process has heard
 
-    def freshness(self) -> int | None:
+    def still_newest(self, key: SessionKey, revision: int, token: int | None) -> int | None:
         try:
-            version: int = self._engine.read_on_loop(lambda c: value_of(c, DATA_VERSION))
-        except StorageUnavailableError:
+            version = self._engine.read_on_loop(news.version_of)
+            now = self._engine.number << _VERSION_BITS | version  # the version means nothing to other connections
+            if now == token:
+                return now
+            newest = self._engine.read_on_loop(lambda c: living_revision(c, key))
+        except StorageError:  # the reading call, which may wait, will say what is wrong
             return None
-        return self._engine.number << _VERSION_BITS | version  # the pragma's value means nothing to other connections
+        return now if newest == revision else None
 
-    def peek(self, key: SessionKey) -> Peek | None:
-        found = self._engine.read_on_loop(lambda c: row_of(c, _PEEK, key))
-        return None if found is None else Peek(found[0], deleted=found[1] is not None)
+    def listen(self, hear: Hear) -> Callable[[], None]:
+        return self._news.add(hear, self._read_on_loop)
 
     # --- reading
 
@@ -206,8 +207,8 @@ class SqliteStorage(SessionStorage):
     async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
         return await self._read(lambda c: commits.find_commit(c, key, commit_id), small=True)
 
-    async def read_lease(self, key: SessionKey) -> LeaseState | None:
-        return await self._read(lambda c: leases.read(c, key), small=True)
+    async def read_lease(self, key: SessionKey) -> LeaseView | None:
+        return await self._read(lambda c: leases.read(c, key, self._clock.now()), small=True)
 
     async def usage_totals(
         self, namespace: str, session_id: str | None, *, include_children: bool
@@ -263,7 +264,9 @@ class SqliteStorage(SessionStorage):
     async def commit(self, commit: Commit) -> Committed:
         weight = weight_of(commit)
         is_short = weight is not None and weight <= LOOP_COMMIT_BYTES_MAX
-        return await self._engine.write(lambda c: self._applied(c, commit), weight or commit.size, is_short=is_short)
+        done = await self._engine.write(lambda c: self._applied(c, commit), weight or commit.size, is_short=is_short)
+        self._news.tell(News(commit.key, has_commit=True))
+        return done
 
     def _applied(self, connection: apsw.Connection, commit: Commit) -> Committed:
         try:
@@ -280,13 +283,21 @@ class SqliteStorage(SessionStorage):
             commit = plan(state)
             return None if commit is None else self._applied(connection, commit)
 
-        return await self._engine.write(work)
+        done = await self._engine.write(work)
+        self._news.tell(News(key, has_commit=True))
+        return done
 
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
-        return await self._engine.write(lambda c: trees.delete_tree(c, key, query))
+        deleted = await self._engine.write(lambda c: trees.delete_tree(c, key, query, self._clock.now()))
+        for session_id in deleted:
+            self._news.tell(News(SessionKey(key.namespace, session_id), has_commit=True))
+        return deleted
 
-    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
-        return await self._engine.write(lambda c: leases.change(c, key, change, now))
+    async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
+        view, is_changed = await self._engine.write(lambda c: leases.change(c, key, wish, self._clock.now()))
+        if is_changed:
+            self._news.tell(News(key, has_commit=False))
+        return view
 
     async def write_records(self, commit: RecordCommit) -> tuple[int, ...]:
         check_record_commit(commit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bamboo_sessions.coordination.advance import with_insertions
+from bamboo_sessions.coordination.next_snapshot import with_insertions
 from bamboo_sessions.domain.errors import BambooSessionsError, MessageIdConflictError
 from bamboo_sessions.domain.head import Summary
 from bamboo_sessions.domain.message import (

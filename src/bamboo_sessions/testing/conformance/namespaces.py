@@ -57,7 +57,7 @@ class NamespacesConformance(Conformance):
         assert content(await snapshot_of(storage)) == content(mine)
 
     async def test_every_read_is_bound(self, storage: SessionStorage, other_namespace: str) -> None:
-        """Heads, windows, peeks, usage, records, listings and commit ids of a namespace are its own."""
+        """Heads, windows, freshness, usage, records, listings and commit ids of a namespace are its own."""
         key = await make_twins(storage, other_namespace)
         commit = appending("s", user("b"), key=key)
         await storage.commit(commit)
@@ -67,9 +67,7 @@ class NamespacesConformance(Conformance):
         assert [message.id for message in window.messages] == ["mine"]
         assert await storage.find_commit(KEY, commit.commit_id) is None
         assert await storage.find_commit(key, commit.commit_id) == 2
-        mine = storage.peek(KEY)
-        assert mine is not None
-        assert mine.revision == 1
+        assert storage.still_newest(KEY, 1, None) is not None
         for session_id in ("s", None):
             totals = await storage.usage_totals("default", session_id, include_children=True)
             assert isinstance(totals, TokenUsageTotals)
@@ -84,7 +82,7 @@ class NamespacesConformance(Conformance):
         assert await storage.read(key) is None
         assert await storage.read_head(key) is None
         assert await storage.read_window(key, WindowQuery(1)) is None
-        assert storage.peek(key) is None
+        assert storage.still_newest(key, 1, None) is None
         assert (await storage.list_heads(ListQuery(other_namespace))).heads == ()
         assert await storage.get_record(other_namespace, scope_of("s"), "k", "a") is None
         assert await storage.usage_totals(other_namespace, "s", include_children=True) is None

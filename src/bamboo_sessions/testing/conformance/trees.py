@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bamboo_sessions.coordination.advance import committed_head
+from bamboo_sessions.coordination.next_snapshot import committed_head
 from bamboo_sessions.domain.errors import (
     InputError,
     LimitExceededError,

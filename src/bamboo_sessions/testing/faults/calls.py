@@ -32,7 +32,7 @@ WRITES: Final = frozenset(
 )
 """The calls that write: after these an error leaves the outcome unknown."""
 
-SYNCHRONOUS: Final = frozenset({"freshness", "peek"})
+SYNCHRONOUS: Final = frozenset({"still_newest"})
 LIFE: Final = frozenset({"open", "aclose"})
 CALLS: Final = READS | WRITES | SYNCHRONOUS | LIFE
 """All calls that can be made to fail."""

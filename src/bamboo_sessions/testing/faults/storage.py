@@ -11,14 +11,14 @@ from typing import TypeVar
 from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.errors import StorageError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.lease import LeaseView, LeaseWish
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
-from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, Progress, SessionStorage
+from bamboo_sessions.storage.port import Hear, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     FeedPage,
@@ -45,6 +45,7 @@ class FaultyStorage(SessionStorage):
 
     def __init__(self, inner: SessionStorage) -> None:
         self.inner = inner
+        self.is_exact = inner.is_exact  # type: ignore[misc] # it is that of the storage behind
         self.calls: Counter[str] = Counter()
         self._faults: list[Fault] = []
         self._stalls: list[Stall] = []
@@ -132,17 +133,15 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         await self._do("aclose", self.inner.aclose)
 
-    # --- freshness
+    # --- what this process has heard
 
-    def freshness(self) -> int | None:
+    def still_newest(self, key: SessionKey, revision: int, token: int | None) -> int | None:
         """Pass on; a fault means that it can't be told."""
-        return None if self._due("freshness") else self.inner.freshness()
+        return None if self._due("still_newest") else self.inner.still_newest(key, revision, token)
 
-    def peek(self, key: SessionKey) -> Peek | None:
+    def listen(self, hear: Hear) -> Callable[[], None]:
         """Pass on."""
-        for fault in self._due("peek"):
-            raise fault.error("peek")
-        return self.inner.peek(key)
+        return self.inner.listen(hear)
 
     # --- reading
 
@@ -174,7 +173,7 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("find_commit", lambda: self.inner.find_commit(key, commit_id))
 
-    async def read_lease(self, key: SessionKey) -> LeaseState | None:
+    async def read_lease(self, key: SessionKey) -> LeaseView | None:
         """Pass on."""
         return await self._do("read_lease", lambda: self.inner.read_lease(key))
 
@@ -240,9 +239,9 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("delete_tree", lambda: self.inner.delete_tree(key, query))
 
-    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
+    async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
         """Pass on."""
-        return await self._do("change_lease", lambda: self.inner.change_lease(key, change, now))
+        return await self._do("change_lease", lambda: self.inner.change_lease(key, wish))
 
     async def write_records(self, commit: RecordCommit) -> tuple[int, ...]:
         """Pass on."""

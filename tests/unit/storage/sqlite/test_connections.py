@@ -62,7 +62,7 @@ async def test_the_first_load_finds_its_statements_compiled(path: Path, length: 
         return connection.cache_stats()["misses"]
 
     before = [storage._engine.read_on_loop(missed), await storage._engine.read(missed)]
-    storage.freshness()
+    storage.still_newest(key_of("s"), 1, None)
     assert isinstance(await storage.read(key_of("s")), Snapshot)
     assert [storage._engine.read_on_loop(missed), await storage._engine.read(missed)] == before
     await storage.aclose()

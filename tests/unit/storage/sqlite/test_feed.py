@@ -238,4 +238,4 @@ async def test_pruning_goes_in_short_transactions(storage: SqliteStorage, monkey
     clock.move(timedelta(days=2))
     assert await sessions.prune_changes(older_than=timedelta(days=1)) == 7
     assert watched.calls["prune_changes"] == 4
-    await sessions.persistence.aclose()
+    await sessions.persistence.tasks.finish()

@@ -23,7 +23,7 @@ from bamboo_sessions.domain.message import Message, from_body
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.commit import SessionKey, State
 from bamboo_sessions.storage.sqlite.sessions.heads import head_of, read_document, read_head, with_counters
-from bamboo_sessions.storage.sqlite.sessions.rows import COLUMNS, SessionRow, find
+from bamboo_sessions.storage.sqlite.sessions.rows import COLUMNS, SessionRow, find, living_revision
 from bamboo_sessions.storage.sqlite.transactions.budget import Budget, bounded, bounded_rows, check_short
 from bamboo_sessions.storage.sqlite.transactions.connection import DATA_VERSION, reading, row_of, rows_of, value_of
 from bamboo_sessions.storage.sqlite.transactions.tuning import (
@@ -63,6 +63,7 @@ def warm_up(connection: apsw.Connection) -> None:
         value_of(connection, DATA_VERSION)
         row_of(connection, _SHORT, ("", ""))
         find(connection, SessionKey("", ""))
+        living_revision(connection, SessionKey("", ""))
         rows_of(connection, _CHUNK, (0, 0, 1))
         read_document(connection, 0)
 

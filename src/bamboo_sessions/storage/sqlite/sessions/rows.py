@@ -66,11 +66,19 @@ class SessionRow(NamedTuple):
 COLUMNS: Final = ", ".join(SessionRow._fields)
 _FIND: Final = f"SELECT {COLUMNS} FROM sessions WHERE namespace = ? AND session_id = ?"  # noqa: S608 - constants
 
+_REVISION: Final = "SELECT revision FROM sessions WHERE namespace = ? AND session_id = ? AND deleted_at IS NULL"
+
 
 def find(connection: apsw.Connection, key: SessionKey) -> SessionRow | None:
     """The row of a session, living or deleted, or `None`."""
     row = row_of(connection, _FIND, key)
     return None if row is None else SessionRow(*row)
+
+
+def living_revision(connection: apsw.Connection, key: SessionKey) -> int | None:
+    """The newest revision of a living session, or `None`."""
+    row = row_of(connection, _REVISION, key)
+    return None if row is None else row[0]
 
 
 def require(connection: apsw.Connection, key: SessionKey) -> SessionRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final, NamedTuple
 
 import apsw
@@ -59,7 +60,7 @@ class _Member(NamedTuple):
     message_count: int
 
 
-def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
+def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery, now: datetime) -> tuple[str, ...]:
     """Delete `key` and all below it, unless one of them spares all; returns the ids.
 
     Raises `PreconditionFailedError` if it is at another revision, `SessionBusyError` if a run holds one of them.
@@ -81,7 +82,7 @@ def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery
     if any(_spares(member, query) for member in members):
         return ()
     if not query.force:
-        leases.check_free(connection, (SessionKey(key.namespace, member.session_id) for member in members), query.at)
+        leases.check_free(connection, (SessionKey(key.namespace, member.session_id) for member in members), now)
     commit_id = query.commit_id or new_id()
     for member in members:
         _bury(connection, key.namespace, member, query, commit_id)

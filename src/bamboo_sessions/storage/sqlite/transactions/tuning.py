@@ -36,6 +36,13 @@ CHUNK_BYTES_MAX: Final = 64 * 1024
 """Bytes, likewise. For longer texts the C library may take memory from the system and give it back, chunk by chunk,
 which can take as long as decoding them."""
 
+NEWS_POLL_SECONDS: Final = 0.02
+"""How often it is looked for commits of other processes while somebody waits for them: a fifth of the 100 ms in which
+`tail` shows them."""
+
+NEWS_ROWS_MAX: Final = 256
+"""Sessions that one such look names; after more of them everybody looks."""
+
 LOCK_POLL_SECONDS: Final = 0.0005
 """How often a writer that waits for another process asks again."""
 

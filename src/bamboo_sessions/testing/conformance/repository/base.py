@@ -23,11 +23,6 @@ class RepositoryCase(Conformance):
     """
 
     @pytest.fixture
-    def clock(self) -> ManualClock:
-        """The time of all commits; a test moves it."""
-        return ManualClock()
-
-    @pytest.fixture
     def faults(self, storage: SessionStorage) -> FaultyStorage:
         """The storage under test, which can be made to fail."""
         return FaultyStorage(storage)
@@ -48,7 +43,7 @@ class RepositoryCase(Conformance):
         repository = await SessionRepository.open(faults, clock=clock)
         yield repository
         faults.heal()
-        await repository.persistence.aclose()
+        await repository.persistence.tasks.finish()
 
 
 async def saved(sessions: SessionRepository, *messages: Message, id: str = "s", model: str | None = None) -> Session:

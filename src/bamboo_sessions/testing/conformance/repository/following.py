@@ -41,11 +41,11 @@ async def next_of(feed: AsyncGenerator[SessionChange, None], count: int) -> list
 class FollowingConformance(RepositoryCase):
     """Subscribers get each commit once, in order, whoever made it, or are told that they can't."""
 
-    async def test_replaying(self, sessions: SessionRepository, clock: ManualClock) -> None:
+    async def test_replaying(self, sessions: SessionRepository, storage_clock: ManualClock) -> None:
         """A replay tells each commit with session, revision, kinds, messages and time, and ends."""
         assert await told(sessions) == []
         await saved(sessions, *users("a", "b"))
-        clock.move(DAY)
+        storage_clock.move(DAY)
         await sessions.rename("s", "T")
         first, second = await told(sessions)
         assert (first.session_id, first.revision, first.kinds, first.message_ids, first.at) == (
@@ -53,7 +53,7 @@ class FollowingConformance(RepositoryCase):
             1,
             ("created", "messages"),
             ("a", "b"),
-            clock.now() - DAY,
+            storage_clock.now() - DAY,
         )
         assert (second.revision, second.kinds, second.message_ids) == (2, ("authoritative",), ())
 
@@ -240,13 +240,15 @@ class FollowingConformance(RepositoryCase):
                 sessions.changes(after=wrong)  # type: ignore[arg-type]
             assert refused.value.hint
 
-    async def test_positions_that_would_leave_a_gap(self, sessions: SessionRepository, clock: ManualClock) -> None:
+    async def test_positions_that_would_leave_a_gap(
+        self, sessions: SessionRepository, storage_clock: ManualClock
+    ) -> None:
         """A position that was pruned, of another epoch, or of a lost commit is refused, with the reason."""
         start = await sessions.feed_position()
         await saved(sessions, user("a"))
         kept = await sessions.feed_position()
         await saved(sessions, user("b"))
-        clock.move(2 * DAY)
+        storage_clock.move(2 * DAY)
         await saved(sessions, user("c"))
         assert await sessions.prune_changes(older_than=DAY) == 2
         epoch = start.partition(":")[0]
@@ -271,7 +273,7 @@ class FollowingConformance(RepositoryCase):
         assert [change.message_ids for change in await told(sessions)] == [("c",)]
 
     async def test_pruning_under_a_slow_subscriber(
-        self, sessions: SessionRepository, others: SessionRepository, clock: ManualClock
+        self, sessions: SessionRepository, others: SessionRepository, storage_clock: ManualClock
     ) -> None:
         """A subscriber gets the page that it has, and then an error in place of a gap; a quick one notices nothing."""
         await sessions.create(Session("s"))
@@ -280,7 +282,7 @@ class FollowingConformance(RepositoryCase):
         async with aclosing(sessions.changes()) as slow, aclosing(sessions.changes()) as quick:
             await next_of(slow, 1)
             got = await next_of(quick, FEED_PAGE_ROWS_MAX + 2)
-            clock.move(2 * DAY)
+            storage_clock.move(2 * DAY)
             assert await others.prune_changes(older_than=DAY) == FEED_PAGE_ROWS_MAX + 2
             assert await next_of(slow, FEED_PAGE_ROWS_MAX - 1) == got[1:FEED_PAGE_ROWS_MAX]
             with pytest.raises(SubscriberTooSlowError) as lagging:
@@ -289,14 +291,16 @@ class FollowingConformance(RepositoryCase):
             await others.append("s", user("new"))
             assert [change.message_ids for change in await next_of(quick, 1)] == [("new",)]
 
-    async def test_pruning_keeps_what_settles_outcomes(self, sessions: SessionRepository, clock: ManualClock) -> None:
+    async def test_pruning_keeps_what_settles_outcomes(
+        self, sessions: SessionRepository, storage_clock: ManualClock
+    ) -> None:
         """G4: nothing younger than 24 hours is pruned, whatever is asked for."""
         await saved(sessions, user("a"))
         for wrong in (timedelta(hours=23), timedelta(0), -DAY, 86_400):
             with pytest.raises(InputError):
                 await sessions.prune_changes(older_than=wrong)  # type: ignore[arg-type]
-        clock.move(timedelta(hours=24))
+        storage_clock.move(timedelta(hours=24))
         assert await sessions.prune_changes(older_than=DAY) == 0
-        clock.move(timedelta(seconds=1))
+        storage_clock.move(timedelta(seconds=1))
         assert await sessions.prune_changes(older_than=DAY) == 1
         assert await sessions.prune_changes(older_than=DAY) == 0

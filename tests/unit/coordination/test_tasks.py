@@ -29,9 +29,9 @@ async def test_its_caller_gets_the_result_or_the_error() -> None:
 
     store = Rig().store
     for waits in (False, True):
-        assert await store.run_to_end(outcome(waits=waits, fails=False)) == "done"
+        assert await store.tasks.run(outcome(waits=waits, fails=False)) == "done"
         with pytest.raises(ValueError, match="refused"):
-            await store.run_to_end(outcome(waits=waits, fails=True))
+            await store.tasks.run(outcome(waits=waits, fails=True))
 
 
 async def test_it_releases_at_its_end_and_not_before() -> None:
@@ -43,8 +43,8 @@ async def test_it_releases_at_its_end_and_not_before() -> None:
     async def work() -> None:
         await waits
 
-    caller = asyncio.ensure_future(store.run_to_end(work(), released.set))
-    while not store._tasks:
+    caller = asyncio.ensure_future(store.tasks.run(work(), released.set))
+    while not store.tasks._tasks:
         await anyio.lowlevel.checkpoint()
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -89,10 +89,10 @@ async def test_a_write_that_is_cancelled_before_its_task_begins_is_told(tmp_path
             await waits
 
         key = SessionKey("default", "s")
-        caller = asyncio.ensure_future(store.run_to_end(work(), await store._locks.acquire(key)))
-        while not store._tasks:
+        caller = asyncio.ensure_future(store.tasks.run(work(), await store._locks.acquire(key)))
+        while not store.tasks._tasks:
             await anyio.lowlevel.checkpoint()
-        for task in store._tasks:
+        for task in store.tasks._tasks:
             task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await caller

@@ -24,7 +24,7 @@ def committed_head(head: SessionHead, committed: Committed) -> SessionHead:
     )
 
 
-def advanced(snapshot: Snapshot, commit: Commit, committed: Committed) -> Snapshot | None:
+def next_snapshot(snapshot: Snapshot, commit: Commit, committed: Committed) -> Snapshot | None:
     """The snapshot after a commit that only added messages; `None` if that can't be told from here.
 
     Only a snapshot of the revision before can be advanced, else something in between would be missing.

@@ -1,0 +1,106 @@
+"""`LaggingStorage`: one host's way to a lagging database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.storage.commit import SessionKey, State
+from bamboo_sessions.storage.port import Hear, News
+from bamboo_sessions.testing.faults import FaultyStorage
+from bamboo_sessions.testing.lagging.database import LaggingDatabase, Notification
+
+T = TypeVar("T")
+
+_STEPS_MAX: Final = 3
+"""Turns of other tasks on the way to the database, and on the way back."""
+
+_NEWS: Final = News(None, has_commit=True)
+
+
+class LaggingStorage(FaultyStorage):
+    """Made by `LaggingDatabase.connect`; see the package for what goes wrong."""
+
+    def __init__(self, database: LaggingDatabase) -> None:
+        super().__init__(database.engine)
+        self.is_exact = False  # type: ignore[misc] # not that of the engine behind
+        self.database = database
+        self._heard: dict[SessionKey, tuple[int, bool]] = {}
+        self._connection = 0
+        self._listeners: dict[object, Hear] = {}
+
+    # --- what this host has heard
+
+    def still_newest(self, key: SessionKey, revision: int, token: int | None) -> int | None:
+        """As far as this host has heard; it knows nothing of sessions that it hasn't read, written or been told of."""
+        if self._due("still_newest"):
+            return None
+        return self._connection if self._heard.get(key) == (revision, True) else None
+
+    def listen(self, hear: Hear) -> Callable[[], None]:
+        """Tell of notifications."""
+        listener = object()
+        self._listeners[listener] = hear
+
+        def stop() -> None:
+            self._listeners.pop(listener, None)
+
+        return stop
+
+    def hear(self, notification: Notification) -> None:
+        """A notification arrives."""
+        if notification.news.key is not None:
+            self._know(notification.news.key, notification.revision, lives=notification.lives)
+        self._tell(notification.news)
+
+    def lose_connection(self) -> None:
+        """The host notices that it was deaf for a while: it knows nothing any more, and anything may have happened."""
+        self._connection += 1
+        self._heard.clear()
+        self._tell(_NEWS)
+
+    def _know(self, key: SessionKey, revision: int, *, lives: bool) -> None:
+        if revision >= self._heard.get(key, (0, True))[0]:
+            self._heard[key] = (revision, lives)
+
+    def _tell(self, news: News) -> None:
+        for hear in list(self._listeners.values()):
+            hear(news)
+
+    # --- calls: what is read and written is known, unless the connection was lost meanwhile
+
+    async def read(self, key: SessionKey) -> State:
+        """Pass on, and know the session."""
+        return await self._knowing(key, super().read(key))
+
+    async def read_newer(self, key: SessionKey, known: Snapshot) -> State:
+        """Pass on, and know the session."""
+        return await self._knowing(key, super().read_newer(key, known))
+
+    async def _knowing(self, key: SessionKey, call: Awaitable[State]) -> State:
+        connection = self._connection
+        state = await call
+        if state is not None and connection == self._connection:
+            self._know(key, state.revision, lives=isinstance(state, Snapshot))
+        return state
+
+    async def _do(self, call: str, work: Callable[[], Awaitable[T]]) -> T:
+        await self._travel()
+        try:
+            return await super()._do(call, lambda: self._at_the_database(work))
+        finally:
+            await self._travel()
+
+    async def _travel(self) -> None:
+        for _ in range(self.database.chance.randint(0, _STEPS_MAX)):
+            await asyncio.sleep(0)
+
+    async def _at_the_database(self, work: Callable[[], Awaitable[T]]) -> T:
+        """The engine works in one step, so nobody else's call is under way meanwhile."""
+        self.database.origin = self
+        try:
+            return await work()
+        finally:
+            self.database.origin = None
