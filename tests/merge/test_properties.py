@@ -133,8 +133,9 @@ def test_edits_are_kept(two: Divergence) -> None:
 def test_additions_keep_their_order(two: Divergence) -> None:
     """What I added stays in my order; only tool results may move, to their calls."""
     mine, durable, merged = _both(two)
-    if merged.delta.duplicates:
-        return  # both added the same message in different places, and it is an anchor
+    base = {message.id for message in two.base.messages}
+    if merged.delta.duplicates or not {gone for places in mine.replaced.values() for gone in places} <= base:
+        return  # both added the same message in different places, and it is an anchor, or was replaced
     known = {*ids(two.base.messages).split(), *ids(durable.messages).split()}
     plain = {message.id for message in mine.messages if not is_tool_result(message)} - known
     added = [message.id for message in merged.messages if message.id in plain]

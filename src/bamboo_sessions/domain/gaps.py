@@ -7,12 +7,12 @@ touch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bamboo_sessions.domain.call_groups import Kind, kind_of, makes_call
 from bamboo_sessions.domain.group_reader import GroupReader
 from bamboo_sessions.domain.history import FrozenMessages
-from bamboo_sessions.domain.message import Message
+from bamboo_sessions.domain.message import Message, is_tool_result
 from bamboo_sessions.domain.placing import OpenGroup, Place
 
 
@@ -21,6 +21,7 @@ class Gaps:
 
     Args:
         durable: The committed messages.
+        index_of: Where they stand, by id.
         removed: The indexes of those that go.
         edits: What others become, by index.
         exchanged: Calls that take the place of a call, by its index.
@@ -29,12 +30,14 @@ class Gaps:
     def __init__(
         self,
         durable: FrozenMessages,
+        index_of: Callable[[str], int | None],
         *,
         removed: Mapping[int, Message],
         edits: Mapping[int, Message],
         exchanged: Mapping[int, Sequence[Message]],
     ) -> None:
         self._durable = durable
+        self._index_of = index_of
         self._removed = removed
         self._edits = edits
         self._exchanged = exchanged
@@ -49,7 +52,7 @@ class Gaps:
         return self._edits.get(index) or self._durable[index]
 
     def _kind(self, index: int) -> Kind | None:
-        """What stands there to call groups; where something was removed that parted what is around it, that still does."""
+        """What stands there to call groups. What was removed and parted its neighbours does so still."""
         if index in self._exchanged:
             return Kind.CALL
         if index in self._removed:
@@ -62,10 +65,10 @@ class Gaps:
         return len(self._durable)
 
     def behind(self, id: str) -> int | None:
-        """The gap behind a message that stays, or that takes the place of a call; `None` if there is none of this id."""
+        """The gap behind a message that stays or takes the place of a call; `None` if there is none of this id."""
         index = self._index.get(id)
         if index is None:
-            index = self._durable.index_of(id)
+            index = self._index_of(id)
             if index is None or index in self._removed:
                 return None
         return index + 1
@@ -73,14 +76,20 @@ class Gaps:
     def add(self, message: Message, gap: int) -> None:
         """Put a message into a gap, behind what was put there before.
 
-        One that would stand as a result in a group that it doesn't belong to goes in front of that group.
+        A result without a call, which would pass for one of another call of that id, goes in front of that one's group.
         """
-        place = self._place(gap)
-        front = place.front_of_foreign_group(message)
-        if front is not None:
-            self.add(message, front)
-        elif (group := place.add(message)) is not None:
+        while (front := self._front_of_namesake(message, gap)) is not None:
+            gap = front
+        group = self._place(gap).add(message)
+        if group is not None:
             self._added[message.id] = group
+
+    def _front_of_namesake(self, message: Message, gap: int) -> int | None:
+        group = self._groups.in_front(gap) if is_tool_result(message) else None
+        if group is None or group.text < gap:
+            return None
+        members = (one for index in range(group.start, group.end) for one in self._standing(index))
+        return group.start if any(makes_call(one, message.tool_call_id) for one in members) else None
 
     def group_of(self, id: str, call_id: str | None) -> OpenGroup | None:
         """The group of the message `id`; `None` if that isn't there, or doesn't make this call (any more)."""
@@ -105,9 +114,7 @@ class Gaps:
         if start not in self._opened:
             group = self._groups.around(start)
             assert group is not None  # noqa: S101 - a group begins there
-            members = range(start, group.end)
-            calls = {call.id for index in members for one in self._standing(index) for call in one.tool_calls}
-            opened = self._opened[start] = OpenGroup(at=group.end, in_run=group.in_run, start=start, calls=calls)
+            opened = self._opened[start] = OpenGroup(at=group.end, in_run=group.in_run)
             self.places[group.end] = Place(group.end, opened)
         return self._opened[start]
 

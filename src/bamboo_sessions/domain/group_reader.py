@@ -36,7 +36,7 @@ class GroupReader:
 
     def in_front(self, gap: int) -> CallGroup | None:
         """The group that begins in front of the message at `gap`, if it ends or may go on there or further on."""
-        for group in reversed(self._stretch(gap).groups):
+        for group in reversed(self._stretch(gap).groups if gap else ()):
             if group.start < gap:
                 return group if gap <= group.reach else None
         return None

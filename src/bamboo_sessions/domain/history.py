@@ -14,7 +14,7 @@ snapshots may be shared between threads. Ids are unique within a history; whoeve
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, count
 from operator import attrgetter, eq, is_
 from typing import Final, overload
@@ -145,6 +145,12 @@ class FrozenMessages(Sequence[Message]):
             if place is not None:
                 return self._start_of(number) + place
         return None
+
+    def finder(self, questions: int) -> Callable[[str], int | None]:
+        """`index_of`, made for so many questions: for many, one walk through all is quicker than each by itself."""
+        if questions < CHUNK_MESSAGES:
+            return self.index_of
+        return {message.id: index for index, message in enumerate(self)}.get
 
     def find(self, message_id: str) -> Message | None:
         """The message with this id, or `None`."""

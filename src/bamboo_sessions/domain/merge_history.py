@@ -87,20 +87,23 @@ class _Merge:
     ) -> None:
         self.base, self.mine, self.durable = base, mine, durable
         done, self.theirs = differences(base, mine), differences(base, durable)
-        if additions_only:
+        self.unlike_mine = [*self.theirs.added, *(message for _, message in self.theirs.edited)]
+        if additions_only:  # what is held back stays as it is committed
+            self.unlike_mine += [*done.removed, *(before for before, _ in done.edited)]
             done = Differences(added=done.added)
         self.conflicts: list[MergeConflict] = []
+        self.index_of = durable.finder(len(done.removed) + len(done.edited) + len(done.added))
         self.removed = self._removals(done)
         self.edits = self._edits(done)
         self.added = {message.id: message for message in done.added}
-        self.fresh = {id_: message for id_, message in self.added.items() if durable.index_of(id_) is None}
+        self.fresh = {id_: message for id_, message in self.added.items() if self.index_of(id_) is None}
         self.gone = {message.id for message in self.theirs.removed}
 
     def _removals(self, done: Differences) -> dict[int, Message]:
         """What goes, by its index; the conflicts of it."""
         removed: dict[int, Message] = {}
         for before in done.removed:
-            index = self.durable.index_of(before.id)
+            index = self.index_of(before.id)
             if index is not None:
                 removed[index] = self.durable[index]
                 if not same_content(self.durable[index], before):
@@ -113,7 +116,7 @@ class _Merge:
         for before, message in done.edited:
             if same_content(before, message):
                 continue
-            index = self.durable.index_of(message.id)
+            index = self.index_of(message.id)
             if index is None:  # removed by somebody else: stays removed
                 self.conflicts.append(MergeConflict(f"message:{message.id}", "removed"))
             elif not same_content(message, self.durable[index]):
@@ -125,7 +128,7 @@ class _Merge:
     def delta(self, replaced: Replaced) -> HistoryDelta:
         """What comes of it."""
         exchanged, slots = self._slots(replaced)
-        gaps = Gaps(self.durable, removed=self.removed, edits=self.edits, exchanged=exchanged)
+        gaps = Gaps(self.durable, self.index_of, removed=self.removed, edits=self.edits, exchanged=exchanged)
         orphaned = self._fill(gaps, slots)
         indexes = {*gaps.places, *self.removed, *self.edits, *exchanged}
         changes = [
@@ -172,7 +175,7 @@ class _Merge:
 
     def _place_of(self, gone: str) -> int | None:
         """The index of a message that was replaced; a result that somebody appended is no place (L124)."""
-        index = self.durable.index_of(gone)
+        index = self.index_of(gone)
         if index is None or (is_tool_result(self.durable[index]) and self.base.index_of(gone) is None):
             return None
         return index
@@ -202,7 +205,7 @@ class _Merge:
         return orphaned
 
     def _gap_in_front(self, gaps: Gaps, place: int, seen: int, gap: int) -> int:
-        """The gap behind the nearest message before `place` in the copy that is alive; `gap` if none is behind `seen`."""
+        """The gap behind the nearest message before `place` in the copy that is alive, or `gap`, that of `seen`."""
         for index in range(place - 1, seen, -1):
             behind = gaps.behind(self.mine[index].id) if self.mine[index].id not in self.gone else None
             if behind is not None:
@@ -250,10 +253,9 @@ class _Merge:
         """
         if call is not None:
             return gaps.group_of(call, result.tool_call_id)
-        brought = [*self.theirs.added, *(message for _, message in self.theirs.edited)]
-        brought = [message for message in brought if makes_call(message, result.tool_call_id)]
-        unknown = [message for message in brought if not self._is_made_by_copy(message, result)]
-        newest = sorted(unknown, key=lambda message: self.durable.index_of(message.id) or 0)
+        making = [message for message in self.unlike_mine if makes_call(message, result.tool_call_id)]
+        unknown = [message for message in making if not self._is_made_by_copy(message, result)]
+        newest = sorted(unknown, key=lambda message: self.index_of(message.id) or 0)
         return gaps.newest_group(result.tool_call_id, newest)
 
     def _is_made_by_copy(self, message: Message, result: Message) -> bool:
@@ -268,19 +270,21 @@ class _Merge:
             for index, message in self.edits.items()
             if is_tool_result(message) and not is_tool_result(self.durable[index])
         }
-        groups = {before.around(index) for index in (*self.removed, *self.edits)}
-        for group in groups:
+        end = 0
+        for index in sorted((*self.removed, *self.edits)):
+            group = before.around(index) if index >= end else None
             if group is not None:
-                members = self.durable[group.start : group.end]
+                end = group.end
+                members = self.durable[group.start : end]
                 calls = {call.id for message in members for call in message.tool_calls}
                 candidates |= {one.id for one in members if is_tool_result(one) and one.tool_call_id in calls}
-        return {id_ for id_ in candidates if _is_orphan(after, messages, id_)}
+        places = map(messages.finder(len(candidates)), candidates)
+        return {messages[index].id for index in places if index is not None and _is_orphan(after, messages, index)}
 
 
-def _is_orphan(groups: GroupReader, messages: FrozenMessages, id: str) -> bool:
+def _is_orphan(groups: GroupReader, messages: FrozenMessages, index: int) -> bool:
     """Whether it is a tool's result that doesn't stand in a group that makes its call."""
-    index = messages.index_of(id)
-    if index is None or not is_tool_result(messages[index]):
+    if not is_tool_result(messages[index]):
         return False
     group = groups.around(index)
     members = messages[group.start : group.end] if group is not None else []

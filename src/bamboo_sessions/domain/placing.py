@@ -7,7 +7,7 @@ each gap that it fills; an append has one, at the end (`arranged`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from bamboo_sessions.domain.call_groups import Kind, belongs, call_groups, kind_of, makes_call
@@ -18,17 +18,14 @@ class OpenGroup:
     """A call group that may get more: `added` is where that goes, directly behind what the group has.
 
     `in_run`: it has no results, so that a further call would belong to it; `is_parted`: something stands behind it
-    now that ended it. `at` is the number of the place where it ends, `start` that of its first message if it is committed;
-    `calls` are the ids of its calls.
+    now that ended it. `at` is the number of the place where it ends.
     """
 
-    __slots__ = ("added", "at", "calls", "in_run", "is_parted", "start")
+    __slots__ = ("added", "at", "in_run", "is_parted")
 
-    def __init__(self, *, at: int, in_run: bool, start: int | None = None, calls: Iterable[str] = ()) -> None:
+    def __init__(self, *, at: int, in_run: bool) -> None:
         self.added: list[Message] = []
         self.at = at
-        self.start = start
-        self.calls = set(calls)
         self.in_run = in_run
         self.is_parted = False
 
@@ -73,21 +70,10 @@ class Place:
         self._blocks.append(block)
         if group is not None and (member or kind is Kind.CALL):
             group.added, group.at, group.in_run = block, self._at, kind is Kind.CALL
-            group.calls.update(call.id for call in message.tool_calls)
             self._text_since = False
         elif kind is Kind.TEXT:
             self._text_since = True
         return group if kind is Kind.CALL else None
-
-    def front_of_foreign_group(self, result: Message) -> int | None:
-        """The place in front of the group here that would take `result` for one of its own; `None`: it wouldn't.
-
-        Only asked of results whose call isn't there. They would stand for another call of the same id.
-        """
-        group = self._group
-        if group is None or group.start is None or result.role != "tool" or result.tool_call_id not in group.calls:
-            return None
-        return None if group.is_parted or self._text_since else group.start
 
     def _next_group(self, kind: Kind) -> OpenGroup | None:
         """The group in front has ended; a call begins another one."""
@@ -145,9 +131,9 @@ def newest_group(messages: Sequence[Message], call_id: str) -> CommittedGroup | 
 
 def newest_call(messages: Sequence[Message], call_id: str | None) -> int | None:
     """The index of the newest message that makes the tool call `call_id`."""
-    for index in range(len(messages) - 1, -1, -1):
-        if makes_call(messages[index], call_id):
-            return index
+    for behind, message in enumerate(reversed(messages), 1):
+        if makes_call(message, call_id):
+            return len(messages) - behind
     return None
 
 

@@ -22,19 +22,18 @@ class Insertion(msgspec.Struct, frozen=True):
 
 
 class Change(NamedTuple):
-    """What becomes of the committed message at `index`: what is put in front of it, and what it is itself (if it stays).
-
-    `index` may be the length of the history.
+    """What is put in front of the committed message at `place` (the length of the history: behind all), and what
+    becomes of that: it goes, is edited, or stays as it is.
     """
 
-    index: int
+    place: int
     fresh: Sequence[Message]
     removed: bool
     edited: Message | None
 
 
 def spliced(durable: FrozenMessages, changes: Sequence[Change]) -> FrozenMessages:
-    """`durable` with `changes`, which are in the order of their indexes."""
+    """`durable` with `changes`, which are in the order of their places."""
     for start, stop, messages in reversed(list(_pieces(changes))):
         durable = durable.spliced(start, stop, messages)
     return durable
@@ -45,10 +44,10 @@ def _pieces(changes: Sequence[Change]) -> Iterator[tuple[int, int, list[Message]
     start, stop = 0, -1
     messages: list[Message] = []
     for change in changes:
-        if change.index != stop:
+        if change.place != stop:
             if stop >= 0:
                 yield start, stop, messages
-            start, stop, messages = change.index, change.index, []
+            start, stop, messages = change.place, change.place, []
         messages += change.fresh
         if change.edited is not None:
             messages.append(change.edited)
@@ -60,22 +59,21 @@ def _pieces(changes: Sequence[Change]) -> Iterator[tuple[int, int, list[Message]
 def insertions(durable: FrozenMessages, changes: Sequence[Change]) -> tuple[Insertion, ...]:
     """The fresh messages by the committed message that stays in front of them."""
     runs: dict[str, list[Message]] = {}
-    removed = {change.index for change in changes if change.removed}
-    after, seen = FRONT, 0
+    removed = {change.place for change in changes if change.removed}
+    after, seen, last = FRONT, 0, 0
     for change in changes:
-        index = change.index
-        while index > seen and index - 1 in removed:
-            index -= 1
-        if index > seen:
-            after = durable[index - 1].id
-        seen = change.index
+        place = change.place
+        while place > seen and place - 1 in removed:
+            place -= 1
+        if place > seen:
+            after = durable[place - 1].id
+        seen = change.place
         if change.fresh:
             runs.setdefault(after, []).extend(change.fresh)
-            last = change.index
+            last = change.place
+    while last in removed:
+        last += 1
     found = [Insertion(tuple(run), anchor) for anchor, run in runs.items()]
-    if found:
-        while last in removed:
-            last += 1
-        if last == len(durable):
-            found[-1] = Insertion(found[-1].messages)
+    if found and last == len(durable):
+        found[-1] = Insertion(found[-1].messages)
     return tuple(found)

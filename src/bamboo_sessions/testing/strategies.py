@@ -289,7 +289,9 @@ def edits(draw: st.DrawFn, messages: MessageList, prefix: str, *, only_append: b
         text = f"edited by {draw(st.sampled_from([prefix, 'both']))}"
         messages[index] = msgspec.structs.replace(old, content=text)
     elif kind == "become":
-        messages[index] = msgspec.structs.replace(draw(st.sampled_from(_small_messages())), id=messages[index].id)
+        old = messages[index]
+        other = draw(st.sampled_from(_small_messages()))
+        messages[index] = msgspec.structs.replace(other, id=old.id, created_at=old.created_at)
     elif kind == "exchange":
         messages[index] = draw(new_messages(prefix))
     elif kind == "delete":

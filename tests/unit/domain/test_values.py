@@ -215,6 +215,7 @@ _NO_TOKENS = {
                 "conflicts": (),
                 "authoritative_ignored": (),
                 "orphaned_tool_results": (),
+                "duplicates": (),
             },
         ),
         (Appended(revision=1, message_count=1), {"duplicates": ()}),
