@@ -15,6 +15,7 @@ from bamboo_sessions import (
     RecordWrite,
     Session,
     SessionExistsError,
+    StoreAdmin,
     TokenUsageRecord,
 )
 from bamboo_sessions.testing.clock import START
@@ -165,6 +166,8 @@ READS: Final = (
     Call("lease_of", lambda w: w.repo.lease_of("chat")),
     Call("search", lambda w: w.repo.search("one")),
     Call("stats", lambda w: w.repo.stats()),
+    Call("StoreAdmin.stats", lambda w: StoreAdmin(w.repo.storage).stats()),
+    Call("StoreAdmin.namespaces", lambda w: _all(StoreAdmin(w.repo.storage).namespaces())),
     Call("records.get", lambda w: w.repo.records.get("kind", "key", session="chat")),
     Call("records.get_many", lambda w: w.repo.records.get_many("kind", ["key"], session="chat")),
     Call("records.scan", lambda w: _all(w.repo.records.scan("kind", session="chat"))),
@@ -205,8 +208,9 @@ CHANGES: Final = (
     Call("edit", lambda w: _block(w.repo.edit("chat")), _lock, "while it is being written"),
     Call("lease", _run),
     Call("lease", _run, _lock, "while it is being written"),
-    Call("prune_changes", lambda w: w.repo.prune_changes(older_than=timedelta(days=1))),
-    Call("start_epoch", lambda w: w.repo.start_epoch()),
+    Call("StoreAdmin.prune_changes", lambda w: StoreAdmin(w.repo.storage).prune_changes(older_than=timedelta(days=1))),
+    Call("StoreAdmin.purge_versions", lambda w: StoreAdmin(w.repo.storage).purge_versions(older_than=timedelta(0))),
+    Call("StoreAdmin.start_epoch", lambda w: StoreAdmin(w.repo.storage).start_epoch()),
     Call("rename", lambda w: w.repo.rename("chat", "New")),
     Call("rename", lambda w: w.repo.rename("chat", "New"), _cached_and_old, "what others changed"),
     Call("rename", lambda w: w.repo.rename("chat", "New"), _lock, "while it is being written"),
@@ -235,6 +239,7 @@ CHANGES: Final = (
     Call("delete", lambda w: w.repo.delete("chat"), _lock, "while it is being written"),
     Call("cleanup", lambda w: w.repo.cleanup("all")),
     Call("check", lambda w: w.repo.check(repair=True)),
+    Call("StoreAdmin.check", lambda w: StoreAdmin(w.repo.storage).check(repair=True)),
     Call("records.put", lambda w: w.repo.records.put("kind", "key", b"2", session="chat"), repeats=True),
     Call(
         "records.write",

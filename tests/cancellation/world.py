@@ -102,7 +102,7 @@ class World:
 
 
 def _repository(storage: SessionStorage, clock: ManualClock) -> SessionRepository:
-    repo = SessionRepository.open(storage, clock=clock)._repository
+    repo = SessionRepository.open(storage, clock=clock)._handle
     repo.persistence._committer._backoff = Backoff(first_seconds=1, longest_seconds=1, sleep=_one_step)
     repo._bound.tiers.tolerant._backoff = Backoff(first_seconds=1, longest_seconds=1, sleep=_for_ever)
     return repo
@@ -155,7 +155,7 @@ def told_where(at: int, how: str) -> Iterator[None]:
 async def seed(storage: SessionStorage) -> None:
     """Sessions of every kind."""
     clock = ManualClock()
-    repo = SessionRepository.open(storage, clock=clock)._repository
+    repo = SessionRepository.open(storage, clock=clock)._handle
     chat = Session("chat", "m1", title="Chat", metadata={"key": 1}, clock=clock)
     for message in (
         Message.system("rules", id="system", created_at=START),

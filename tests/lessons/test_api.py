@@ -20,6 +20,7 @@ from bamboo_sessions import (
     SessionExistsError,
     SessionRepository,
     StorageUnavailableError,
+    StoreAdmin,
     ToolCall,
 )
 from bamboo_sessions.domain.working_copy import freeze
@@ -138,7 +139,7 @@ async def test_L56_a_position_that_cannot_be_resumed_is_refused(
         with pytest.raises(PositionExpiredError) as refused:
             await anext(others.changes(after=position))
         assert refused.value.reason == reason
-    await others.start_epoch()
+    await StoreAdmin(storage).start_epoch()
     with pytest.raises(PositionExpiredError) as refused:
         await anext(sessions.changes(after=after))
     assert refused.value.reason == "other_epoch"

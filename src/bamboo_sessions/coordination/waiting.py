@@ -168,9 +168,12 @@ class WaitingWork:
         ]
         return (*refused, *waiting)
 
-    def stats(self) -> dict[str, int]:
-        """How many sessions have waiting work, and how much work was refused."""
-        return {"dirty_sessions": len(self._items), "refused_saves": len(self._refused)}
+    def stats(self, namespace: str | None) -> dict[str, int]:
+        """How many sessions have waiting work, and how much work was refused: of a namespace, or of all."""
+        return {
+            "dirty_sessions": sum(namespace in {None, key.namespace} for key in self._items),
+            "refused_saves": sum(namespace in {None, work.namespace} for work in self._refused),
+        }
 
 
 def on_top(state: Snapshot | None, items: Sequence[Waiting], clock: Clock) -> Session:

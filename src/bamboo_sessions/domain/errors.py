@@ -205,7 +205,7 @@ class MessageNotFoundError(HistoryError, LookupError):
             f"Session {session_id!r} has no message {message_id!r}.",
             session_id=session_id,
             message_id=message_id,
-            hint="Page from another message, or read the newest window.",
+            hint="Page from another message, read the newest window, or a newer revision: old versions may be purged.",
         )
 
 

@@ -47,6 +47,9 @@ QUESTIONS_PER_SESSION_MAX: Final = 10_000
 RECORD_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of one record."""
 
+VERSION_MAX: Final = 2**53
+"""The highest version that a caller may set by hand. Counting goes on from there; JSON readers may round above it."""
+
 SPAWN_DEPTH_MAX: Final = 64
 """Levels of a session tree."""
 
@@ -69,6 +72,9 @@ FEED_PAGE_IDS_MAX: Final = 10_000
 
 FEED_PRUNE_ROWS_MAX: Final = 1_000
 """Changes that are pruned in one transaction: a few ms for which writers wait."""
+
+PURGED_VERSIONS_MAX: Final = 1_000
+"""Old message versions whose bodies are purged in one transaction: a few ms for which writers wait."""
 
 # --- search -------------------------------------------------------------------------------------------
 

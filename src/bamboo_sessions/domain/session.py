@@ -59,9 +59,10 @@ class Session:
         namespace: The tenant; saving to a repository of another namespace is refused.
         owner: Whom it belongs to inside the namespace; fixed at creation.
         kind: `"root"`, `"child"`, or a word of your own; fixed at creation.
-        parent_session_id: The session that spawned it (see `new_child`).
-        root_session_id: The root of its tree; itself by default.
-        spawn_depth: Distance to that root, 0 to 64.
+        parent_session_id: The session that spawned it (see `new_child`). It has to live when this one is created, which
+            takes root, depth and, if it names none, its owner from it.
+        root_session_id: The root of its tree; the session itself, or left out.
+        spawn_depth: Distance to that root, 0 to 64; 0: at the root, or left out.
         title: `None` means that it has none yet.
         metadata: Any JSON by text keys.
         created_at, updated_at: Aware times; now by default.
@@ -300,7 +301,12 @@ class Session:
         return twin
 
     def new_child(self, id: str, *, model: str | None = None) -> Session:
-        """A new session below this one: same root, owner and namespace, one level deeper."""
+        """A new session below this one: same root, owner and namespace, one level deeper.
+
+        If this one was made from its parent's id alone and isn't saved yet, nobody knows its root and depth: then those
+        of the child are filled in when it is created.
+        """
+        is_placed = self.parent_session_id is None or (self.spawn_depth > 0 and self.root_session_id != self.id)
         return Session(
             id,
             model if model is not None else self.model,
@@ -308,8 +314,8 @@ class Session:
             owner=self.owner,
             kind="child",
             parent_session_id=self.id,
-            root_session_id=self.root_session_id,
-            spawn_depth=self.spawn_depth + 1,
+            root_session_id=self.root_session_id if is_placed else None,
+            spawn_depth=self.spawn_depth + 1 if is_placed else 0,
             workspace=self.workspace,
             clock=self._clock,
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Never, Self, TypeVar, overload
 
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.errors import InputError
+from bamboo_sessions.domain.limits import VERSION_MAX
 
 if TYPE_CHECKING:
     from bamboo_sessions.domain.session import Session
@@ -51,6 +52,9 @@ class Field(Fixed[T]):
         if not isinstance(value, self.kinds) or (isinstance(value, bool) and bool not in self.kinds):
             wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in self.kinds)
             message = f"Session.{self.name} must be {wanted}, not {value!r}."
+            raise InputError(message, hint="Nothing was changed.")
+        if isinstance(value, int) and not 0 <= value <= VERSION_MAX:
+            message = f"Session.{self.name} must be 0 to {VERSION_MAX:,}, not {value!r}."
             raise InputError(message, hint="Nothing was changed.")
         stored = json.frozen(value, what=f"Session.{self.name}") if isinstance(value, Mapping) else value
         session._change(self.name, stored)

@@ -19,6 +19,7 @@ from bamboo_sessions.domain.clock import Clock
 from bamboo_sessions.domain.errors import InputError, SessionBusyError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import check_session_id
+from bamboo_sessions.domain.report import UnsavedWork
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.repository.tolerant import TolerantSaves
@@ -50,6 +51,24 @@ class Tiers(msgspec.Struct, frozen=True):
     persistence: LockedSessionStore
     tolerant: TolerantSaves
     leasing: Leasing
+
+    async def open(self) -> None:
+        """Open the storage if it isn't."""
+        await self.storage.open()
+        self.persistence.open()
+
+    async def aclose(self) -> tuple[UnsavedWork, ...]:
+        """Wait for commits under way, try waiting work once more, and let everything go; what isn't durable."""
+        try:
+            await self.persistence.aclose()
+            return await self.tolerant.aclose()
+        finally:
+            await self.storage.aclose()
+
+
+def tiers_of(cache: SessionCache, storage: SessionStorage, persistence: LockedSessionStore) -> Tiers:
+    """The tiers, with what belongs to them."""
+    return Tiers(cache, storage, persistence, TolerantSaves(persistence), Leasing(persistence))
 
 
 class Bound:

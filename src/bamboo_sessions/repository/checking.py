@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -18,13 +18,16 @@ from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.working_copy import link_of
 from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.repository.updating import rework
+from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import ListQuery
 
 INTERRUPTED: Final = "[interrupted: this tool call has no result]"
 
 
 async def check(self: Handle, *, repair: bool = False) -> CheckReport:
-    """Look for what can't be right: broken rows, derived data out of step, tool calls without results.
+    """Look for what can't be right in this namespace: broken rows, derived data out of step, calls without results.
+
+    Other namespaces' sessions are neither seen nor mended; `StoreAdmin.check` is for the whole store.
 
     Calls that wait for a person are in order. A call without a result may have been interrupted, or its agent may
     be running just now; sessions whose run status is `"running"` are therefore never mended. An open question is
@@ -36,12 +39,29 @@ async def check(self: Handle, *, repair: bool = False) -> CheckReport:
             can't be decoded is reported and left. Interrupted calls get a result that says so; should the real one
             come after all, it is the one that models are shown. Orphaned questions are withdrawn.
     """
-    report = await self._bound.storage.check()
-    conversations = await _check_conversations(self._bound)
-    if repair and any(problem.repair for problem in (*report.problems, *conversations)):
-        report = await self._bound.storage.check(repair=True)
-        conversations = [await _mended(self._bound, problem) for problem in conversations]
-    return msgspec.structs.replace(report, problems=(*report.problems, *conversations))
+    return await checked(self._bound.storage, self._bound.namespace, (self._bound,), repair=repair)
+
+
+async def stats(self: Handle) -> dict[str, int]:
+    """Counters of this namespace: what is stored of it, and how many of its sessions wait to be (`dirty_sessions`).
+
+    How the cache and the locks of this process do is told by `persistence.stats()`.
+    """
+    stored = await self._bound.storage.stats(self._bound.namespace)
+    return {**self._bound.tiers.tolerant.stats(self._bound.namespace), **stored}
+
+
+async def checked(
+    storage: SessionStorage, namespace: str | None, parts: Sequence[Bound], *, repair: bool
+) -> CheckReport:
+    """What is wrong in a namespace, or in the whole store (`None`), and in the conversations of `parts`."""
+    report = await storage.check(namespace)
+    conversations = [(bound, problem) for bound in parts for problem in await _check_conversations(bound)]
+    if repair and (any(each.repair for each in report.problems) or any(each.repair for _, each in conversations)):
+        report = await storage.check(namespace, repair=True)
+        conversations = [(bound, await _mended(bound, problem)) for bound, problem in conversations]
+    problems = (*report.problems, *(problem for _, problem in conversations))
+    return msgspec.structs.replace(report, problems=problems)
 
 
 async def _check_conversations(bound: Bound) -> list[Problem]:

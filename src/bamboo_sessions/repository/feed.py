@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from datetime import timedelta
 
 from bamboo_sessions.domain.change import FeedPosition, SessionChange, check_position, parse_position
-from bamboo_sessions.domain.errors import InputError
-from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN, FEED_PAGE_ROWS_MAX, FEED_PRUNE_ROWS_MAX
+from bamboo_sessions.domain.limits import FEED_PAGE_ROWS_MAX
 from bamboo_sessions.repository.bound import Bound, Handle
 
 
@@ -61,36 +59,3 @@ async def _changes(bound: Bound, start: FeedPosition | None, *, live: bool) -> A
 async def feed_position(self: Handle) -> str:
     """The position behind the newest commit: take it, read the state, then follow `changes(after=…)`."""
     return str((await self._bound.storage.feed_bounds()).newest)
-
-
-async def prune_changes(self: Handle, *, older_than: timedelta) -> int:
-    """Forget the oldest commits of the feed, of all namespaces; how many. Sessions aren't touched.
-
-    In short transactions, so that writers hardly wait; a cancelled call has forgotten a part. Forgets up to the
-    first commit that isn't older.
-
-    Args:
-        older_than: 24 hours at least: as long, commit ids settle unknown outcomes (G4).
-
-    Raises:
-        InputError: `older_than` is less. StorageError.
-    """
-    if not isinstance(older_than, timedelta) or older_than < timedelta(hours=COMMIT_ID_HOURS_MIN):
-        message = f"The feed is kept for {COMMIT_ID_HOURS_MIN} hours at least; older_than is {older_than!r}."
-        raise InputError(message, hint=f"Use timedelta(hours={COMMIT_ID_HOURS_MIN}) or more; nothing was pruned.")
-    before = self._bound.clock.now() - older_than
-    total = 0
-    while True:
-        pruned = await self._bound.storage.prune_changes(before, FEED_PRUNE_ROWS_MAX)
-        total += pruned
-        if pruned < FEED_PRUNE_ROWS_MAX:
-            return total
-
-
-async def start_epoch(self: Handle) -> str:
-    """Refuse all positions that were given before, for ever; the position behind the newest commit.
-
-    For restored stores: positions of lost commits are refused anyway, this refuses those of kept ones, too, so that
-    all who subscribe read anew.
-    """
-    return str((await self._bound.storage.start_epoch()).newest)

@@ -74,7 +74,7 @@ class TolerantSaves:
         return self._store.waiting.unsaved(namespace)
 
     async def aclose(self) -> tuple[UnsavedWork, ...]:
-        """Try once more, stop retrying, and give back what is not durable."""
+        """Try once more, stop retrying, and give back what is not durable, of all namespaces."""
         if self._retries is not None:
             self._retries.cancel()
             await asyncio.gather(self._retries, return_exceptions=True)
@@ -83,6 +83,6 @@ class TolerantSaves:
             _log.error("closing with unsaved work of session %r: %s", work.session_id, work.error)
         return unsaved
 
-    def stats(self) -> dict[str, int]:
-        """How many sessions wait, and how many were refused."""
-        return self._store.waiting.stats()
+    def stats(self, namespace: str | None = None) -> dict[str, int]:
+        """How many sessions wait, and how many were refused, of a namespace or of all."""
+        return self._store.waiting.stats(namespace)

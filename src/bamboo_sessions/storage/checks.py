@@ -18,8 +18,8 @@ from bamboo_sessions.domain.limits import COMMIT_RECORDS_MAX, RECORD_BYTES_MAX, 
 from bamboo_sessions.domain.usage import check_record
 from bamboo_sessions.storage.commit import Commit, RecordCommit, RecordScope, RecordWrite, SessionKey
 
-VERSION_MAX: Final = 2**62
-"""A version that people's changes count, as engines keep it: far from the end of 64 bits, so that counting goes on."""
+VERSION_KEPT_MAX: Final = 2**62
+"""A version that engines keep. Nobody may set one by hand that high (`VERSION_MAX`), so that counting goes on."""
 
 LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 """No time is later: each commit is at least a microsecond after the one before."""
@@ -65,7 +65,7 @@ def _check_head(commit: Commit, head: SessionHead) -> None:
             check_session_id(other)
     for what in ("metadata_version", "title_version"):
         version = getattr(head, what)
-        if type(version) is not int or not 0 <= version <= VERSION_MAX:
+        if type(version) is not int or not 0 <= version <= VERSION_KEPT_MAX:
             message = f"Session {session_id!r}: {what} must be a whole number of 0 to 2**62, not {version!r}."
             raise InputError(message, hint="Leave it as it was loaded; it is counted by itself.")
     for what in ("created_at", "updated_at"):

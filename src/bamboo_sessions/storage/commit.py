@@ -12,6 +12,7 @@ from bamboo_sessions.domain.change import KINDS, ChangeKind, head_kinds
 from bamboo_sessions.domain.clock import MICROSECOND
 from bamboo_sessions.domain.errors import (
     BambooSessionsError,
+    InputError,
     LeaseLostError,
     PreconditionFailedError,
     SessionDeletedError,
@@ -266,10 +267,19 @@ def admit(commit: Commit, current: Current | None) -> Admission:
         raise SessionDeletedError(session_id)
     if commit.fence is not None and commit.fence < current.lease_token:  # before revisions: merging can't help it
         raise LeaseLostError(session_id, token=commit.fence, newer_token=current.lease_token)
-    if commit.expected is not None and commit.expected != current.revision:
-        raise RevisionConflict(commit.key, expected=commit.expected, actual=current.revision)
+    expected = commit.expected if commit.history_from is None else 0  # only a new session begins with a history
+    if expected is not None and expected != current.revision:
+        raise RevisionConflict(commit.key, expected=expected, actual=current.revision)
     updated_at = wished if commit.replace else max(wished, current.updated_at + MICROSECOND)
     return Admission(current.revision + 1, current.incarnation, current.metadata_version, updated_at, created=False)
+
+
+def taken(session_id: str, commit_id: str) -> InputError:
+    """The error for a commit id that named something else before: a deletion and a change are no repetitions."""
+    message = (
+        f"The commit id {commit_id!r} of session {session_id!r} belongs to another kind of call; nothing was done."
+    )
+    return InputError(message, hint="Give each call an id of its own, and repeat only the same call with it.")
 
 
 def check_last_message(commit: Commit, last: str | None) -> None:

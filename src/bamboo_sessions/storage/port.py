@@ -252,8 +252,9 @@ class SessionStorage(ABC):
         Returns the ids deleted, the given one first; empty if it doesn't live or the query's conditions spare it. A
         commit id that is known returns its outcome again.
 
-        Raises `PreconditionFailedError` if `query.if_revision` isn't its revision, and `SessionBusyError` if a run
-        holds one of them by the engine's time, unless the query forces it.
+        Raises `InputError` if the commit id is that of a change, `PreconditionFailedError` if `query.if_revision` isn't
+        its revision, and `SessionBusyError` if a run holds one of them by the engine's time, unless the query forces
+        it.
         """
 
     @abstractmethod
@@ -281,15 +282,28 @@ class SessionStorage(ABC):
     # --- upkeep
 
     @abstractmethod
-    async def check(self, *, repair: bool = False) -> CheckReport:
-        """Look for what can't be right; with `repair`, mend what can be mended, after a backup of what is in a file.
+    async def purge_versions(self, before: datetime, limit: int) -> int:
+        """Forget what messages said that were removed or edited before `before`, the oldest first; how many versions.
 
-        Derived data is rebuilt, truth is never dropped.
+        One transaction, which blanks `limit` of them at most, or fewer if they are long; 0: none is left. Ids and
+        hashes stay (G4). Whoever reads a revision at which one of them lived gets `MessageNotFoundError`.
         """
 
     @abstractmethod
-    async def stats(self) -> Mapping[str, int]:
-        """Counters of the store, such as sessions, messages and bytes."""
+    async def next_namespace(self, after: str | None) -> str | None:
+        """The first namespace that has, or had, a session, behind `after` in the order of code points, or `None`."""
+
+    @abstractmethod
+    async def check(self, namespace: str | None = None, *, repair: bool = False) -> CheckReport:
+        """Look for what can't be right; with `repair`, mend what can be mended, after a backup of what is in a file.
+
+        Derived data is rebuilt, truth is never dropped. Of one namespace: its sessions and records, and whether the
+        file that they are in is whole. `None`: of all, and what belongs to none (L130).
+        """
+
+    @abstractmethod
+    async def stats(self, namespace: str | None = None) -> Mapping[str, int]:
+        """Counters, such as sessions, messages and bytes: of one namespace, or of the whole store."""
 
     # --- whole sessions, as tests and importers use them
 

@@ -64,6 +64,7 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     assert await storage.read_changes("default", None, 9) == await storage.inner.read_changes("default", None, 9)
     assert (await storage.start_epoch()).newest.number == 1
     assert await storage.prune_changes(START, 9) == 0
+    assert await storage.purge_versions(START, 9) == 0
     assert not (await storage.search(SearchQuery(namespace="default", text=parse("nowhere")))).hits
     assert (await storage.commit(appending("s", user("b")))).revision == 2
     assert await storage.transact(KEY, lambda _: None) is None
@@ -71,6 +72,7 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     assert view.state == LeaseState()
     assert await storage.read_lease(KEY) is not None
     assert await storage.write_records(recording(scope=scope)) == ()
+    assert await storage.next_namespace(None) == "default"
     assert (await storage.check()).ok
     assert (await storage.stats())["sessions"] == 1
     assert await storage.delete_tree(KEY, DeleteQuery(at=START)) == ("s",)

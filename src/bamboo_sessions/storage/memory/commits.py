@@ -31,6 +31,7 @@ from bamboo_sessions.storage.commit import (
     admit,
     check_last_message,
     kinds_of,
+    taken,
 )
 from bamboo_sessions.storage.memory import records
 from bamboo_sessions.storage.memory.contents import Contents
@@ -79,6 +80,8 @@ def prepare(contents: Contents, commit: Commit, *, on_copy: bool = False) -> Pre
     check_commit(commit)
     if known := contents.commits.get((commit.key, commit.commit_id)):
         return msgspec.structs.replace(known, replayed=True)
+    if (commit.key, commit.commit_id) in contents.deletions:
+        raise taken(commit.key.session_id, commit.commit_id)
     stored = contents.sessions.get(commit.key)
     living = stored if isinstance(stored, StoredSession) else None
     checked = _checked(contents, commit, stored, living)
@@ -97,7 +100,7 @@ def _checked(
     given = commit.head or (commit.initial_head if admission.created else None)
     head = None if given is None else _placed(contents, commit, given, living)
     origin = find_origin(contents, commit)
-    insertions, duplicates = sift(commit, living)
+    insertions, duplicates = sift(commit, living, origin)
     if head is not None:
         head_document(head)  # raises if it is too large
     check_targets(commit, living)

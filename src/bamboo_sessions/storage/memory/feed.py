@@ -38,6 +38,10 @@ class Feed:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def count(self, namespace: str | None) -> int:
+        """How many commits of a namespace, or of all, are kept."""
+        return sum(namespace in {None, entry.key.namespace} for entry in self._entries)
+
     @property
     def bounds(self) -> FeedBounds:
         """What is kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -25,11 +26,19 @@ class Version(msgspec.Struct):
     stored: StoredMessage
     added: int
     removed: int | None = None
+    removed_at: datetime | None = None
+    is_purged: bool = False
 
     @property
     def message(self) -> Message:
         """The message itself."""
         return self.stored.message
+
+    def purge(self) -> None:
+        """Forget what it said; its id and its hash stay."""
+        blank = Message.user("", id=self.message.id, created_at=self.message.created_at)
+        self.stored = StoredMessage(blank, b"", self.stored.content_hash)
+        self.is_purged = True
 
     def lives_at(self, revision: int | None) -> bool:
         """Whether it was live at `revision`; `None`: now."""
@@ -80,11 +89,13 @@ def taken_over(session: Session) -> StoredSession:
     return stored
 
 
-def sift(commit: Commit, living: StoredSession | None) -> tuple[list[StoredInsertion], tuple[str, ...]]:
-    """The insertions without what is known already (G4); raises `MessageIdConflictError`."""
+def sift(
+    commit: Commit, living: StoredSession | None, origin: Sequence[StoredMessage]
+) -> tuple[list[StoredInsertion], tuple[str, ...]]:
+    """The insertions without what is known already (G4), of a fork's origin too; raises `MessageIdConflictError`."""
     if commit.replace:
         return [insertion for insertion in commit.insertions if insertion.messages], ()
-    known = living.hashes if living else {}
+    known = living.hashes if living else {stored.message.id: {stored.content_hash} for stored in origin}
     sifted: list[StoredInsertion] = []
     duplicates: list[str] = []
     new: dict[str, bytes] = {}
@@ -158,6 +169,7 @@ def _remove_and_edit(target: StoredSession, commit: Commit, revision: int) -> No
         id_ = version.message.id
         if version.removed is None and (id_ in gone or id_ in edits):
             version.removed = revision
+            version.removed_at = commit.at
             if id_ in edits:
                 target.versions.insert(index + 1, Version(edits[id_], revision))
                 target.hashes[id_].add(edits[id_].content_hash)

@@ -23,7 +23,7 @@ from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.tree import below
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
-from bamboo_sessions.storage.memory import check, commits, leases, listing, records, trees, usage, windows
+from bamboo_sessions.storage.memory import check, commits, leases, listing, purge, records, trees, usage, windows
 from bamboo_sessions.storage.memory.commits import Prepared
 from bamboo_sessions.storage.memory.contents import Contents
 from bamboo_sessions.storage.memory.session import StoredSession, taken_over
@@ -163,12 +163,18 @@ class MemoryStorage(SessionStorage):
 
     # --- upkeep
 
-    async def check(self, *, repair: bool = False) -> CheckReport:
-        counts = await self.stats()
+    async def purge_versions(self, before: datetime, limit: int) -> int:
+        return purge.purge_versions(self._contents, before, limit)
+
+    async def next_namespace(self, after: str | None) -> str | None:
+        return check.next_namespace(self._contents, after)
+
+    async def check(self, namespace: str | None = None, *, repair: bool = False) -> CheckReport:
+        counts = await self.stats(namespace)
         return CheckReport(sessions=counts["sessions"], messages=counts["messages"])
 
-    async def stats(self) -> Mapping[str, int]:
-        return check.stats(self._contents)
+    async def stats(self, namespace: str | None = None) -> Mapping[str, int]:
+        return check.stats(self._contents, namespace)
 
     # --- for `SimpleStorage`, which lets another object keep the session between `_prepare` and `_install`
 

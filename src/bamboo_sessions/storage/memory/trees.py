@@ -6,7 +6,7 @@ from bamboo_sessions.domain.change import mark_of
 from bamboo_sessions.domain.errors import PreconditionFailedError
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.snapshot import Tombstone
-from bamboo_sessions.storage.commit import SessionKey
+from bamboo_sessions.storage.commit import SessionKey, taken
 from bamboo_sessions.storage.memory import leases, records
 from bamboo_sessions.storage.memory.contents import Contents
 from bamboo_sessions.storage.memory.feed import Entry
@@ -32,7 +32,11 @@ def delete_tree(contents: Contents, key: SessionKey, query: DeleteQuery) -> tupl
 
 def replayed(contents: Contents, key: SessionKey, query: DeleteQuery) -> tuple[str, ...] | None:
     """What was deleted if this very call was made before (G4)."""
-    done = contents.deletions.get((key, query.commit_id)) if query.commit_id is not None else None
+    if query.commit_id is None:
+        return None
+    if (key, query.commit_id) in contents.commits:
+        raise taken(key.session_id, query.commit_id)
+    done = contents.deletions.get((key, query.commit_id))
     return done[1] if done is not None else None
 
 

@@ -13,6 +13,7 @@ from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.memory.contents import Contents
+from bamboo_sessions.storage.memory.purge import check_there
 from bamboo_sessions.storage.memory.session import StoredSession, Version
 from bamboo_sessions.storage.query import Window, WindowQuery
 
@@ -29,6 +30,7 @@ def read_window(contents: Contents, key: SessionKey, query: WindowQuery) -> Wind
     alive = [index for index, version in enumerate(versions) if version.lives_at(at)]
     between = [index for index in alive if first <= index < last]
     taken = between[: query.count] if query.after is not None else between[-query.count :]
+    check_there(key.session_id, (versions[index] for index in taken))
     start, end = (taken[0], taken[-1]) if taken else (first, first - 1)
     return Window(
         messages=tuple(versions[index].message for index in taken),

@@ -54,7 +54,8 @@ from bamboo_sessions.storage.sqlite.transactions.engine import Engine
 from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE, not_understood, understanding
 from bamboo_sessions.storage.sqlite.transactions.place import check_place
 from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_COMMIT_BYTES_MAX, LOOP_MESSAGES_MAX
-from bamboo_sessions.storage.sqlite.upkeep import check, repair
+from bamboo_sessions.storage.sqlite.upkeep import counters, purge, run
+from bamboo_sessions.storage.sqlite.upkeep.repair import backup_path
 
 if TYPE_CHECKING:
     from bamboo_sessions.storage.search_query import SearchQuery
@@ -305,16 +306,24 @@ class SqliteStorage(SessionStorage):
 
     # --- upkeep
 
-    async def check(self, *, repair: bool = False) -> CheckReport:
-        report = await (self._repair() if repair else self._engine.read(check.find_problems))
+    async def purge_versions(self, before: datetime, limit: int) -> int:
+        return await self._engine.write(lambda c: purge.purge_versions(c, before, limit))
+
+    async def next_namespace(self, after: str | None) -> str | None:
+        return await self._engine.read(lambda c: counters.next_namespace(c, after))
+
+    async def check(self, namespace: str | None = None, *, repair: bool = False) -> CheckReport:
+        if repair:
+            report = await run.mend(self._engine, backup_path(self._path, self._clock.now()), namespace)
+        else:
+            report = await run.find_problems(self._engine, namespace)
+        if namespace is not None:
+            return report
         problems = await self._engine.search.check(repair=repair)
         return msgspec.structs.replace(report, problems=(*report.problems, *problems))
 
-    async def _repair(self) -> CheckReport:
-        backup = repair.backup_path(self._path, self._clock.now())
-        await self._engine.read(lambda c: repair.back_up(c, backup))
-        return await self._engine.write(lambda c: repair.repair(c, backup))
-
-    async def stats(self) -> Mapping[str, int]:
-        counters = await self._engine.read(lambda c: check.stats(c, self._path))
-        return {**counters, "search_bytes": self._engine.search.size}
+    async def stats(self, namespace: str | None = None) -> Mapping[str, int]:
+        if namespace is not None:
+            return await self._engine.read_aside(lambda c: counters.of_namespace(c, namespace))
+        counts = await self._engine.read_aside(lambda c: counters.of_store(c, self._path))
+        return {**counts, "search_bytes": self._engine.search.size}

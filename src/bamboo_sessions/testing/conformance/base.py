@@ -37,6 +37,7 @@ MODULES: Final = (
     "listing",
     "messages",
     "namespaces",
+    "purging",
     "questions",
     "reading",
     "records",
@@ -53,6 +54,7 @@ MODULES: Final = (
     "repository.rewriting",
     "repository.saving",
     "repository.searching",
+    "repository.tenants",
     "trees",
     "whole_sessions",
 )

@@ -17,11 +17,10 @@ from bamboo_sessions.domain.errors import (
     SessionDeletedError,
     SessionNotFoundError,
 )
-from bamboo_sessions.domain.limits import METADATA_KEYS_MAX
+from bamboo_sessions.domain.limits import METADATA_KEYS_MAX, VERSION_MAX
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.splices import FRONT
 from bamboo_sessions.domain.usage import TokenUsageRecord, TokenUsageTotals
-from bamboo_sessions.storage.checks import VERSION_MAX
 from bamboo_sessions.storage.commit import Commit, RecordWrite, RevisionConflict
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import DeleteQuery
@@ -453,6 +452,8 @@ class CommitsConformance(Conformance):
         await storage.commit(creation(head=head_of(metadata_version=VERSION_MAX)))
         state = await snapshot_of(storage)
         assert state.head.metadata_version == VERSION_MAX
+        head = msgspec.structs.replace(state.head, metadata_version=VERSION_MAX + 1, title="renamed")
+        await storage.commit(change(state, head=head))
         await storage.delete_tree(KEY, DELETE)
         await storage.commit(creation(reuse_deleted=True))
-        assert (await snapshot_of(storage)).head.metadata_version == VERSION_MAX + 1
+        assert (await snapshot_of(storage)).head.metadata_version == VERSION_MAX + 2

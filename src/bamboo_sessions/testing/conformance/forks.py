@@ -93,6 +93,24 @@ class ForksConformance(Conformance):
         await storage.commit(creation("fork", user("c"), history_from=HistorySource("s", 1, None)))
         assert await ids_in(storage, "fork") == ["a", "b", "c"]
 
+    async def test_messages_of_a_fork_are_known_while_it_is_made(self, storage: SessionStorage) -> None:
+        """G4: a message of the creating commit that came along already is a duplicate, or a conflict."""
+        await storage.commit(creation("s", *users("a", "b")))
+        source = HistorySource("s", 1, "a")
+        committed = await storage.commit(creation("fork", *users("a", "b"), history_from=source))
+        assert committed.duplicates == ("a",)
+        assert await ids_in(storage, "fork") == ["a", "b"]
+        with pytest.raises(MessageIdConflictError):
+            await storage.commit(creation("other", user("text", id="a"), history_from=source))
+
+    async def test_only_a_new_session_begins_with_a_history(self, storage: SessionStorage) -> None:
+        """A blind commit that would make a fork is refused if the session lives."""
+        await storage.commit(creation("s", *users("a")))
+        await storage.commit(creation("fork"))
+        with pytest.raises(RevisionConflict):
+            await storage.commit(appending("fork", history_from=HistorySource("s", 1, None)))
+        assert await ids_in(storage, "fork") == []
+
     async def test_L98_a_fork_counts_its_own_tokens(self, storage: SessionStorage) -> None:
         """The ledger stays with the source."""
         await storage.commit(creation("s", usage=(TokenUsageRecord(id="u", at=START, input_tokens=5),)))

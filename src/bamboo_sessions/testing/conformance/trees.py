@@ -118,6 +118,21 @@ class TreesConformance(Conformance):
         assert await storage.delete_tree(key_of("root"), query) == deleted
         assert await alive(storage, "root") == {"root"}
 
+    async def test_commit_ids_of_several_sessions_are_apart(self, storage: SessionStorage) -> None:
+        """One id may name a commit of each session of a tree, and the deletion of one; never both of one session."""
+        await plant(storage)
+        for session_id in ("left", "leaf", "beside"):
+            await storage.commit(appending(session_id, user("a"), commit_id="job"))
+        query = DeleteQuery(at=START, commit_id="job")
+        with pytest.raises(InputError):
+            await storage.delete_tree(key_of("left"), query)
+        deleted = await storage.delete_tree(key_of("root"), query)
+        assert set(deleted) == set(TREE)
+        assert await storage.delete_tree(key_of("root"), query) == deleted
+        with pytest.raises(InputError):
+            await storage.commit(creation("root", commit_id="job", reuse_deleted=True))
+        assert await alive(storage, "root", "beside") == {"beside"}
+
     async def test_only_empty_trees(self, storage: SessionStorage) -> None:
         """With `only_empty`, one message anywhere spares the tree."""
         await plant(storage)

@@ -22,13 +22,24 @@ READS: Final = frozenset(
         "feed_bounds",
         "read_changes",
         "search",
+        "next_namespace",
         "stats",
     }
 )
 """The calls that only read."""
 
 WRITES: Final = frozenset(
-    {"commit", "transact", "delete_tree", "write_records", "prune_changes", "start_epoch", "change_lease", "check"}
+    {
+        "commit",
+        "transact",
+        "delete_tree",
+        "write_records",
+        "prune_changes",
+        "purge_versions",
+        "start_epoch",
+        "change_lease",
+        "check",
+    }
 )
 """The calls that write: after these an error leaves the outcome unknown."""
 

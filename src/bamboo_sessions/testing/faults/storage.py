@@ -217,6 +217,10 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("prune_changes", lambda: self.inner.prune_changes(before, limit))
 
+    async def purge_versions(self, before: datetime, limit: int) -> int:
+        """Pass on."""
+        return await self._do("purge_versions", lambda: self.inner.purge_versions(before, limit))
+
     async def start_epoch(self) -> FeedBounds:
         """Pass on."""
         return await self._do("start_epoch", self.inner.start_epoch)
@@ -249,10 +253,14 @@ class FaultyStorage(SessionStorage):
 
     # --- upkeep
 
-    async def check(self, *, repair: bool = False) -> CheckReport:
+    async def next_namespace(self, after: str | None) -> str | None:
         """Pass on."""
-        return await self._do("check", lambda: self.inner.check(repair=repair))
+        return await self._do("next_namespace", lambda: self.inner.next_namespace(after))
 
-    async def stats(self) -> Mapping[str, int]:
+    async def check(self, namespace: str | None = None, *, repair: bool = False) -> CheckReport:
         """Pass on."""
-        return await self._do("stats", self.inner.stats)
+        return await self._do("check", lambda: self.inner.check(namespace, repair=repair))
+
+    async def stats(self, namespace: str | None = None) -> Mapping[str, int]:
+        """Pass on."""
+        return await self._do("stats", lambda: self.inner.stats(namespace))

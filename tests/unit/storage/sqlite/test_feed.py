@@ -17,6 +17,7 @@ from bamboo_sessions import (
     SessionRepository,
     SqliteStorage,
     StorageCorruptError,
+    StoreAdmin,
     ToolCall,
 )
 from bamboo_sessions.domain.change import parse_position
@@ -229,13 +230,13 @@ async def test_L56_a_restored_store_is_not_taken_for_the_lost_one(path: Path) ->
 
 async def test_pruning_goes_in_short_transactions(storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     """However much is old, one transaction takes a bounded part, so that writers get in between."""
-    monkeypatch.setattr("bamboo_sessions.repository.feed.FEED_PRUNE_ROWS_MAX", 2)
+    monkeypatch.setattr("bamboo_sessions.repository.admin.FEED_PRUNE_ROWS_MAX", 2)
     watched = FaultyStorage(storage)
     clock = ManualClock()
     sessions = await SessionRepository.open(watched, clock=clock)
     for number in range(7):
         await sessions.append("s", Message.user(str(number)), create=True)
     clock.move(timedelta(days=2))
-    assert await sessions.prune_changes(older_than=timedelta(days=1)) == 7
+    assert await StoreAdmin(watched, clock=clock).prune_changes(older_than=timedelta(days=1)) == 7
     assert watched.calls["prune_changes"] == 4
     await sessions.persistence.tasks.finish()

@@ -11,6 +11,7 @@ import pytest
 from bamboo_sessions.domain.message import Message, to_stored
 from bamboo_sessions.domain.question import PendingQuestion
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.usage import TokenUsageRecord
 from bamboo_sessions.storage.commit import Commit, RecordCommit, RecordScope, RecordWrite
 from bamboo_sessions.storage.query import ListQuery, WindowQuery
 from bamboo_sessions.storage.sqlite import SqliteStorage
@@ -109,6 +110,14 @@ async def test_L131_what_is_new_is_bounded_by_bytes(opened: SqliteStorage, hande
         assert newer.revision == known.revision + 1
         assert handed == expected
         known = newer
+
+
+def test_L131_a_commit_weighs_what_its_usage_records_weigh() -> None:
+    """Metadata of a model call count like those of a head."""
+    usage = (TokenUsageRecord(id="u", at=START, metadata={"log": "x" * LOOP_COMMIT_BYTES_MAX}),)
+    weight = weight_of(appending("s", usage=usage))
+    assert weight is not None
+    assert weight > LOOP_COMMIT_BYTES_MAX
 
 
 def _with_head(**fields: object) -> Commit:

@@ -24,8 +24,11 @@ _NUMBERED: Final = f"SELECT row, row_number() OVER (ORDER BY position) AS number
 _COPIED: Final = "message_id, role, tool_call_id, content_hash, body, checksum"
 
 _PLACE: Final = """
-    SELECT position FROM messages WHERE session = ?1 AND message_id = ?3 AND added_revision <= ?2
+    SELECT position, content_hash FROM messages WHERE session = ?1 AND message_id = ?3 AND added_revision <= ?2
     AND (removed_revision IS NULL OR removed_revision > ?2)"""
+_PURGED: Final = """
+    SELECT message_id FROM messages WHERE session = ?1 AND removed_revision IS NOT NULL AND removed_revision > ?2
+    AND added_revision <= ?2 AND position <= ?3 AND body IS NULL LIMIT 1"""
 _SIZE: Final = f"""
     SELECT count(*), coalesce(sum(length(body)), 0)
     FROM ({_LIVED}) AS lived JOIN messages ON messages.row = lived.row"""  # noqa: S608 - constants
@@ -54,12 +57,26 @@ def find_origin(connection: apsw.Connection, commit: Commit) -> Origin | None:
     session = require(connection, SessionKey(commit.key.namespace, source.session_id))
     if source.at_revision < session.incarnation:
         raise SessionDeletedError(source.session_id)
-    if source.through_message_id is None:
-        return session.key, source.at_revision, session.tail_position
-    found = row_of(connection, _PLACE, (session.key, source.at_revision, source.through_message_id))
-    if found is None:
-        raise MessageNotFoundError(source.session_id, source.through_message_id)
-    return session.key, source.at_revision, found[0]
+    last = session.tail_position
+    if source.through_message_id is not None:
+        found = row_of(connection, _PLACE, (session.key, source.at_revision, source.through_message_id))
+        if found is None:
+            raise MessageNotFoundError(source.session_id, source.through_message_id)
+        last = found[0]
+    if (purged := row_of(connection, _PURGED, (session.key, source.at_revision, last))) is not None:
+        raise MessageNotFoundError(source.session_id, purged[0])
+    return session.key, source.at_revision, last
+
+
+def origin_hashes(connection: apsw.Connection, origin: Origin, commit: Commit) -> dict[str, list[bytes]]:
+    """The content hashes that a fork's origin has of the messages which `commit` itself adds."""
+    session, revision, last = origin
+    known: dict[str, list[bytes]] = {}
+    for stored in (stored for insertion in commit.insertions for stored in insertion.messages):
+        found = row_of(connection, _PLACE, (session, revision, stored.message.id))
+        if found is not None and found[0] <= last:
+            known[stored.message.id] = [found[1]]
+    return known
 
 
 def copy_history(connection: apsw.Connection, origin: Origin, history: HistoryWriter) -> None:

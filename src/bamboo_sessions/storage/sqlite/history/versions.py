@@ -74,12 +74,13 @@ _Placed = tuple[StoredMessage, int]
 
 
 class HistoryWriter(msgspec.Struct):
-    """Changes the history of a session; the fields are what becomes of its counters."""
+    """Changes the history of a session in a commit of time `at`; the fields are what becomes of its counters."""
 
     connection: apsw.Connection
     session: int
     session_id: str
     revision: int
+    at: int
     message_count: int = 0
     message_bytes: int = 0
     tail_position: int = 0
@@ -161,7 +162,9 @@ class HistoryWriter(msgspec.Struct):
 
     def _end(self, message_id: str) -> int:
         row, position, size = self._living(message_id)
-        self.connection.execute("UPDATE messages SET removed_revision = ? WHERE row = ?", (self.revision, row))
+        self.connection.execute(
+            "UPDATE messages SET removed_revision = ?, removed_at = ? WHERE row = ?", (self.revision, self.at, row)
+        )
         self.message_count -= 1
         self.message_bytes -= size
         self.reshaped = True

@@ -69,6 +69,13 @@ class _Span(msgspec.Struct, frozen=True):
         found = self._select(bounded("body", self.budget), within, "DESC", limit + 1)
         return found[:limit][::-1], len(found) > limit
 
+    def purged(self) -> str:
+        """The id of the message of the window that can't be read, since its body was purged."""
+        within = ("" if self.after is None else _BEHIND) + ("" if self.before is None else _IN_FRONT)
+        order = "DESC" if self.after is None else "ASC"
+        found: list[str] = self._select("message_id", f"{within} AND body IS NULL", order, 1)
+        return found[0]
+
     def has(self, condition: str) -> bool:
         """Whether there is a message under one of the conditions above."""
         return bool(self._select("1", condition, "ASC", 1))
@@ -96,6 +103,8 @@ def read_window(
         span = _Span(connection, row.key, query.at_revision, after, before, Budget() if small else None)
         bodies, has_more = span.bodies(query.count)
         beyond = _FROM_BEFORE if after is None else _FROM_BEFORE + _BEHIND
+        if None in bodies and query.at_revision is not None:
+            raise MessageNotFoundError(key.session_id, span.purged())
         return Window(
             messages=tuple(messages_of(key.session_id, bodies)),
             has_earlier=has_more if after is None else span.has(_UP_TO_AFTER),

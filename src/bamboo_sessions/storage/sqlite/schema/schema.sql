@@ -67,6 +67,7 @@ CREATE TABLE messages (
     message_id       TEXT    NOT NULL,
     added_revision   INTEGER NOT NULL,
     removed_revision INTEGER,               -- NULL: it lives
+    removed_at       INTEGER,               -- when that was committed: what a purge goes by
     role             TEXT    NOT NULL,
     tool_call_id     TEXT,
     content_hash     BLOB    NOT NULL,
@@ -76,6 +77,7 @@ CREATE TABLE messages (
 CREATE UNIQUE INDEX messages_live ON messages (session, position) WHERE removed_revision IS NULL;
 CREATE INDEX messages_dead ON messages (session, position, removed_revision, added_revision)
     WHERE removed_revision IS NOT NULL;
+CREATE INDEX messages_unpurged ON messages (removed_at) WHERE removed_revision IS NOT NULL AND body IS NOT NULL;
 CREATE INDEX messages_id ON messages (message_id, session);  -- new ids sort last: busy sessions share its pages
 
 CREATE TABLE tool_calls (                   -- derived: which message versions make a call

@@ -30,21 +30,22 @@ from bamboo_sessions.storage.commit import (
     admit,
     check_last_message,
     kinds_of,
+    taken,
 )
 from bamboo_sessions.storage.record_plan import RecordPlan
-from bamboo_sessions.storage.sqlite.history.fork_source import copy_history, find_origin
+from bamboo_sessions.storage.sqlite.history.fork_source import Origin, copy_history, find_origin, origin_hashes
 from bamboo_sessions.storage.sqlite.history.placement import place
 from bamboo_sessions.storage.sqlite.history.versions import HistoryWriter
 from bamboo_sessions.storage.sqlite.sessions import records, usage
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
-from bamboo_sessions.storage.sqlite.sessions.rows import COLUMNS, SessionRow, find, require, write_head
+from bamboo_sessions.storage.sqlite.sessions.rows import COLUMNS, DELETED, SessionRow, find, require, write_head
 from bamboo_sessions.storage.sqlite.transactions.connection import Row, reading, row_of, rows_of, value_of
 
 _FIND: Final = f"""
     SELECT (SELECT position FROM changes WHERE commit_id = ? AND changes.session = sessions.key), {COLUMNS}
     FROM sessions WHERE namespace = ? AND session_id = ?"""  # noqa: S608 - constants
 _REPLAY: Final = (
-    "SELECT revision, incarnation, updated_at, message_count, record_versions FROM changes WHERE position = ?"
+    "SELECT revision, incarnation, updated_at, message_count, record_versions, kinds FROM changes WHERE position = ?"
 )
 _LAST: Final = """
     SELECT message_id FROM messages WHERE session = ? AND removed_revision IS NULL ORDER BY position DESC LIMIT 1"""
@@ -73,13 +74,13 @@ def apply(connection: apsw.Connection, commit: Commit) -> Committed:
     given = commit.head or (commit.initial_head if living is None else None)
     head = None if given is None else _placed(connection, commit, given, living)
     origin = find_origin(connection, commit)
-    insertions, duplicates = _sift(connection, commit, living)
+    insertions, duplicates = _sift(connection, commit, living, origin)
     new_usage = usage.new_records(connection, living.key if living else None, commit.usage) if commit.usage else []
     plan = records.planned(connection, commit.key.namespace, _scope(commit), commit.records)
     if living and not (insertions or new_usage or head or commit.edits or commit.removals or plan.changes):
         return _unchanged(living, duplicates, plan)
     session = _write_head(connection, commit, admission, head, row)
-    history = _history(connection, commit.key, admission, session, living)
+    history = _history(connection, commit, admission, session, living)
     for message_id in commit.removals:
         history.remove(message_id)
     for stored in commit.edits:
@@ -113,7 +114,9 @@ def _find(connection: apsw.Connection, commit: Commit) -> tuple[SessionRow | Non
 
 def _replayed(connection: apsw.Connection, commit: Commit, row: SessionRow, position: int) -> Committed:
     """The outcome of then (G4)."""
-    revision, incarnation, updated_at, message_count, versions = rows_of(connection, _REPLAY, (position,))[0]
+    revision, incarnation, updated_at, message_count, versions, kinds = rows_of(connection, _REPLAY, (position,))[0]
+    if kinds == DELETED:
+        raise taken(commit.key.session_id, commit.commit_id)
     return Committed(
         revision=revision,
         incarnation=incarnation,
@@ -159,12 +162,14 @@ def _placed(connection: apsw.Connection, commit: Commit, head: SessionHead, livi
 
 
 def _sift(
-    connection: apsw.Connection, commit: Commit, living: SessionRow | None
+    connection: apsw.Connection, commit: Commit, living: SessionRow | None, origin: Origin | None
 ) -> tuple[Sequence[StoredInsertion], tuple[str, ...]]:
-    """The insertions without what is known already (G4); raises `MessageIdConflictError`."""
+    """The insertions without what is known already (G4), of a fork's origin too; raises `MessageIdConflictError`."""
     if commit.replace or not commit.insertions:
         return [insertion for insertion in commit.insertions if insertion.messages], ()
     known = _known_hashes(connection, commit, living)
+    if origin is not None:
+        known = origin_hashes(connection, origin, commit)
     sifted: list[StoredInsertion] = []
     duplicates: list[str] = []
     for insertion in commit.insertions:
@@ -220,9 +225,9 @@ def _write_records(connection: apsw.Connection, commit: Commit, plan: RecordPlan
 
 
 def _history(
-    connection: apsw.Connection, key: SessionKey, admission: Admission, session: int, living: SessionRow | None
+    connection: apsw.Connection, commit: Commit, admission: Admission, session: int, living: SessionRow | None
 ) -> HistoryWriter:
-    history = HistoryWriter(connection, session, key.session_id, admission.revision)
+    history = HistoryWriter(connection, session, commit.key.session_id, admission.revision, to_micros(commit.at))
     if living is not None:
         history.message_count = living.message_count
         history.message_bytes = living.message_bytes

@@ -41,10 +41,13 @@ _PUT: Final = """
     INSERT OR REPLACE INTO records (namespace, scope_type, scope, kind, key, version, value, checksum)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 _COPY: Final = """
-    INSERT OR IGNORE INTO records (namespace, scope_type, scope, kind, key, value, checksum)
-    SELECT namespace, scope_type, ?, kind, key, value, checksum FROM records
-    WHERE namespace = ? AND scope_type = 'session' AND scope = ?"""
-_COPY_KIND: Final = f"{_COPY} AND kind = ?"
+    INSERT INTO records (namespace, scope_type, scope, kind, key, value, checksum)
+    SELECT namespace, scope_type, ?1, kind, key, value, checksum FROM records AS theirs
+    WHERE namespace = ?2 AND scope_type = 'session' AND scope = ?3 AND NOT EXISTS (
+        SELECT 1 FROM records AS own WHERE own.namespace = ?2 AND own.scope_type = 'session' AND own.scope = ?1
+        AND own.kind = theirs.kind AND own.key = theirs.key
+    )"""
+_COPY_KIND: Final = f"{_COPY} AND kind = ?4"
 _ORDER: Final = " ORDER BY kind, key"
 _LOGGED: Final = "SELECT versions FROM record_commits WHERE namespace = ? AND commit_id = ?"
 _LOG: Final = "INSERT INTO record_commits (namespace, commit_id, at, versions) VALUES (?, ?, ?, ?)"

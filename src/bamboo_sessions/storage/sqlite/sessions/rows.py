@@ -20,6 +20,9 @@ from bamboo_sessions.storage.commit import Admission, Current, SessionKey
 from bamboo_sessions.storage.sqlite.transactions.connection import row_of
 from bamboo_sessions.storage.sqlite.upkeep.damage import checksum
 
+DELETED: Final = "deleted"
+"""The kinds of a deletion in `changes`."""
+
 
 class SessionRow(NamedTuple):
     """The columns that reading and committing need; times in microseconds."""

@@ -10,11 +10,11 @@ import apsw
 from bamboo_sessions.domain.clock import to_micros
 from bamboo_sessions.domain.errors import PreconditionFailedError
 from bamboo_sessions.domain.ids import new_id
-from bamboo_sessions.storage.commit import SessionKey
+from bamboo_sessions.storage.commit import SessionKey, taken
 from bamboo_sessions.storage.query import DeleteQuery
 from bamboo_sessions.storage.sqlite.sessions import leases
-from bamboo_sessions.storage.sqlite.sessions.rows import find
-from bamboo_sessions.storage.sqlite.transactions.connection import row_of, rows_of
+from bamboo_sessions.storage.sqlite.sessions.rows import DELETED, SessionRow, find
+from bamboo_sessions.storage.sqlite.transactions.connection import row_of, rows_of, value_of
 
 TREE: Final = """
     WITH RECURSIVE tree (key, namespace, session_id) AS (
@@ -39,15 +39,11 @@ _BURY: Final = """
     WHERE key = ?"""
 _LOG: Final = """
     INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count)
-    VALUES (?, ?, ?, ?, 'deleted', ?, ?, 0)"""
-_REPLAY: Final = """
-    SELECT sessions.session_id FROM changes AS asked
-    JOIN changes AS each ON each.commit_id = asked.commit_id AND each.at = asked.at AND each.kinds = asked.kinds
-    JOIN sessions ON sessions.key = each.session
-    WHERE asked.commit_id = ? AND asked.session = ? AND asked.kinds = 'deleted' AND sessions.namespace = ?
-    ORDER BY each.position"""
-"""What a deletion of a session by this commit id deleted."""
-
+    VALUES (?, ?, ?, ?, ?, ?, ?, 0)"""
+_KINDS: Final = "SELECT kinds FROM changes WHERE commit_id = ? AND session = ?"
+_BELOW: Final = """
+    SELECT session_id FROM changes JOIN sessions ON sessions.key = changes.session
+    WHERE commit_id = ? ORDER BY position"""
 _OWNED: Final = ("heads", "tool_calls", "questions", "token_usage", "leases")
 
 
@@ -68,10 +64,8 @@ def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery
     row = find(connection, key)
     if row is None:
         return ()
-    if query.commit_id is not None:
-        done = rows_of(connection, _REPLAY, (query.commit_id, row.key, key.namespace))
-        if done:
-            return tuple(session_id for (session_id,) in done)
+    if (done := _replayed(connection, row, query.commit_id)) is not None:
+        return done
     if not row.is_living:
         return ()
     if query.if_revision is not None and query.if_revision != row.revision:
@@ -85,8 +79,25 @@ def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery
         leases.check_free(connection, (SessionKey(key.namespace, member.session_id) for member in members), now)
     commit_id = query.commit_id or new_id()
     for member in members:
-        _bury(connection, key.namespace, member, query, commit_id)
+        its = commit_id if member.key == row.key else _id_below(commit_id, row)
+        _bury(connection, key.namespace, member, query, its)
     return tuple(member.session_id for member in members)
+
+
+def _replayed(connection: apsw.Connection, row: SessionRow, commit_id: str | None) -> tuple[str, ...] | None:
+    """What was deleted if this very call was made before (G4)."""
+    kinds = None if commit_id is None else value_of(connection, _KINDS, (commit_id, row.key))
+    if commit_id is None or kinds is None:
+        return None
+    if kinds != DELETED:
+        raise taken(row.session_id, commit_id)
+    below = rows_of(connection, _BELOW, (_id_below(commit_id, row),))
+    return (row.session_id, *(session_id for (session_id,) in below))
+
+
+def _id_below(commit_id: str, row: SessionRow) -> str:
+    """The commit id of those that go with a session: none of a caller's, which have no line breaks."""
+    return f"{commit_id}\n{row.key}"
 
 
 def _spares(member: _Member, query: DeleteQuery) -> bool:
@@ -108,4 +119,4 @@ def _bury(connection: apsw.Connection, namespace: str, member: _Member, query: D
         (namespace, member.session_id),
     )
     connection.execute(_BURY, (revision, updated_at, at, member.key))
-    connection.execute(_LOG, (member.key, revision, member.incarnation, commit_id, at, updated_at))
+    connection.execute(_LOG, (member.key, revision, member.incarnation, commit_id, DELETED, at, updated_at))

@@ -89,7 +89,7 @@ def check_short(count: int, size: int, budget: Budget | None) -> None:
 def weight_of(commit: Commit) -> int | None:
     """How much work a commit is, in bytes; `None` if only its transaction can tell: it may renumber a whole session.
 
-    Of a long head it is only said that it is too long.
+    Of long heads and metadata it is only said that they are too long.
     """
     if commit.history_from is not None:
         return None
@@ -99,16 +99,17 @@ def weight_of(commit: Commit) -> int | None:
             return None
         rows += len(insertion.messages)
     weight = commit.size + LOOP_ROW_BYTES * rows
-    for head in (commit.head, commit.initial_head):
-        if head is not None and weight <= LOOP_COMMIT_BYTES_MAX:
-            weight += _weight_of_head(head)
-    return weight
+    weight += sum(_weight_of([record.metadata]) for record in commit.usage if record.metadata)
+    return weight + sum(_weight_of_head(head) for head in (commit.head, commit.initial_head) if head is not None)
 
 
 def _weight_of_head(head: SessionHead) -> int:
-    """The bytes of its texts and `_STEP_BYTES` for each value, counted until they are too many."""
-    weight = LOOP_ROW_BYTES * len(head.questions)
-    values: list[Any] = [getattr(head, name) for name in head.__struct_fields__]
+    return LOOP_ROW_BYTES * len(head.questions) + _weight_of([getattr(head, name) for name in head.__struct_fields__])
+
+
+def _weight_of(values: list[Any]) -> int:
+    """The bytes of the texts in JSON values, and `_STEP_BYTES` for each value, counted until they are too many."""
+    weight = 0
     while values and weight <= LOOP_COMMIT_BYTES_MAX:
         value = values.pop()
         weight += _STEP_BYTES
@@ -126,4 +127,4 @@ def _weight_of_head(head: SessionHead) -> int:
 
 
 _STEP_BYTES: Final = 16
-"""What a value of a head counts for beside its text: roughly what writing a number takes."""
+"""What a value counts for beside its text: roughly what writing a number takes."""

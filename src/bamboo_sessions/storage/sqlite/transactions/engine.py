@@ -3,7 +3,8 @@
 - The *writer* thread commits in groups, on the only connection that writes (see `writer`). Short commits on a quick
   disk are made with it on the event loop's own thread (see `loop_writer`).
 - The *reader* thread does the reads that take long, one after another.
-- The *upkeep* thread prepares the file, and copies the write-ahead log into it, off the writer's path.
+- The *upkeep* thread prepares the file, copies the write-ahead log into it, off the writer's path, and does the reads
+  that take seconds: checks, in slices, and backups.
 - The *search* thread answers searches, and indexes what was committed (see `search.engine`); there is none until then.
 - The event loop's own thread has a connection for small reads, which take less than a hop to a thread; it never
   waits for a lock: what is busy goes to the reader thread.
@@ -69,6 +70,7 @@ class Engine:
         self._closing: asyncio.Future[None] | None = None
         self._loop_reader: apsw.Connection | None = None
         self._reader: apsw.Connection | None = None
+        self._aside: apsw.Connection | None = None
         self._checkpointer: apsw.Connection | None = None
         self._checkpoint_queued = False
         self._file = OpenFile(path)
@@ -173,6 +175,11 @@ class Engine:
         self.check_usable()
         return await self._reading.submit(work)
 
+    async def read_aside(self, work: Work[T]) -> T:
+        """Run `work`, which may take seconds, on the upkeep thread: other reads don't wait for it."""
+        self.check_usable()
+        return await self._upkeep.submit(lambda _: work(self._opened_aside()))
+
     def read_on_loop(self, work: Work[T]) -> T:
         """Run `work` now, on this thread; raises `StorageUnavailableError` if it would have to wait."""
         self.check_usable()
@@ -242,6 +249,14 @@ class Engine:
             )
         return self._reader
 
+    def _opened_aside(self) -> apsw.Connection:
+        if self._aside is None:
+            self._check_in_place()
+            self._aside = connect_reader(
+                self.path, busy_timeout_ms=self._busy_timeout_ms, cache_kib=tuning.LOOP_CACHE_KIB
+            )
+        return self._aside
+
     def _close_reader(self) -> None:
         if self._reader is not None:
             self._close(self._reader)
@@ -278,7 +293,7 @@ class Engine:
         """
         self._writer.close()
         self._close_reader()
-        for connection in (self._checkpointer, self._loop_reader):
+        for connection in (self._checkpointer, self._aside, self._loop_reader):
             if connection is not None:
                 self._close(connection)
         self._file.close()

@@ -94,6 +94,15 @@ RECENT_HEAD_BYTES_MAX: Final = 1_024
 LOOP_HEADS_MAX: Final = 100
 """Rows of a listing, likewise read on the event loop's thread. About 0.2 ms."""
 
+PURGE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes of message versions that are purged in one transaction, for which writers wait: some 20 ms."""
+
+CHECK_MESSAGES: Final = 10_000
+"""Messages that a check looks at in one read transaction: some 100 ms in which the write-ahead log can't start over."""
+
+CHECK_SESSIONS: Final = 200
+"""Sessions, likewise."""
+
 PROBLEMS_MAX: Final = 1_000
 """Findings of one check; a file with more needs its backup, not a list."""
 

@@ -14,6 +14,7 @@ from bamboo_sessions.testing.conformance.repository.reading import PagesConforma
 from bamboo_sessions.testing.conformance.repository.rewriting import RewritingConformance
 from bamboo_sessions.testing.conformance.repository.saving import SavingConformance
 from bamboo_sessions.testing.conformance.repository.searching import SearchingConformance
+from bamboo_sessions.testing.conformance.repository.tenants import TenantsConformance
 
 __all__ = [
     "AskingConformance",
@@ -31,6 +32,7 @@ __all__ = [
     "RewritingConformance",
     "SavingConformance",
     "SearchingConformance",
+    "TenantsConformance",
 ]
 
 
@@ -48,5 +50,6 @@ class RepositoryConformance(
     FollowingConformance,
     LeasingConformance,
     FencingConformance,
+    TenantsConformance,
 ):
     """All operations of the repository together."""

@@ -8,6 +8,7 @@ import pytest
 
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.repository.admin import StoreAdmin
 from bamboo_sessions.repository.repository import SessionRepository
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.testing.clock import ManualClock
@@ -34,6 +35,11 @@ class RepositoryCase(Conformance):
         yield repository
         faults.heal()
         await repository.aclose()
+
+    @pytest.fixture
+    def owner(self, faults: FaultyStorage, clock: ManualClock) -> StoreAdmin:
+        """The handle of the store's owner, on the same storage."""
+        return StoreAdmin(faults, clock=clock)
 
     @pytest.fixture
     async def others(

@@ -16,6 +16,7 @@ from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.question import PendingQuestion
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.usage import TokenUsageRecord
+from bamboo_sessions.repository.admin import StoreAdmin
 from bamboo_sessions.repository.repository import SessionRepository
 from bamboo_sessions.testing.clock import ManualClock
 from bamboo_sessions.testing.conformance.kit import user, users
@@ -241,7 +242,7 @@ class FollowingConformance(RepositoryCase):
             assert refused.value.hint
 
     async def test_positions_that_would_leave_a_gap(
-        self, sessions: SessionRepository, storage_clock: ManualClock
+        self, sessions: SessionRepository, owner: StoreAdmin, storage_clock: ManualClock
     ) -> None:
         """A position that was pruned, of another epoch, or of a lost commit is refused, with the reason."""
         start = await sessions.feed_position()
@@ -250,7 +251,7 @@ class FollowingConformance(RepositoryCase):
         await saved(sessions, user("b"))
         storage_clock.move(2 * DAY)
         await saved(sessions, user("c"))
-        assert await sessions.prune_changes(older_than=DAY) == 2
+        assert await owner.prune_changes(older_than=DAY) == 2
         epoch = start.partition(":")[0]
         cases = [
             (start, "pruned"),
@@ -266,14 +267,14 @@ class FollowingConformance(RepositoryCase):
             assert refused.value.hint
             assert [change.message_ids for change in await told(sessions, refused.value.oldest)] == [("c",)]
         assert [change.message_ids for change in await told(sessions)] == [("c",)]
-        new = await sessions.start_epoch()
+        new = await owner.start_epoch()
         with pytest.raises(PositionExpiredError):
             await told(sessions, f"{epoch}:3:")
         assert await told(sessions, new) == []
         assert [change.message_ids for change in await told(sessions)] == [("c",)]
 
     async def test_pruning_under_a_slow_subscriber(
-        self, sessions: SessionRepository, others: SessionRepository, storage_clock: ManualClock
+        self, sessions: SessionRepository, others: SessionRepository, owner: StoreAdmin, storage_clock: ManualClock
     ) -> None:
         """A subscriber gets the page that it has, and then an error in place of a gap; a quick one notices nothing."""
         await sessions.create(Session("s"))
@@ -283,7 +284,7 @@ class FollowingConformance(RepositoryCase):
             await next_of(slow, 1)
             got = await next_of(quick, FEED_PAGE_ROWS_MAX + 2)
             storage_clock.move(2 * DAY)
-            assert await others.prune_changes(older_than=DAY) == FEED_PAGE_ROWS_MAX + 2
+            assert await owner.prune_changes(older_than=DAY) == FEED_PAGE_ROWS_MAX + 2
             assert await next_of(slow, FEED_PAGE_ROWS_MAX - 1) == got[1:FEED_PAGE_ROWS_MAX]
             with pytest.raises(SubscriberTooSlowError) as lagging:
                 await anext(slow)
@@ -292,15 +293,15 @@ class FollowingConformance(RepositoryCase):
             assert [change.message_ids for change in await next_of(quick, 1)] == [("new",)]
 
     async def test_pruning_keeps_what_settles_outcomes(
-        self, sessions: SessionRepository, storage_clock: ManualClock
+        self, sessions: SessionRepository, owner: StoreAdmin, storage_clock: ManualClock
     ) -> None:
         """G4: nothing younger than 24 hours is pruned, whatever is asked for."""
         await saved(sessions, user("a"))
         for wrong in (timedelta(hours=23), timedelta(0), -DAY, 86_400):
             with pytest.raises(InputError):
-                await sessions.prune_changes(older_than=wrong)  # type: ignore[arg-type]
+                await owner.prune_changes(older_than=wrong)  # type: ignore[arg-type]
         storage_clock.move(timedelta(hours=24))
-        assert await sessions.prune_changes(older_than=DAY) == 0
+        assert await owner.prune_changes(older_than=DAY) == 0
         storage_clock.move(timedelta(seconds=1))
-        assert await sessions.prune_changes(older_than=DAY) == 1
-        assert await sessions.prune_changes(older_than=DAY) == 0
+        assert await owner.prune_changes(older_than=DAY) == 1
+        assert await owner.prune_changes(older_than=DAY) == 0
