@@ -28,6 +28,7 @@ from bamboo_sessions import (
     StorageCorruptError,
     StorageError,
     StorageUnavailableError,
+    TextPart,
     TokenUsageRecord,
     ToolCall,
 )
@@ -137,7 +138,7 @@ async def test_L86_a_history_is_replaced_as_a_whole_or_not_at_all(
     sessions: SessionRepository, others: SessionRepository, chat: Session, path: Path
 ) -> None:
     """If the second message of a new history can't be stored, the old history stays as it was."""
-    broken: Any = (Message.user("fine"), Message(role="user", content=(3,)))  # type: ignore[arg-type]
+    broken: Any = (Message.user("fine"), Message(role="user", content=(TextPart(3),)))  # type: ignore[arg-type]
     with pytest.raises(InvalidMessageError):
         await sessions.replace_history("chat", broken)
     assert texts(await others.get("chat")) == ["hello"]

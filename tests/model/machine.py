@@ -94,6 +94,9 @@ class Machine:
         storage = SqliteStorage(Path(self.folder.name) / "sessions.db", durability="relaxed", clock=self.clock)
         return Storage(storage)
 
+    def hear(self) -> None:
+        """Hear of what others did, where that isn't known at once."""
+
     def open_repositories(self) -> None:
         """One repository with a usual cache, one that can keep hardly anything."""
         caches = (1_000_000, 6_000) if self.two_repositories else (1_000_000,)
@@ -105,6 +108,7 @@ class Machine:
 
     def check_at_the_end(self) -> None:
         """Read every revision back, let the engine check itself, and see that nothing waits any more."""
+        self.hear()
         self.run(self._check_past())
         report = self.run(self.repositories[0].storage.check())
         assert report.ok, report.problems
@@ -168,6 +172,8 @@ class Machine:
         """
         self.steps += 1
         looked_at = [self.repositories[self.steps // 3 % len(self.repositories)]] if self.steps % 3 else []
+        if looked_at:
+            self.hear()
         for sid in touched:
             self.run(self._check_session(sid, looked_at))
         self.run(self._check_listing())

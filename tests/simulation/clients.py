@@ -38,9 +38,9 @@ def view(session: Session | None) -> Any:  # noqa: ANN401 - plain values
     return session.revision, session.title, session.metadata_version, session.model, ids
 
 
-async def load(client: Client, session_id: str) -> Session | None:
+async def load(client: Client, session_id: str, *, fresh: bool = False) -> Session | None:
     """Look at a session in one of the ways there are."""
-    how = client.chance.choice(("load", "load", "load", "fresh", "load_merged"))
+    how = "fresh" if fresh else client.chance.choice(("load", "load", "load", "fresh", "load_merged"))
     waited = client.repo.cache.is_dirty(key_of(session_id))
     call = (
         client.repo.load_merged(session_id)
@@ -128,6 +128,7 @@ async def save(client: Client, copy: Session, work: Work, how: str) -> None:
     if done.outcome == "refused":
         client.copy = None
     note_save(client.world.reached, answer)
+    client.is_accepted = done.outcome == "ok" and how != "checkpoint"
     if answer is None or answer is False:
         return
     done.result = {"life": copy.incarnation, "revision": copy.revision if answer is True else answer.revision}

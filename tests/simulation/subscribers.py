@@ -73,11 +73,11 @@ async def _begin_anew(client: Client, told: Told) -> None:
 
 
 async def _read_state(client: Client, position: str) -> None:
-    """What is read after a position was taken shows all commits up to it (G11, L56)."""
+    """What is read, freshly if reads may lag, after a position was taken shows all commits up to it (G11, L56)."""
     number = parse_position(position).number
     newest = {made.session_id: made.revision for made in client.world.store.commits[:number]}
     for session_id, revision in newest.items():
-        await _read(client, session_id, revision, f"position {number}")
+        await _read(client, session_id, revision, f"position {number}", fresh=not client.world.store.is_exact)
 
 
 async def _look(client: Client, told: Told) -> None:
@@ -86,9 +86,9 @@ async def _look(client: Client, told: Told) -> None:
         await _read(client, last.session_id, last.revision, f"{last}")
 
 
-async def _read(client: Client, session_id: str, revision: int, behind: str) -> None:
+async def _read(client: Client, session_id: str, revision: int, behind: str, *, fresh: bool = False) -> None:
     waits = client.repo.cache.is_dirty(key_of(session_id))
-    session = await load(client, session_id)
+    session = await load(client, session_id, fresh=fresh)
     if session is None or waits or client.repo.cache.is_dirty(key_of(session_id)):
         return
     if session.revision < revision:

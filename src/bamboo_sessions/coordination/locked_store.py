@@ -18,6 +18,7 @@ from bamboo_sessions.coordination.cached_reads import CachedReads
 from bamboo_sessions.coordination.committing import Committer
 from bamboo_sessions.coordination.encoding import encode_in_slices
 from bamboo_sessions.coordination.fencing import check_fence
+from bamboo_sessions.coordination.foreign import check_base
 from bamboo_sessions.coordination.locks import SessionLocks
 from bamboo_sessions.coordination.plan import HeadPlan, Plan, Written, living
 from bamboo_sessions.coordination.saving import SavePlan, caught_up, correct, plan_save, report_of
@@ -131,7 +132,11 @@ class LockedSessionStore:
         return await self.tasks.run(self._delete(key, query), release)
 
     async def _delete(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
-        deleted = await self.storage.delete_tree(key, query)
+        try:
+            deleted = await self.storage.delete_tree(key, query)
+        except StorageError as exc:
+            exc.commit_id = query.commit_id if exc.outcome_unknown else None
+            raise
         for session_id in deleted:
             self.cache.evict(SessionKey(key.namespace, session_id))  # L22: dirty work has to be told as refused
         return deleted
@@ -158,6 +163,7 @@ class LockedSessionStore:
         creating: bool = False,
         commit_id: str | None = None,
         fence: int | None = None,
+        if_last_message: str | None = None,
     ) -> MergeReport:
         """Merge a working copy into what is committed, commit, and bring the copy up to date in place.
 
@@ -174,6 +180,7 @@ class LockedSessionStore:
             commit_id: The commit's; if an earlier call with it was made, its outcome is given again and nothing is
                 written. `None` makes one.
             fence: The token of the run lease that this is written through; `None`: the one that the copy has, if any.
+            if_last_message: Refuse likewise if the history ends with another message (`""`: if it has any).
 
         Raises:
             SessionDeletedError: It was deleted (G9).
@@ -184,7 +191,8 @@ class LockedSessionStore:
         """
         key = SessionKey(session.namespace, session.id)
         fence = fence if fence is not None else link_of(session).fence
-        if not (records or creating) and if_revision is None and commit_id is None and self._is_saved(session):
+        asked = (if_revision, if_last_message, commit_id)
+        if not (records or creating) and asked == (None, None, None) and self._is_saved(session):
             await check_fence(self.storage, key, fence)
             return MergeReport(revision=session.revision)
         plan = plan_save(
@@ -196,13 +204,15 @@ class LockedSessionStore:
             creating=creating,
             commit_id=commit_id,
             fence=fence,
+            if_last_message=if_last_message,
         )
         release = await self._lock(key)
         return await self.tasks.run(self._save(session, plan, commit_id), release)
 
     def _is_saved(self, session: Session) -> bool:
         self.tasks.check_usable()
-        if not self.storage.is_exact or not is_clean(session) or link_of(session).unsettled is not None:
+        link = link_of(session)
+        if not self.storage.is_exact or not is_clean(session) or link.unsettled is not None or link.is_foreign:
             return False
         snapshot = self.reads.current(SessionKey(session.namespace, session.id))
         return snapshot is not None and snapshot.revision == session.revision
@@ -213,6 +223,7 @@ class LockedSessionStore:
 
     async def _save_now(self, session: Session, plan: SavePlan, commit_id: str | None = None) -> MergeReport:
         """Save under the session's lock, after what waited."""
+        await check_base(self.storage, plan.key, session)
         link = link_of(session)
         if await self._settle(session) and plan.creating:
             return MergeReport(revision=session.revision, changed=True)  # it was this copy that made the session
@@ -297,7 +308,7 @@ class LockedSessionStore:
         try:
             await self._save(session, plan, commit_id)
         except StorageError as exc:
-            if not exc.retryable or not self.waiting.keep(session):
+            if not exc.retryable or link_of(session).is_foreign or not self.waiting.keep(session):
                 raise
             _log.warning("session %r waits in memory: %s", session.id, exc)
             then()

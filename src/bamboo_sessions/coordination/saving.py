@@ -55,6 +55,7 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
         additions_only: Hold back removals and edits.
         refuse_conflicts: Refuse what would have to be settled; authoritative changes raise their version.
         creating: Refuse if the session lives; a deleted id may be used again.
+        if_last_message: Refuse if the history ends with another message, as storage tells.
     """
 
     key: SessionKey
@@ -68,6 +69,7 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
     records: tuple[RecordWrite, ...] = ()
     refuse_conflicts: bool = False
     creating: bool = False
+    if_last_message: str | None = None
     encode: EncodeOnce = msgspec.field(default_factory=EncodeOnce)
 
     def __call__(self, state: State) -> Planned:
@@ -77,10 +79,17 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
         merged = merge(self.base, mine, durable, now=self.now, additions_only=self.additions_only)
         if self.refuse_conflicts and self.base and durable and (merged.conflicts or merged.authoritative_ignored):
             raise PreconditionFailedError(self.base.revision, durable.revision, session_id=self.key.session_id)
-        if not (merged.changed or merged.delta.duplicates or self.records):
+        is_asked = self.records or self.if_last_message is not None
+        if not (merged.changed or merged.delta.duplicates or is_asked):
             return Planned(None, merged=merged)
         commit = to_commit(self.key, durable, merged, self.encode, commit_id=self.commit_id, at=self.now)
-        commit = msgspec.structs.replace(commit, records=self.records, fence=self.fence, reuse_deleted=self.creating)
+        commit = msgspec.structs.replace(
+            commit,
+            records=self.records,
+            fence=self.fence,
+            reuse_deleted=self.creating,
+            if_last_message=self.if_last_message,
+        )
         return Planned(commit, Snapshot(merged.head, merged.messages, _bytes_after(durable, commit)), merged)
 
     def _raised(self) -> Draft:
@@ -136,6 +145,7 @@ def plan_save(
     records: tuple[RecordWrite, ...] = (),
     refuse_conflicts: bool = False,
     creating: bool = False,
+    if_last_message: str | None = None,
 ) -> SavePlan:
     """The plan of a save of `session` as it is now. `commit_id`, `fence`: `None` makes one, and takes the copy's."""
     link = link_of(session)
@@ -151,6 +161,7 @@ def plan_save(
         records=records,
         refuse_conflicts=refuse_conflicts,
         creating=creating,
+        if_last_message=if_last_message,
     )
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, count
-from operator import attrgetter, eq, is_
+from operator import attrgetter, eq
 from typing import Final, overload
 
 import msgspec
@@ -25,6 +25,9 @@ from bamboo_sessions.domain.message import Message
 
 CHUNK_MESSAGES: Final = 256
 """Messages of a chunk that is full. Copying one costs as much as copying the directory of 65,000 messages."""
+
+_LAST_CHUNKS: Final = 16
+"""Chunks at an end in which histories that go on from one another may differ: those of a binary counter, and some."""
 
 Replaced = Mapping[str, tuple[str, ...]]
 """For an added message that took the place of others: its id, and the ids of those, in order."""
@@ -118,16 +121,15 @@ class FrozenMessages(Sequence[Message]):
 
     def extends(self, base: FrozenMessages) -> bool:
         """Whether this is `base`, the very objects, with something or nothing behind it."""
-        if self is base:
-            return True
-        if len(self) < len(base):
-            return False
-        pairs = enumerate(zip(self._chunks, base._chunks, strict=False))
-        shared = next((place for place, (ours, theirs) in pairs if ours is not theirs), len(base._chunks))
-        return all(map(is_, self._behind_chunk(shared), base._behind_chunk(shared)))
+        return len(self) >= len(base) and self.shared_start(base) == len(base)
 
-    def _behind_chunk(self, chunk: int) -> Iterator[Message]:
-        return chain.from_iterable(chunk.messages for chunk in self._chunks[chunk:])
+    def shared_start(self, other: FrozenMessages) -> int:
+        """How many messages both begin with: the very same ones. Chunks that both have cost next to nothing."""
+        if self is other:
+            return len(self)
+        chunks = _shared_chunks(self._chunks, other._chunks)
+        ours, theirs = (chain.from_iterable(c.messages for c in one._chunks[chunks:]) for one in (self, other))
+        return self._start_of(chunks) + _shared(ours, theirs)
 
     def unshared(self, other: FrozenMessages) -> Iterator[tuple[int, Message]]:
         """The messages of the chunks that `other` hasn't, and their places: all that differ, and some neighbours."""
@@ -140,10 +142,11 @@ class FrozenMessages(Sequence[Message]):
 
     def index_of(self, message_id: str) -> int | None:
         """The index of the message with this id, or `None`; the end is looked through first."""
-        for number in range(len(self._chunks) - 1, -1, -1):
-            place = self._chunks[number].places.get(message_id)
-            if place is not None:
-                return self._start_of(number) + place
+        number = len(self._chunks)
+        for chunk in reversed(self._chunks):
+            number -= 1
+            if message_id in chunk.places:
+                return self._start_of(number) + chunk.places[message_id]
         return None
 
     def finder(self, questions: int) -> Callable[[str], int | None]:
@@ -189,7 +192,7 @@ class FrozenMessages(Sequence[Message]):
         return items[low - offset : high - offset]
 
     def __iter__(self) -> Iterator[Message]:
-        return self._behind_chunk(0)
+        return chain.from_iterable(chunk.messages for chunk in self._chunks)
 
     def __reversed__(self) -> Iterator[Message]:
         return chain.from_iterable(reversed(chunk.messages) for chunk in reversed(self._chunks))
@@ -205,6 +208,23 @@ class FrozenMessages(Sequence[Message]):
     def __reduce__(self) -> tuple[type[FrozenMessages], tuple[list[Message]]]:
         """Pickle and copy by content."""
         return FrozenMessages, (list(self),)
+
+
+def _shared_chunks(ours: tuple[_Chunk, ...], theirs: tuple[_Chunk, ...]) -> int:
+    """How many chunks both begin with. Mostly they differ near the end: what is before is compared at once."""
+    start = max(0, min(len(ours), len(theirs)) - _LAST_CHUNKS)
+    if ours[:start] != theirs[:start]:
+        start = 0
+    return start + _shared(ours[start:], theirs[start:])
+
+
+def _shared(ours: Iterable[object], theirs: Iterable[object]) -> int:
+    """How many objects both begin with."""
+    number = 0
+    for number, (one, other) in enumerate(zip(ours, theirs, strict=False), start=1):
+        if one is not other:
+            return number - 1
+    return number
 
 
 def _ends_of(chunks: Iterable[_Chunk], start: int = 0) -> tuple[int, ...]:

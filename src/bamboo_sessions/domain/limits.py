@@ -42,7 +42,10 @@ COMMIT_ID_CHARS_MAX: Final = 128
 """Characters of a commit id. Each commit of the last days has one in an index."""
 
 QUESTIONS_PER_SESSION_MAX: Final = 10_000
-"""Questions of one session in all states. Consumed ones are remembered so that none re-opens."""
+"""Questions in a head: the open ones, and the settled ones that are remembered."""
+
+QUESTIONS_SETTLED_KEPT: Final = 1_000
+"""Settled questions that are remembered at least, those settled last: a head must not grow with a session's life."""
 
 RECORD_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of one record."""
@@ -97,6 +100,12 @@ SNIPPET_CHARS_MAX: Final = 200
 """Characters of a snippet: two lines."""
 
 # --- time ---------------------------------------------------------------------------------------------
+
+TIME_YEAR_MIN: Final = 2
+"""The year of the earliest time that is stored: other time zones can't show one at the edge of a `datetime`."""
+
+TIME_YEAR_MAX: Final = 9_998
+"""The year of the latest, likewise; and each commit must be able to be a microsecond later than the one before."""
 
 CLOCK_AHEAD_SECONDS_MAX: Final = 300
 """How far ahead of now a hand-set `updated_at` may be when saved. A wrong clock must not win for ever."""

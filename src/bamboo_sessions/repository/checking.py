@@ -17,7 +17,8 @@ from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.working_copy import link_of
 from bamboo_sessions.repository.bound import Bound, Handle
-from bamboo_sessions.repository.updating import rework
+from bamboo_sessions.repository.reworking import rework
+from bamboo_sessions.repository.terms import terms
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import ListQuery
 
@@ -120,7 +121,7 @@ async def _mended(bound: Bound, problem: Problem) -> Problem:
         return problem
     if problem.kind == "orphan_question":
         return msgspec.structs.replace(problem, repaired=await _withdrawn(bound, problem.session_id))
-    await rework(bound, problem.session_id, _answer_all)
+    await rework(bound, problem.session_id, _answer_all, terms())
     return msgspec.structs.replace(problem, repaired=True)
 
 
@@ -129,7 +130,7 @@ async def _withdrawn(bound: Bound, session_id: str) -> bool:
     if token is None:
         return False
     try:
-        await rework(bound, session_id, _withdraw_of(token))
+        await rework(bound, session_id, _withdraw_of(token), terms())
     except LeaseLostError:
         return False
     return True

@@ -162,3 +162,11 @@ async def model_view(self: Handle, session_id: str, *, limit: int | None = None)
     if limit is not None:
         return window.model_view((await history(self, session_id, limit=limit)).messages)
     return window.model_view(list((await get(self, session_id)).messages))
+
+
+async def find_message(self: Handle, message_id: str) -> tuple[str, Message] | None:
+    """A message of this namespace by its id alone, and the id of its session; `None` if no session has it now.
+
+    Forks have messages of their originals: then it is the original's, while that lives.
+    """
+    return await self._bound.storage.find_message(self._bound.namespace, check_message_id(message_id))

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar, overload
 import msgspec
 
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
-from bamboo_sessions.domain.errors import InputError
+from bamboo_sessions.domain.errors import InputError, StorageError
 from bamboo_sessions.domain.ids import check_name, new_id
 from bamboo_sessions.domain.limits import COMMIT_BYTES_MAX, PAGE_MAX, check_limit
 from bamboo_sessions.storage.checks import check_record_name, check_record_write, check_scope
@@ -234,7 +234,12 @@ class Records:
             incarnation=incarnation,
         )
         check_limit("The records of one commit", commit.size, COMMIT_BYTES_MAX, "bytes")
-        return await self._storage.write_records(commit)
+        try:
+            return await self._storage.write_records(commit)
+        except StorageError as exc:
+            if exc.outcome_unknown:
+                exc.commit_id = commit.commit_id
+            raise
 
 
 def _scope(session: str | None, shared: str | None) -> RecordScope:

@@ -30,12 +30,12 @@ class TolerantSaves:
         self._backoff = backoff or Backoff(first_seconds=0.05, longest_seconds=5.0)
         self._retries: asyncio.Task[None] | None = None
 
-    async def save(self, session: Session) -> bool:
+    async def save(self, session: Session, *, commit_id: str | None = None, fence: int | None = None) -> bool:
         """Save; `True` if the work is durable now, `False` if it waits in memory for storage to come back.
 
         Raises what isn't retryable, and the storage's error itself if the bound on dirty work would be passed.
         """
-        return await self._store.save_or_keep(session, then=self._start)
+        return await self._store.save_or_keep(session, then=self._start, commit_id=commit_id, fence=fence)
 
     def _start(self) -> None:
         if self._retries is None or self._retries.done():

@@ -103,6 +103,8 @@ class SessionStorage(ABC):
     def still_newest(self, key: SessionKey, revision: int, token: int | None) -> int | None:
         """A token, if the session lives and is still at `revision`, as far as this process has heard.
 
+        What any reading call of this object has shown counts as heard, so that nothing goes back (G7).
+
         Args:
             key: Which session.
             revision: What a cache has of it.
@@ -239,9 +241,10 @@ class SessionStorage(ABC):
         """
 
     @abstractmethod
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         """Read, plan and commit inside one write transaction: for a session that is too busy to be caught (L108).
 
+        `known` is a committed state of the session: only what is newer has to be read, while all other writers wait.
         `None` if the plan changes nothing. What `plan` raises ends the transaction and is raised.
         """
 

@@ -107,9 +107,9 @@ class _Slow:
 
     async def save_session(self, session: Session) -> None:
         """Save, within a time limit."""
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             group.create_task(anyio.lowlevel.checkpoint())
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 await anyio.lowlevel.checkpoint()
         self.saved[session.id] = session
 

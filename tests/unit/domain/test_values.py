@@ -87,7 +87,7 @@ _TIME = "1970-01-01T00:00:00Z"
     [
         (HEAD, {"id": "s", "root_session_id": "s", "created_at": _TIME, "updated_at": _TIME}),
         (Message(id="m", created_at=EPOCH, role="user"), {"id": "m", "created_at": _TIME, "role": "user"}),
-        (ToolCall("c", "f"), {"id": "c", "name": "f"}),
+        (ToolCall("c", "f"), {"id": "c", "name": "f", "arguments": "{}"}),
         (TextPart("t"), {"type": "text", "text": "t"}),
         (ImagePart("u"), {"type": "image", "url": "u"}),
         (FilePart("u"), {"type": "file", "url": "u"}),

@@ -165,8 +165,8 @@ def _log(contents: Contents, prepared: Prepared) -> None:
 
 def find_commit(contents: Contents, key: SessionKey, commit_id: str) -> int | None:
     """The revision that this commit made, or `None` if it never happened."""
-    committed = contents.commits.get((key, commit_id))
-    return committed.revision if committed else None
+    made = contents.commits.get((key, commit_id)) or contents.deletions.get((key, commit_id))
+    return made.revision if made else None
 
 
 # --- heads before and after

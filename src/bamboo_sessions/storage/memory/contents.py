@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from bamboo_sessions.domain.clock import Clock
 from bamboo_sessions.domain.errors import SessionDeletedError, SessionNotFoundError
@@ -24,6 +24,14 @@ RecordsKey = tuple[str, RecordScope, str]
 _NEVER_LEASED: Final = LeaseState()
 
 
+class Deletion(NamedTuple):
+    """A deletion that somebody may ask for again: when it was, what went, and the root's revision then."""
+
+    at: datetime
+    deleted: tuple[str, ...]
+    revision: int
+
+
 class Contents:
     """Plain dictionaries; each other module changes what is its own.
 
@@ -35,7 +43,7 @@ class Contents:
         records: By namespace, scope and kind; then by key.
         record_version: The highest version that a record was ever given.
         record_commits: When records were written by themselves, and what became of each, by namespace and commit id.
-        deletions: What each deletion that has a commit id deleted, by the session that it was asked for.
+        deletions: Those that have a commit id, by the session that they were asked for.
         leases: Also of deleted sessions: their tokens go on counting (G12).
         feed: The log of commits.
         listeners: Who is told of changes; a dict, so that it has an order.
@@ -49,7 +57,7 @@ class Contents:
         self.records: dict[RecordsKey, dict[str, Record]] = {}
         self.record_version = 0
         self.record_commits: dict[tuple[str, str], tuple[datetime, tuple[int, ...]]] = {}
-        self.deletions: dict[CommitKey, tuple[datetime, tuple[str, ...]]] = {}
+        self.deletions: dict[CommitKey, Deletion] = {}
         self.leases: dict[SessionKey, LeaseState] = {}
         self.feed = Feed()
         self.listeners: dict[object, Hear] = {}

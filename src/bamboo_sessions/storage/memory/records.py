@@ -111,6 +111,8 @@ def forget(contents: Contents, key: SessionKey) -> None:
 
 
 def prune(contents: Contents, before: datetime) -> None:
-    """Forget what became of writes of before this time."""
+    """Forget what became of writes of records, and of deletions, of before this time."""
     for asked in [asked for asked, (at, _) in contents.record_commits.items() if at < before]:
         del contents.record_commits[asked]
+    for deletion in [each for each, done in contents.deletions.items() if done.at < before]:
+        del contents.deletions[deletion]

@@ -120,12 +120,10 @@ def check_targets(commit: Commit, living: StoredSession | None) -> None:
     """Edits, removals and anchors name living messages: the merge saw them at this very revision."""
     anchors = [i.after for i in commit.insertions if i.after not in {None, FRONT}]
     targets = [*(stored.message.id for stored in commit.edits), *commit.removals, *anchors]
-    if targets:
-        alive = {message.id for message in living.live} if living else set()
-        for target in targets:
-            if target not in alive:
-                message = f"Session {commit.key.session_id!r} has no living message {target!r}."
-                raise StorageCorruptError(message, hint="Please report this: a merge named a message that is gone.")
+    for target in targets:
+        if living is None or living.live.index_of(target) is None:
+            message = f"Session {commit.key.session_id!r} has no living message {target!r}."
+            raise StorageCorruptError(message, hint="Please report this: a merge named a message that is gone.")
 
 
 def apply_history(

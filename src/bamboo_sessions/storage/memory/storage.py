@@ -148,7 +148,7 @@ class MemoryStorage(SessionStorage):
     async def commit(self, commit: Commit) -> Committed:
         return commits.apply(self._contents, commit)
 
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         commit = plan(await self.read(key))
         return None if commit is None else commits.apply(self._contents, commit)
 

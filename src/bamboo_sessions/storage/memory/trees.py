@@ -8,7 +8,7 @@ from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.storage.commit import SessionKey, taken
 from bamboo_sessions.storage.memory import leases, records
-from bamboo_sessions.storage.memory.contents import Contents
+from bamboo_sessions.storage.memory.contents import Contents, Deletion
 from bamboo_sessions.storage.memory.feed import Entry
 from bamboo_sessions.storage.memory.session import StoredSession
 from bamboo_sessions.storage.query import DeleteQuery
@@ -21,12 +21,11 @@ def delete_tree(contents: Contents, key: SessionKey, query: DeleteQuery) -> tupl
         return done
     tree = doomed(contents, key, query)
     deleted = tuple(each.session_id for each in tree)
-    for each in tree:
-        _bury(contents, each, query)
+    revisions = [_bury(contents, each, query) for each in tree]
     for each in tree:
         contents.tell(each)
     if tree and query.commit_id is not None:
-        contents.deletions[key, query.commit_id] = (query.at, deleted)
+        contents.deletions[key, query.commit_id] = Deletion(query.at, deleted, revisions[0])
     return deleted
 
 
@@ -37,7 +36,7 @@ def replayed(contents: Contents, key: SessionKey, query: DeleteQuery) -> tuple[s
     if (key, query.commit_id) in contents.commits:
         raise taken(key.session_id, query.commit_id)
     done = contents.deletions.get((key, query.commit_id))
-    return done[1] if done is not None else None
+    return done.deleted if done is not None else None
 
 
 def doomed(contents: Contents, key: SessionKey, query: DeleteQuery) -> list[SessionKey]:
@@ -71,7 +70,8 @@ def _spares(stored: StoredSession, query: DeleteQuery) -> bool:
     return query.updated_before is not None and stored.head.updated_at >= query.updated_before
 
 
-def _bury(contents: Contents, key: SessionKey, query: DeleteQuery) -> None:
+def _bury(contents: Contents, key: SessionKey, query: DeleteQuery) -> int:
+    """Leave a tombstone; the revision that this makes."""
     head = contents.living(key).head
     revision = head.revision + 1
     contents.sessions[key] = Tombstone(key.session_id, revision, head.metadata_version)
@@ -79,3 +79,4 @@ def _bury(contents: Contents, key: SessionKey, query: DeleteQuery) -> None:
     contents.feed.add(Entry(key, revision, head.incarnation, mark, ("deleted",), (), query.at))
     leases.end(contents, key)
     records.forget(contents, key)
+    return revision

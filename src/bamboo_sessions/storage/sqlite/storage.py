@@ -277,10 +277,10 @@ class SqliteStorage(SessionStorage):
         except NONSENSE as exc:
             raise not_understood(self._engine.path, exc) from exc
 
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         def work(connection: apsw.Connection) -> Committed | None:
             with understanding(str(self._path)):
-                state = reads.read(connection, key)
+                state = reads.read(connection, key) if known is None else reads.read_newer(connection, key, known)
             commit = plan(state)
             return None if commit is None else self._applied(connection, commit)
 

@@ -21,6 +21,7 @@ from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.base import Conformance
 from bamboo_sessions.testing.conformance.kit import (
     KEY,
+    SECOND,
     appending,
     creation,
     ids_in,
@@ -167,6 +168,15 @@ class RecordsConformance(Conformance):
         await put(storage, RecordWrite("k", "a", b"2"))
         assert await storage.write_records(commit) == versions
         assert await value_of(storage, "a") == b"2"
+
+    async def test_a_pruned_write_of_records_is_forgotten(self, storage: SessionStorage) -> None:
+        """Commit ids of records are kept as long as those of sessions: until the log is pruned."""
+        write = RecordWrite("k", "a", b"1")
+        (first,) = await put(storage, write, commit_id="mine")
+        await storage.prune_changes(START, 100)
+        assert await put(storage, write, commit_id="mine") == (first,)
+        await storage.prune_changes(START + SECOND, 100)
+        assert await put(storage, write, commit_id="mine") > (first,)
 
     async def test_L121_a_refused_write_has_no_commit_id(self, storage: SessionStorage) -> None:
         """What was refused didn't happen: the same commit id can succeed later."""

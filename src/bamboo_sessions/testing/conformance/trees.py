@@ -114,6 +114,7 @@ class TreesConformance(Conformance):
         query = DeleteQuery(at=START, commit_id="mine")
         deleted = await storage.delete_tree(key_of("root"), query)
         assert await storage.delete_tree(key_of("root"), query) == deleted
+        assert await storage.find_commit(key_of("root"), "mine") == 2
         await storage.commit(creation("root", reuse_deleted=True))
         assert await storage.delete_tree(key_of("root"), query) == deleted
         assert await alive(storage, "root") == {"root"}

@@ -235,9 +235,9 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("commit", lambda: self.inner.commit(commit))
 
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         """Pass on."""
-        return await self._do("transact", lambda: self.inner.transact(key, plan))
+        return await self._do("transact", lambda: self.inner.transact(key, plan, known))
 
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         """Pass on."""

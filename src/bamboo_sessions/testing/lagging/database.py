@@ -85,16 +85,22 @@ class LaggingDatabase:
                 self._send(host, notification)
 
     def _send(self, host: LaggingStorage, notification: Notification) -> None:
+        connection = host.connection
+
+        def arrive() -> None:
+            if host.connection == connection:  # what is under way when a connection is lost is lost with it
+                host.hear(notification)
+
         if self._delay_seconds_max is None:
-            self._waiting.append(lambda: host.hear(notification))
+            self._waiting.append(arrive)
             return
         fate = self.chance.random()
         if fate < _LOST:
             self._later(host.lose_connection)
             return
-        self._later(lambda: host.hear(notification))
+        self._later(arrive)
         if fate > 1 - _TWICE:
-            self._later(lambda: host.hear(notification))
+            self._later(arrive)
 
     def _later(self, arrive: Callable[[], None]) -> None:
         delay = self.chance.random() * (self._delay_seconds_max or 0)

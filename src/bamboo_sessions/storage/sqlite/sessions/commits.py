@@ -18,6 +18,7 @@ from bamboo_sessions.domain.errors import (
     StorageError,
 )
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.message import StoredMessage, from_body, to_stored
 from bamboo_sessions.domain.tree import kept, placed
 from bamboo_sessions.storage.checks import check_commit
 from bamboo_sessions.storage.commit import (
@@ -51,6 +52,7 @@ _LAST: Final = """
     SELECT message_id FROM messages WHERE session = ? AND removed_revision IS NULL ORDER BY position DESC LIMIT 1"""
 _REVISION: Final = "SELECT revision FROM changes WHERE commit_id = ? AND session = ?"
 _HASHES: Final = "SELECT message_id, content_hash FROM messages WHERE session = ? AND message_id = ?"
+_BODIES: Final = "SELECT body FROM messages WHERE session = ? AND message_id = ?"
 _LOG: Final = (
     "INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count, "
     "first_row, row_count, record_versions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -179,7 +181,7 @@ def _sift(
             if not hashes:
                 hashes.append(stored.content_hash)
                 fresh.append(stored)
-            elif stored.content_hash in hashes:
+            elif stored.content_hash in hashes or _is_stored(connection, living, stored):
                 duplicates.append(stored.message.id)
             else:
                 raise MessageIdConflictError(commit.key.session_id, stored.message.id)
@@ -199,6 +201,12 @@ def _known_hashes(connection: apsw.Connection, commit: Commit, living: SessionRo
     return known
 
 
+def _is_stored(connection: apsw.Connection, living: SessionRow | None, stored: StoredMessage) -> bool:
+    """Whether a version has this content under another hash: rows of earlier forms hashed equal messages apart."""
+    bodies = rows_of(connection, _BODIES, (living.key, stored.message.id)) if living is not None else []
+    return any(to_stored(from_body(body)).content_hash == stored.content_hash for (body,) in bodies if body)
+
+
 # --- writing
 
 
@@ -206,7 +214,7 @@ def _write_head(
     connection: apsw.Connection, commit: Commit, admission: Admission, head: SessionHead | None, row: SessionRow | None
 ) -> int:
     if head is not None:
-        return write_head(connection, commit.key, head, admission, row=row, replace=commit.replace)
+        return write_head(connection, commit.key, head, admission, row=row)
     if row is None or admission.created:
         raise StorageError(f"A commit for session {commit.key.session_id!r} creates it without a head.")
     return row.key

@@ -330,6 +330,21 @@ class LifecycleConformance(RepositoryCase):
         with pytest.raises(InputError):
             await sessions.records.write([writes[1]], shared="user:7", incarnation=1)
 
+    async def test_an_unknown_outcome_of_records_is_settled_by_its_commit_id(
+        self, sessions: SessionRepository, faults: FaultyStorage
+    ) -> None:
+        """G4: the error names the commit, and the same call with that id tells what became of it."""
+        faults.fail("write_records", after=True)
+        with pytest.raises(StorageUnavailableError) as failed:
+            await sessions.records.put("k", "a", b"1", shared="app", if_absent=True)
+        assert failed.value.commit_id is not None
+        again = await sessions.records.put(
+            "k", "a", b"1", shared="app", if_absent=True, commit_id=failed.value.commit_id
+        )
+        record = await sessions.records.get("k", "a", shared="app")
+        assert record is not None
+        assert (record.value, record.version) == (b"1", again)
+
     async def test_ways_to_scan(self, sessions: SessionRepository) -> None:
         """Scans go from a key, between borders, backwards, over keys alone, and stop where they are told."""
         records = sessions.records
