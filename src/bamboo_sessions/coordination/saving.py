@@ -16,7 +16,7 @@ from bamboo_sessions.domain.errors import (
     SessionExistsError,
     SessionNotFoundError,
 )
-from bamboo_sessions.domain.history import NO_MESSAGES
+from bamboo_sessions.domain.history import NO_MESSAGES, differences
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.limits import COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, check_limit
 from bamboo_sessions.domain.merge import Merged, merge, rebase, with_raised_version
@@ -122,9 +122,10 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
         return self if revision == self.if_revision else msgspec.structs.replace(self, if_revision=revision)
 
     def added(self) -> Sequence[Message]:
-        """What the copy has behind its base: most of what has to be encoded, usually all."""
+        """The messages that the copy has and its base hasn't."""
         known = self.base.messages if self.base is not None else NO_MESSAGES
-        return self.draft.messages[len(known) :] if self.draft.messages.extends(known) else ()
+        messages = self.draft.messages
+        return messages[len(known) :] if messages.extends(known) else differences(known, messages).added
 
     def sent(self) -> Snapshot:
         """What this save stands for: the copy as it was, less what a checkpoint holds back."""

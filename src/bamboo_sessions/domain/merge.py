@@ -126,7 +126,7 @@ def merge(
     """
     if durable is not None:
         _check_identity(mine.head, durable.head, has_base=base is not None)
-    unmoved = base is not None and durable is not None and durable.revision == base.revision
+    unmoved = base is not None and durable is not None and durable.is_same(base)
     if unmoved:
         durable = base  # the same value; taking this very object makes comparing cheap
     delta = merge_history(

@@ -191,7 +191,7 @@ _NO_TOKENS = {
             {"token": 0, "claim_id": None, "holder": None, "expires_at": None, "ttl": timedelta(0), "waiting": ()},
         ),
         (LeaseInfo(session_id="s", holder="h", token=1, expires_at=EPOCH), {"waiting": 0}),
-        (Snapshot(HEAD, FrozenMessages()), {"messages_bytes": 0}),
+        (Snapshot(HEAD, FrozenMessages()), {"messages_bytes": 0, "is_committed": True}),
         (Draft(HEAD, FrozenMessages()), {"replaced": {}, "mutations": 0, "time_set": False, "head_touched": True}),
         (Insertion(()), {"after": None}),
         (
