@@ -41,7 +41,7 @@ def view(session: Session | None) -> Any:  # noqa: ANN401 - plain values
 async def load(client: Client, session_id: str, *, fresh: bool = False) -> Session | None:
     """Look at a session in one of the ways there are."""
     how = "fresh" if fresh else client.chance.choice(("load", "load", "load", "fresh", "load_merged"))
-    waited = client.repo.cache.is_dirty(key_of(session_id))
+    waited = key_of(session_id) in client.repo.persistence.waiting
     call = (
         client.repo.load_merged(session_id)
         if how == "load_merged"
@@ -49,7 +49,7 @@ async def load(client: Client, session_id: str, *, fresh: bool = False) -> Sessi
     )
     done, session = await client.do("read", session_id, call, how)
     # While work waits, `load` carries on without storage: it may then show what the cache had (tolerant saves).
-    waits = waited or client.repo.cache.is_dirty(key_of(session_id))
+    waits = waited or key_of(session_id) in client.repo.persistence.waiting
     clean = session is None or is_clean(session)
     done.result = view(session) if clean and not waits else ("dirty", session and session.revision)
     return session if done.outcome == "ok" else None

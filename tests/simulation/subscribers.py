@@ -87,9 +87,9 @@ async def _look(client: Client, told: Told) -> None:
 
 
 async def _read(client: Client, session_id: str, revision: int, behind: str, *, fresh: bool = False) -> None:
-    waits = client.repo.cache.is_dirty(key_of(session_id))
+    waits = key_of(session_id) in client.repo.persistence.waiting
     session = await load(client, session_id, fresh=fresh)
-    if session is None or waits or client.repo.cache.is_dirty(key_of(session_id)):
+    if session is None or waits or key_of(session_id) in client.repo.persistence.waiting:
         return
     if session.revision < revision:
         client.world.findings.append(f"{client.name} knew of {behind} and then loaded {session} (G11)")

@@ -199,7 +199,7 @@ class Committer:
 
     async def _settled(self, commit: Commit, exc: StorageError) -> Committed:
         """What became of a commit that raised `exc`, by its id (G4); raises it if that isn't known, or nothing was."""
-        self._cache.evict(commit.key)  # L20, L21: never publish what may or may not be there
+        self._cache.doubt(commit.key)  # L20, L21: nothing that may or may not be there is published
         if exc.outcome_unknown:
             exc.commit_id = commit.commit_id
             try:

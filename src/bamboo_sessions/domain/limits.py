@@ -138,6 +138,9 @@ CACHE_BYTES_MAX: Final = 256 * 1024 * 1024
 DIRTY_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of work that waits for storage to come back. Above it tolerant saves raise."""
 
+OVERLAY_BYTES: Final = 1_024
+"""Bytes that a waiting state takes beside what is new in it, roughly."""
+
 UNSAVED_WORK_MAX: Final = 1_000
 """Refused working copies kept for `flush` and `aclose`; the oldest is logged and dropped beyond it."""
 

@@ -4,7 +4,7 @@ Pure and synchronous. `POLICY` names the rule of every field of a session; `merg
 committed in between, the result is the working copy as it is, and finding that costs as much as the change.
 
 The history has rules of its own (see `merge_history`): only recorded removals remove, additions of others stay,
-a tool's result joins its call.
+a tool's result joins the group of its call.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def merge(
     """
     if durable is not None:
         _check_identity(mine.head, durable.head, has_base=base is not None)
-    unmoved = base is not None and durable is not None and durable.revision == base.revision
+    unmoved = base is not None and durable is not None and durable.is_same(base)
     if unmoved:
         durable = base  # the same value; taking this very object makes comparing cheap
     delta = merge_history(

@@ -90,6 +90,16 @@ def rebase_copy(session: Session, base: Snapshot, head: SessionHead, messages: F
     session._messages.rebase(base.messages, messages)
 
 
+def forget_base(session: Session) -> None:
+    """Make it a copy that was never committed, with all that is in it."""
+    draft = freeze(session)
+    session._link.base = None
+    session._head = draft.head
+    session._changes = {}
+    session._touched_at = None
+    session._messages.rebase(NO_MESSAGES, draft.messages)
+
+
 _COUNTED: Final = frozenset({"incarnation", "revision", "message_count"})
 """What storage counts: never a change of a working copy."""
 

@@ -87,6 +87,7 @@ class Edit:
         if self._is_entered:
             raise InputError("This `edit` block was entered already.", hint="Call `edit` again for another block.")
         self._is_entered = True
+        await self._bound.store.save_waiting(self._key)
         self._session = self._bound.copy(self._key, await self._bound.store.load(self._key))
         self._token = open_edits.set((*open_edits.get(), self._block))
         return self._session
