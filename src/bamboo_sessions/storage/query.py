@@ -69,7 +69,7 @@ class WindowQuery(msgspec.Struct, frozen=True):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """A stretch of a history as storage has it; tool pairs may be cut at its borders."""
+    """A stretch of a history as storage has it; call groups may be cut at its borders."""
 
     messages: tuple[Message, ...]
     has_earlier: bool

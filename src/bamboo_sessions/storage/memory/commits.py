@@ -15,9 +15,9 @@ from bamboo_sessions.domain.change import ChangeKind
 from bamboo_sessions.domain.clock import EPOCH
 from bamboo_sessions.domain.head import SessionHead, head_document
 from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN
-from bamboo_sessions.domain.merge_history import Insertion
 from bamboo_sessions.domain.message import StoredMessage
 from bamboo_sessions.domain.snapshot import Tombstone
+from bamboo_sessions.domain.splices import Insertion
 from bamboo_sessions.domain.tree import kept, placed
 from bamboo_sessions.domain.usage import TokenUsageRecord
 from bamboo_sessions.storage.checks import check_commit
@@ -153,7 +153,9 @@ def install(contents: Contents, prepared: Prepared) -> Committed:
 
 def _log(contents: Contents, prepared: Prepared) -> None:
     commit, committed = prepared.commit, prepared.committed
-    ids = tuple(message.id for insertion in committed.placed for message in insertion.messages)
+    known = set(commit.removals) if commit.replace else set()  # a history written anew: what it had before isn't new
+    placed = (message.id for insertion in committed.placed for message in insertion.messages)
+    ids = tuple(id_ for id_ in placed if id_ not in known)
     mark, now = mark_of(commit.commit_id), contents.clock.now()
     contents.feed.add(
         Entry(commit.key, committed.revision, committed.incarnation, mark, prepared.kinds, ids, commit.at, now)

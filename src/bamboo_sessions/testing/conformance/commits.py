@@ -18,8 +18,8 @@ from bamboo_sessions.domain.errors import (
     SessionNotFoundError,
 )
 from bamboo_sessions.domain.limits import METADATA_KEYS_MAX, VERSION_MAX
-from bamboo_sessions.domain.merge_history import FRONT
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.splices import FRONT
 from bamboo_sessions.domain.usage import TokenUsageRecord, TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, RecordWrite, RevisionConflict, State
 from bamboo_sessions.storage.port import SessionStorage

@@ -66,7 +66,7 @@ async def test_L96_a_file_of_the_first_schema_is_given_the_ids_of_its_messages(p
     async with SessionRepository.open(path) as sessions:
         await _history(sessions)
     new = await _told(path)
-    assert [ids for _, _, ids in new if ids] == [("a", "b"), ("c", "d"), ("f", "e"), ("g",), ("a", "h")]
+    assert [ids for _, _, ids in new if ids] == [("a", "b"), ("c", "d"), ("f", "e"), ("g",), ("h",)]
     _back_to_step_one(path)
     assert await _told(path) == new
     async with SessionRepository.open(path) as sessions:

@@ -94,7 +94,7 @@ def apply(connection: apsw.Connection, commit: Commit, now: datetime) -> Committ
         history.edit(stored)
     if origin is not None:
         copy_history(connection, origin, history)
-    placements = place(history, insertions, joining=not commit.replace)
+    placements = place(history, commit, insertions)
     usage.write(connection, session, new_usage)
     recorded = _write_records(connection, commit, plan)
     kinds = kinds_of(
@@ -198,7 +198,7 @@ def _sift(
             else:
                 raise MessageIdConflictError(commit.key.session_id, stored.message.id)
         if fresh:
-            sifted.append(StoredInsertion(tuple(fresh), insertion.after))
+            sifted.append(insertion._replace(messages=tuple(fresh)))
     return sifted, tuple(duplicates)
 
 
