@@ -242,6 +242,12 @@ class Admission(NamedTuple):
     created: bool
 
 
+def burnt(commit_id: str) -> InputError:
+    """The refusal of a commit whose id was looked up and never happened (`SessionStorage.settle`)."""
+    message = f"The commit {commit_id!r} was looked up and had not happened; its id can't be used any more."
+    return InputError(message, hint="Nothing was written. Try again with a new commit id.")
+
+
 def admit(commit: Commit, current: Current | None) -> Admission:
     """Decide whether `commit` may be applied to `current`. Every engine asks this inside its transaction.
 
