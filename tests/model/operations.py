@@ -82,7 +82,7 @@ class Operations(Machine):
         elif how == "remove":
             del messages[index]
             work.remove(old.id)
-        elif old.role != "tool":  # never between a call and its results
+        else:
             new = self.message(0, [])
             if how == "insert":
                 messages.insert(index, new)

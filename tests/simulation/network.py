@@ -199,7 +199,7 @@ class Link(FaultyStorage):
         self._reached("cache: read what is newer")
         return await super().read_newer(key, known)
 
-    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+    async def read_changes(self, namespace: str, after: str | None, limit: int) -> FeedPage:
         """Pass on; a page may be shorter than what was asked for."""
         return await super().read_changes(namespace, after, min(limit, self._page or limit))
 

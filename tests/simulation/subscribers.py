@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 from bamboo_sessions import PositionExpiredError, SessionRepository, SubscriberTooSlowError
-from bamboo_sessions.domain.change import parse_position
+from bamboo_sessions.storage.feed_position import parse_position
 from tests.simulation.clients import load
 from tests.simulation.network import key_of
 from tests.simulation.world import Client, Follow, Told, World

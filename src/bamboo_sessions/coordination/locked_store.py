@@ -236,7 +236,7 @@ class LockedSessionStore:
         """Save under the session's lock, after what waited."""
         await check_base(self.storage, plan.key, session)
         link = link_of(session)
-        if await self._settle(session) and plan.creating:
+        if await self._settle(session, plan.commit_id) and plan.creating:
             return MergeReport(revision=session.revision, changed=True)  # it was this copy that made the session
         plan = caught_up(plan, session)
         link.unsettled = plan
@@ -265,11 +265,12 @@ class LockedSessionStore:
             return base
         return entry.snapshot
 
-    async def _settle(self, session: Session) -> bool:
+    async def _settle(self, session: Session, next_id: str) -> bool:
         """Find out what became of earlier saves of what the copy has in it; whether one of its own was made.
 
-        If the outcome of its last save is unknown, its commit id is looked up first (G4). Then the copy becomes one
-        of what is committed now, and what was saved then isn't saved again over what others have committed since.
+        If the outcome of its last save is unknown, its commit id is looked up first (G4): for good, unless `next_id` is
+        the same, so that what had not happened by then never will. If it was made, the copy becomes one of what is
+        committed now, and what was saved then isn't saved again over what others have committed since.
         Only under the session's lock: no save of this copy is under way then.
 
         Raises:
@@ -280,15 +281,16 @@ class LockedSessionStore:
             return plan.give_outcome_to(session)
         if not isinstance(plan, SavePlan):
             return False
-        state = await self._outcome(plan)
+        state = await self._outcome(plan, is_final=next_id != plan.commit_id)
         if state is not None:
             correct(session, plan, state)
         link_of(session).unsettled = None
         return state is not None
 
-    async def _outcome(self, plan: SavePlan) -> Snapshot | None:
+    async def _outcome(self, plan: SavePlan, *, is_final: bool = False) -> Snapshot | None:
         """What is committed now, if an earlier save was made that nobody knew the outcome of; else `None`."""
-        revision = await self.storage.find_commit(plan.key, plan.commit_id)
+        ask = self.storage.settle if is_final else self.storage.find_commit
+        revision = await ask(plan.key, plan.commit_id)
         if revision is None:
             return None
         state = await self.reads.refresh(plan.key)

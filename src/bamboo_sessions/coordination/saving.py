@@ -7,7 +7,8 @@ from datetime import datetime
 
 import msgspec
 
-from bamboo_sessions.coordination.plan import Planned, Written
+from bamboo_sessions.coordination.plan import Planned, Seen, Written
+from bamboo_sessions.domain.call_groups import Kind, kind_of, orphans
 from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.errors import (
     PreconditionFailedError,
@@ -25,7 +26,7 @@ from bamboo_sessions.domain.report import MergeReport
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Draft, Snapshot, Tombstone
 from bamboo_sessions.domain.working_copy import freeze, link_of, rebase_copy, unchanged_since
-from bamboo_sessions.storage.commit import Commit, RecordWrite, SessionKey, State, StoredInsertion
+from bamboo_sessions.storage.commit import Commit, Committed, RecordWrite, SessionKey, State, StoredInsertion
 
 
 class EncodeOnce:
@@ -201,8 +202,24 @@ def report_of(written: Written) -> MergeReport:
         removed=merged.delta.removals,
         conflicts=merged.conflicts,
         authoritative_ignored=merged.authoritative_ignored,
-        orphaned_tool_results=merged.delta.orphaned,
+        orphaned_tool_results=_orphaned(merged.delta, written.after),
+        duplicates=_duplicates(merged.delta, committed),
     )
+
+
+def _duplicates(delta: HistoryDelta, committed: Committed | None) -> tuple[str, ...]:
+    """The ids of additions that weren't made: storage knows removed messages, too."""
+    return tuple(message.id for message in delta.duplicates) if committed is None else committed.duplicates
+
+
+def _orphaned(delta: HistoryDelta, after: Seen) -> tuple[str, ...]:
+    """The results without a call, also those whose call was an addition that storage didn't make."""
+    added = [message for insertion in delta.insertions for message in insertion.messages]
+    calls = [message.id for message in added if kind_of(message) is Kind.CALL]
+    if not isinstance(after, Snapshot) or all(after.messages.index_of(id_) is not None for id_ in calls):
+        return delta.orphaned
+    candidates = {*delta.orphaned, *(message.id for message in added)}
+    return tuple(id_ for id_ in orphans(after.messages) if id_ in candidates)
 
 
 def to_commit(
@@ -234,7 +251,7 @@ def to_commit(
 
 def _insertions(delta: HistoryDelta, store: Callable[[Message], StoredMessage]) -> tuple[StoredInsertion, ...]:
     insertions = [
-        StoredInsertion(tuple(store(message) for message in insertion.messages), insertion.after)
+        StoredInsertion(tuple(store(message) for message in insertion.messages), insertion.after, in_order=True)
         for insertion in delta.insertions
     ]
     if delta.duplicates:  # there already by id: storage compares the contents (G4)

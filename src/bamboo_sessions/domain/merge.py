@@ -4,7 +4,7 @@ Pure and synchronous. `POLICY` names the rule of every field of a session; `merg
 committed in between, the result is the working copy as it is, and finding that costs as much as the change.
 
 The history has rules of its own (see `merge_history`): only recorded removals remove, additions of others stay,
-a tool's result joins its call.
+a tool's result joins the group of its call.
 """
 
 from __future__ import annotations

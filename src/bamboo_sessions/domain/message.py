@@ -6,7 +6,7 @@ two first, so that the hash of the content is the hash of the bytes from `"role"
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
 from operator import attrgetter, is_
@@ -368,3 +368,18 @@ def same_content(one: Message, other: Message) -> bool:
 def is_tool_result(message: Message) -> bool:
     """Whether `message` is the result of a tool call."""
     return message.role == "tool" and message.tool_call_id is not None
+
+
+def check_unique(messages: Iterable[Message]) -> None:
+    """Raise `InvalidMessageError` if two of `messages` have one id: one of them would be lost without a word (L115)."""
+    seen: set[str] = set()
+    for message in messages:
+        if message.id in seen:
+            raise occurs_twice(message.id)
+        seen.add(message.id)
+
+
+def occurs_twice(message_id: str) -> InvalidMessageError:
+    """The refusal of a second message with an id that the history has."""
+    error = f"Message id {message_id!r} occurs twice."
+    return InvalidMessageError(error, hint="Give every message an id of its own; leave it out, and it gets a new one.")

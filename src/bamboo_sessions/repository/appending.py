@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bamboo_sessions.coordination.saving import check_commit_size
 from bamboo_sessions.domain.errors import InputError, PreconditionFailedError
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.message import Message, to_stored
+from bamboo_sessions.domain.message import Message, check_unique, to_stored
 from bamboo_sessions.domain.report import Appended
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.usage import TokenUsageRecord, check_record
@@ -28,9 +28,10 @@ async def append(
     incarnation: int | None = None,
     records: Sequence[RecordWrite] = (),
     usage: Sequence[TokenUsageRecord] = (),
+    in_order: bool = False,
     commit_id: str | None = None,
 ) -> Appended:
-    """Add messages without loading the session. Never conflicts; a tool's result joins its call.
+    """Add messages without loading the session. Never conflicts; a tool's result joins the group of its call.
 
     Atomic, durable on return, idempotent by message ids and by `commit_id` (G4), cancellation-safe.
 
@@ -46,12 +47,14 @@ async def append(
         incarnation: The life of the session that is meant; another one is refused as deleted.
         records: Adapter state to write in the same commit.
         usage: Model calls for the token ledger, in the same commit.
+        in_order: Keep the messages exactly as given, behind everything, also results whose call stands elsewhere.
         commit_id: Your name for this commit, 1 to 128 characters, or that of an error (`exc.commit_id`): with the name
             of a commit that was made the call writes nothing, and answers with the outcome of then.
 
     Raises:
         SessionNotFoundError: There is none, and `create` is false.
         SessionDeletedError: It was deleted, also with `create`.
+        InvalidMessageError: Two of the messages have one id.
         MessageIdConflictError: A message id is taken by other content.
         PreconditionFailedError: `if_revision` or `if_last_message` was given and doesn't hold.
         InputError: There is nothing to write, or an argument can't be meant.
@@ -70,13 +73,14 @@ async def append(
         at=bound.clock.now(),
         expected=on.if_revision,
         initial_head=first_head(bound, key, create, model),
-        insertions=(StoredInsertion(tuple(map(to_stored, messages)), None),) if messages else (),
+        insertions=(StoredInsertion(tuple(map(to_stored, messages)), None, in_order),) if messages else (),
         usage=tuple(map(check_record, usage)),
         records=on.records,
         incarnation=incarnation,
         fence=bound.fence,
         if_last_message=on.if_last_message,
     )
+    check_unique(messages)
     check_commit_size(commit)
     try:
         committed = await bound.store.append(commit)

@@ -1,4 +1,4 @@
-"""Pages of a history, cut at tool-pair borders: the reading around the pure rules of `domain.window`."""
+"""Pages of a history, cut at the borders of call groups: the reading around the pure rules of `domain.window`."""
 
 from __future__ import annotations
 
@@ -37,14 +37,17 @@ async def read_stored_page(storage: SessionStorage, key: SessionKey, page: PageQ
 
 
 async def read_page(read: ReadWindow, key: SessionKey, page: PageQuery) -> HistoryPage:
-    """One page; reads a little more than its limit, and more still while a tool pair is cut."""
+    """One page; reads a little more than its limit, and more still while a call group is cut."""
     count = page.limit + 1
     while True:
         query = WindowQuery(count, after=page.after, before=page.before, at_revision=page.at_revision)
         window = await read(key, query)
         if not isinstance(window, Window):
             raise SessionNotFoundError(key.session_id)
-        cut = _cut_end(window, page.limit) if page.after is not None else _cut_front(window, page.limit)
+        if page.after is not None:
+            cut = _cut_end(window, page.limit, is_full=len(window.messages) == count)
+        else:
+            cut = _cut_front(window, page.limit)
         if cut is not None:
             return cut
         count *= 2
@@ -92,26 +95,25 @@ async def _check_revision(storage: SessionStorage, key: SessionKey, at_revision:
 
 
 def _cut_front(window: Window, limit: int) -> HistoryPage | None:
-    """The newest messages of the window; `None` if more have to be read to find where a tool pair begins."""
+    """The newest messages of the window; `None` if more have to be read to find where a call group begins."""
     messages = window.messages
     if not window.has_earlier and len(messages) <= limit:
         return _page(window, messages, earlier=False, later=window.has_later)
-    start = first_of_window(messages, limit)
+    start = first_of_window(messages, limit, has_earlier=window.has_earlier)
     if start is None:
-        if window.has_earlier:
-            return None
-        start = max(0, len(messages) - limit)  # results whose call is gone: nothing earlier to find
+        return None
     return _page(window, messages[start:], earlier=window.has_earlier or start > 0, later=window.has_later)
 
 
-def _cut_end(window: Window, limit: int) -> HistoryPage | None:
-    """The oldest messages of the window; `None` if more have to be read to find where a tool pair ends."""
+def _cut_end(window: Window, limit: int, *, is_full: bool) -> HistoryPage | None:
+    """The oldest messages of the window; `None` if more have to be read to find where a call group ends.
+
+    A window that isn't full ends where the page was to end, so that there is nothing more to read.
+    """
     messages = window.messages
-    end = end_of_window(messages, limit)
+    end = end_of_window(messages, limit, has_later=window.has_later and is_full)
     if end is None:
-        if window.has_later:
-            return None
-        end = len(messages)
+        return None
     later = window.has_later or end < len(messages)
     return _page(window, messages[:end], earlier=window.has_earlier, later=later)
 

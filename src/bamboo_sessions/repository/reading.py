@@ -144,13 +144,13 @@ async def history(
     limit: int = PAGE_DEFAULT,
     at_revision: int | None = None,
 ) -> HistoryPage:
-    """A window of the messages, without loading the rest. Tool pairs are never cut.
+    """A window of the messages, without loading the rest. Call groups are never cut.
 
     Args:
         session_id: Which session.
         after: The oldest messages behind this message id. Neither `after` nor `before`: the newest messages.
         before: The newest messages in front of this message id.
-        limit: Messages at most, 1 to 1000; fewer where a tool pair would be cut, more if one pair alone is longer.
+        limit: Messages at most, 1 to 1000; fewer where a call group would be cut, more if one alone is longer.
         at_revision: The messages as they were at this revision of the current incarnation.
 
     Raises:
@@ -176,7 +176,7 @@ async def model_view(self: Handle, session_id: str, *, limit: int | None = None)
 
     Args:
         session_id: Which session.
-        limit: The newest so many messages at most, cut at tool-pair borders; `None`: all.
+        limit: The newest so many messages at most, cut at the borders of call groups; `None`: all.
 
     Raises:
         SessionNotFoundError: There is no such session.

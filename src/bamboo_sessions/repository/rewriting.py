@@ -17,9 +17,9 @@ from bamboo_sessions.coordination.plan import UNCHANGED, Planned, living
 from bamboo_sessions.coordination.saving import check_commit_size
 from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.clock import MICROSECOND
-from bamboo_sessions.domain.errors import InputError, InvalidMessageError, MessageNotFoundError
+from bamboo_sessions.domain.errors import InputError, MessageNotFoundError
 from bamboo_sessions.domain.history import FrozenMessages
-from bamboo_sessions.domain.message import Message, StoredMessage, to_stored
+from bamboo_sessions.domain.message import Message, StoredMessage, check_unique, to_stored
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.repository.bound import Bound, Handle
@@ -132,7 +132,7 @@ async def replace_history(
     on = terms(commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
     new = tuple(messages)
     stored = tuple(to_stored(message) for message in new)
-    _check_unique(new)
+    check_unique(new)
     key = bound.writable(session_id)
 
     def plan(state: State) -> Planned:
@@ -179,12 +179,3 @@ def _replacement(
     check_commit_size(commit)
     result = Snapshot(head, FrozenMessages(each.message for each in stored), commit.size)
     return Planned(commit, result)
-
-
-def _check_unique(messages: Iterable[Message]) -> None:
-    seen: set[str] = set()
-    for message in messages:
-        if message.id in seen:
-            error = f"Message id {message.id!r} occurs twice in the new history."
-            raise InvalidMessageError(error, hint="Give every message an id of its own.")
-        seen.add(message.id)

@@ -243,7 +243,8 @@ async def test_an_old_copy_that_waits_hides_nothing(rig: Waiting) -> None:
     await rig.sessions.rename("s", "first")
     old.add_message(user("b"))
     rig.storage.fail("commit", StorageTimeoutError, unknown=True)
-    rig.storage.fail("find_commit", times=None)
+    for call in ("find_commit", "settle"):
+        rig.storage.fail(call, times=None)
     with pytest.raises(StorageTimeoutError):
         await rig.sessions.save(old)
     await rig.sessions.rename("s", "second")

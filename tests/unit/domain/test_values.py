@@ -15,7 +15,7 @@ from bamboo_sessions.domain.clock import EPOCH
 from bamboo_sessions.domain.head import ForkOrigin, SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.lease import LeaseInfo, LeaseState, Ticket
-from bamboo_sessions.domain.merge_history import HistoryDelta, Insertion
+from bamboo_sessions.domain.merge_history import HistoryDelta
 from bamboo_sessions.domain.message import AudioPart, FilePart, ImagePart, Message, TextPart, ToolCall
 from bamboo_sessions.domain.question import PendingQuestion, QuestionOption
 from bamboo_sessions.domain.report import (
@@ -31,6 +31,7 @@ from bamboo_sessions.domain.report import (
 from bamboo_sessions.domain.search import SearchHit, SearchPage, Snippet, SnippetPiece
 from bamboo_sessions.domain.search_query import Term
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
+from bamboo_sessions.domain.splices import Insertion
 from bamboo_sessions.domain.usage import TokenUsage, TokenUsageRecord, TokenUsageTotals
 
 
@@ -214,6 +215,7 @@ _NO_TOKENS = {
                 "conflicts": (),
                 "authoritative_ignored": (),
                 "orphaned_tool_results": (),
+                "duplicates": (),
             },
         ),
         (Appended(revision=1, message_count=1), {"duplicates": ()}),

@@ -44,6 +44,7 @@ MODULES: Final = (
     "repository.asking",
     "repository.authoring",
     "repository.base",
+    "repository.call_groups",
     "repository.changing",
     "repository.fencing",
     "repository.following",

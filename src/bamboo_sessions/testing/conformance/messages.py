@@ -10,7 +10,6 @@ import pytest
 from bamboo_sessions.coordination.next_snapshot import with_insertions
 from bamboo_sessions.domain.errors import BambooSessionsError, MessageIdConflictError
 from bamboo_sessions.domain.head import Summary
-from bamboo_sessions.domain.merge_history import FRONT
 from bamboo_sessions.domain.message import (
     AudioPart,
     FilePart,
@@ -21,6 +20,7 @@ from bamboo_sessions.domain.message import (
     ToolCall,
     to_stored,
 )
+from bamboo_sessions.domain.splices import FRONT
 from bamboo_sessions.storage.commit import Commit, RecordWrite
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.testing.clock import START

@@ -92,7 +92,7 @@ class LaggingStorage(FaultyStorage):
         window = super().read_window(key, query)
         return await (self._knowing(key, window) if query.at_revision is None else window)
 
-    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+    async def read_changes(self, namespace: str, after: str | None, limit: int) -> FeedPage:
         """Pass on, and know the sessions that are told of (L55)."""
         connection = self.connection
         page = await super().read_changes(namespace, after, limit)

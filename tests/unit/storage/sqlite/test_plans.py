@@ -75,14 +75,18 @@ async def test_a_commit_scans_and_sorts_nothing(storage: SqliteStorage) -> None:
 
     def work(connection: apsw.Connection) -> None:
         with _Plans(connection) as steps:
-            apply(connection, appending("s", Message.user("y")))
-            apply(connection, appending("s", Message.tool("", tool_call_id="c")))
-            apply(connection, appending("s", insertions=(insertion([Message.user("z")], "a"),)))
-            apply(connection, appending("s", edits=insertion([Message.user("e", id="b")]).messages, removals=("a",)))
+            apply(connection, appending("s", Message.user("y")), START)
+            apply(connection, appending("s", Message.tool("", tool_call_id="c")), START)
+            apply(connection, appending("s", insertions=(insertion([Message.user("z")], "a"),)), START)
+            apply(
+                connection,
+                appending("s", edits=insertion([Message.user("e", id="b")]).messages, removals=("a",)),
+                START,
+            )
         _check(steps)
         with _Plans(connection) as steps:
             fork = HistorySource("s", at_revision=2, through_message_id="call")
-            apply(connection, appending("fork", initial_head=head_of("fork"), history_from=fork))
+            apply(connection, appending("fork", initial_head=head_of("fork"), history_from=fork), START)
         _check_seeks(steps)  # what is copied is sorted once
 
     await storage._engine.write(work)
@@ -142,7 +146,7 @@ def _counted(connection: apsw.Connection) -> Iterator[list[None]]:
 def _steps_of(connection: apsw.Connection, commit: Commit) -> int:
     """How many hundreds of SQLite's steps a commit takes."""
     with _counted(connection) as steps:
-        apply(connection, commit)
+        apply(connection, commit, START)
     return len(steps)
 
 

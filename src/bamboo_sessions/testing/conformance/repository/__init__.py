@@ -3,6 +3,7 @@
 from bamboo_sessions.testing.conformance.repository.asking import AskingConformance
 from bamboo_sessions.testing.conformance.repository.authoring import AuthoringConformance
 from bamboo_sessions.testing.conformance.repository.base import RepositoryCase
+from bamboo_sessions.testing.conformance.repository.call_groups import CallGroupsConformance
 from bamboo_sessions.testing.conformance.repository.changing import ChangingConformance
 from bamboo_sessions.testing.conformance.repository.fencing import FencingConformance
 from bamboo_sessions.testing.conformance.repository.following import FollowingConformance
@@ -21,6 +22,7 @@ from bamboo_sessions.testing.conformance.repository.terms import TermsConformanc
 __all__ = [
     "AskingConformance",
     "AuthoringConformance",
+    "CallGroupsConformance",
     "ChangingConformance",
     "FencingConformance",
     "FollowingConformance",
@@ -43,6 +45,7 @@ __all__ = [
 class RepositoryConformance(
     LoadingConformance,
     SavingConformance,
+    CallGroupsConformance,
     ChangingConformance,
     AuthoringConformance,
     AskingConformance,

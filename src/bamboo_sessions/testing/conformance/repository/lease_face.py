@@ -58,12 +58,12 @@ class LeaseFaceConformance(RepositoryCase):
 
     @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
     async def test_L119_a_zombie_writes_nothing(
-        self, call: Call, sessions: SessionRepository, others: SessionRepository, clock: ManualClock
+        self, call: Call, sessions: SessionRepository, others: SessionRepository, storage_clock: ManualClock
     ) -> None:
         """A run that was stopped until another took over is refused at every call, whatever copy it uses."""
         await saved(sessions, user("a"), user("b"))
         async with sessions.lease("s", ttl=30) as zombie:
-            clock.move(timedelta(seconds=31))
+            storage_clock.move(timedelta(seconds=31))
             async with others.lease("s") as lease:
                 lease.session.add_message(user("c"))
                 await lease.save()

@@ -226,6 +226,18 @@ class RetryingConformance(RepositoryCase):
             assert refused.value.hint
         assert await contents(sessions, "s") == before
 
+    async def test_L118_a_lost_answer_that_the_store_finds(
+        self, sessions: SessionRepository, faults: FaultyStorage
+    ) -> None:
+        """It was done and the store found that out: nobody is told that it failed, whether it can be read or not."""
+        await planted(sessions, "s")
+        await sessions.load("s", fresh=True)
+        faults.fail("commit", after=True)
+        faults.fail("read_head")
+        assert (await sessions.rename("s", "New")).title == "New"
+        faults.heal()
+        assert (await sessions.get("s")).revision == 2
+
     async def test_L118_preconditions_hold_for_the_first_call_only(self, sessions: SessionRepository) -> None:
         """What a call asked for was true when it was made: that it isn't any more doesn't refuse its repetition."""
         await planted(sessions, "s")
