@@ -24,6 +24,7 @@ from tests.simulation.feed_checks import feed_findings
 from tests.simulation.linearizability import Span, is_linearizable
 from tests.simulation.network import Version, last_revision
 from tests.simulation.recorders import record_findings
+from tests.simulation.retriers import retry_findings
 from tests.simulation.world import CHAT, LIFE, LOG, Operation, World
 
 NEVER_REFUSED = {"MessageIdConflictError", "InputError", "InvalidMessageError", "StorageCorruptError"}
@@ -44,6 +45,7 @@ def check(world: World) -> list[str]:
         *_leases(world),
         *feed_findings(world),
         *record_findings(world),
+        *retry_findings(world),
         *world.findings,
         *(f"{done.what} was refused: {done.error}" for done in world.history if done.error in NEVER_REFUSED),
         *(

@@ -8,6 +8,7 @@ from tests.simulation.clients import WHO, Who
 from tests.simulation.editors import editor
 from tests.simulation.janitors import janitor
 from tests.simulation.recorders import recorder
+from tests.simulation.retriers import retrier
 from tests.simulation.runners import brancher, runner
 from tests.simulation.subscribers import subscriber
 from tests.simulation.world import CHAT, LIFE, LOG
@@ -39,6 +40,7 @@ _UPKEEP: Final[Who] = (
 _EDITS: Final[Who] = (
     (editor, (CHAT, CHAT, CHAT, LIFE), 16),
     (recorder, (CHAT, LIFE), 4),
+    (retrier, (CHAT, LIFE), 4),
 )
 
 

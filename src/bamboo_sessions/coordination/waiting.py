@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -147,12 +148,14 @@ class WaitingWork:
         """
         self._fence_off(plan.key, plan.fence)
         link, chain = link_of(session), self._chain_of(plan, committed)
-        state, base, earlier = self._view(chain), plan.base, link.unsettled
+        state, base, earlier, gone = self._view(chain), plan.base, link.unsettled, chain.gone
         if not isinstance(earlier, SavePlan) or earlier.commit_id == plan.commit_id:
             earlier = None
-        elif state is not None and any(state.messages.find(message.id) for message in earlier.added()):
-            base, earlier = earlier.sent(), None  # it was made: here is what it added
-        overlay = accepted(base, plan.draft, state, chain.gone, now=self._clock.now())
+        elif state is not None and base is not None:
+            base = _with_those_in(base, state, earlier.added())
+        elif state is not None:  # it was to create the session
+            gone = {**gone, **_versions_in(state, plan.draft, earlier.added())}
+        overlay = accepted(base, plan.draft, state, gone, now=self._clock.now())
         if overlay is None and state is not None and earlier is not None:
             overlay = nothing_on(state)  # more may be told of it when the earlier save is settled
         if overlay is None:  # all of it waits already, or was committed
@@ -310,3 +313,18 @@ class WaitingWork:
             "dirty_sessions": sum(namespace in {None, key.namespace} for key in self._chains),
             "refused_saves": sum(namespace in {None, work.namespace} for work in self._refused),
         }
+
+
+def _versions_in(state: Snapshot, mine: Draft, added: Sequence[Message]) -> dict[str, list[Message]]:
+    """What the copy has of those of `added` that are in `state`: it contradicts nothing before that is settled."""
+    found = (mine.messages.find(message.id) for message in added if state.messages.find(message.id) is not None)
+    return {message.id: [message] for message in found if message is not None}
+
+
+def _with_those_in(base: Snapshot, state: Snapshot, added: Sequence[Message]) -> Snapshot:
+    """`base` with those of `added` that are in `state`, whoever brought them: what was done to them since are edits.
+
+    It doesn't say that the save which was to add them was made: somebody may have appended one of them.
+    """
+    there = tuple(message for message in added if state.messages.find(message.id) is not None)
+    return Snapshot(base.head, base.messages.extended(there), is_committed=False) if there else base

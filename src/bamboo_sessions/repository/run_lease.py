@@ -115,6 +115,7 @@ class RunLease:
     async def append(
         self,
         *messages: Message,
+        in_order: bool = False,
         if_last_message: str | None = None,
         records: Sequence[RecordWrite] = (),
         usage: Sequence[TokenUsageRecord] = (),
@@ -132,6 +133,7 @@ class RunLease:
             self._sessions,
             self._key.session_id,
             *messages,
+            in_order=in_order,
             if_last_message=if_last_message,
             records=records,
             usage=usage,
