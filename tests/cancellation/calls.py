@@ -18,6 +18,8 @@ from bamboo_sessions import (
     StoreAdmin,
     TokenUsageRecord,
 )
+from bamboo_sessions.domain.lease import Claim
+from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.kit import user
 from tests.cancellation.world import World
@@ -66,6 +68,11 @@ async def _run(world: World) -> None:
 
 async def _all(iterator: Any) -> list[object]:  # noqa: ANN401 - any async iterator
     return [each async for each in iterator]
+
+
+async def _leased(world: World) -> None:
+    claim = Claim("claim", "somebody", timedelta(seconds=30))
+    await world.others._bound.tiers.leasing.take(SessionKey("default", "chat"), claim)
 
 
 async def _copy(world: World) -> None:
@@ -163,6 +170,7 @@ READS: Final = (
     Call("token_usage", lambda w: w.repo.token_usage("chat", include_children=True)),
     Call("changes", lambda w: _all(w.repo.changes(live=False))),
     Call("feed_position", lambda w: w.repo.feed_position()),
+    Call("find_message", lambda w: w.repo.find_message("last")),
     Call("lease_of", lambda w: w.repo.lease_of("chat")),
     Call("search", lambda w: w.repo.search("one")),
     Call("stats", lambda w: w.repo.stats()),
@@ -208,6 +216,7 @@ CHANGES: Final = (
     Call("edit", lambda w: _block(w.repo.edit("chat")), _lock, "while it is being written"),
     Call("lease", _run),
     Call("lease", _run, _lock, "while it is being written"),
+    Call("release_lease", lambda w: w.repo.release_lease("chat", token=1), _leased),
     Call("StoreAdmin.prune_changes", lambda w: StoreAdmin(w.repo.storage).prune_changes(older_than=timedelta(days=1))),
     Call("StoreAdmin.purge_versions", lambda w: StoreAdmin(w.repo.storage).purge_versions(older_than=timedelta(0))),
     Call("StoreAdmin.start_epoch", lambda w: StoreAdmin(w.repo.storage).start_epoch()),

@@ -94,7 +94,7 @@ class Mirror(FaultyStorage):
         await self._note(begun, commit, committed)
         return committed
 
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         """Insist, then do in the model what was planned."""
         planned: list[Commit | None] = []
 
@@ -103,7 +103,7 @@ class Mirror(FaultyStorage):
             return planned[-1]
 
         begun = self._clock()
-        committed = await self._insist(lambda: self.inner.transact(key, noted))
+        committed = await self._insist(lambda: self.inner.transact(key, noted, known))
         commit = planned[-1]
         if commit is not None:
             await self.model.commit(commit)

@@ -38,10 +38,10 @@ def view(session: Session | None) -> Any:  # noqa: ANN401 - plain values
     return session.revision, session.title, session.metadata_version, session.model, ids
 
 
-async def load(client: Client, session_id: str) -> Session | None:
+async def load(client: Client, session_id: str, *, fresh: bool = False) -> Session | None:
     """Look at a session in one of the ways there are."""
-    how = client.chance.choice(("load", "load", "load", "fresh", "load_merged"))
-    waited = client.repo.cache.is_dirty(key_of(session_id))
+    how = "fresh" if fresh else client.chance.choice(("load", "load", "load", "fresh", "load_merged"))
+    waited = key_of(session_id) in client.repo.persistence.waiting
     call = (
         client.repo.load_merged(session_id)
         if how == "load_merged"
@@ -49,7 +49,7 @@ async def load(client: Client, session_id: str) -> Session | None:
     )
     done, session = await client.do("read", session_id, call, how)
     # While work waits, `load` carries on without storage: it may then show what the cache had (tolerant saves).
-    waits = waited or client.repo.cache.is_dirty(key_of(session_id))
+    waits = waited or key_of(session_id) in client.repo.persistence.waiting
     clean = session is None or is_clean(session)
     done.result = view(session) if clean and not waits else ("dirty", session and session.revision)
     return session if done.outcome == "ok" else None
@@ -128,6 +128,7 @@ async def save(client: Client, copy: Session, work: Work, how: str) -> None:
     if done.outcome == "refused":
         client.copy = None
     note_save(client.world.reached, answer)
+    client.is_accepted = done.outcome == "ok" and how != "checkpoint"
     if answer is None or answer is False:
         return
     done.result = {"life": copy.incarnation, "revision": copy.revision if answer is True else answer.revision}

@@ -15,7 +15,7 @@ async def editor(client: Client, session_id: str) -> None:
     """A runtime writer that edits, inserts and removes, and waits for its tools while others write."""
     for _ in range(client.world.plan.rounds):
         await client.pause()
-        if client.copy is None:
+        if client.copy is None or (client.is_accepted and client.chance.random() < 0.5):
             client.work = Work()
             client.copy = await begin(client, session_id)
         if client.copy is None:

@@ -17,11 +17,12 @@ from typing import Any, Final, NamedTuple, TypeVar
 from bamboo_sessions import MemoryStorage, StorageUnavailableError
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.storage.commit import Commit, Committed, RevisionConflict, SessionKey, State
-from bamboo_sessions.storage.port import Plan
+from bamboo_sessions.storage.port import Plan, SessionStorage
 from bamboo_sessions.storage.query import FeedPage
 from bamboo_sessions.testing import FaultyStorage
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.faults import READS, SYNCHRONOUS, WRITES
+from bamboo_sessions.testing.lagging import LaggingDatabase, LaggingStorage
 from tests.simulation.loop import SimulatedLoop, process
 
 T = TypeVar("T")
@@ -71,15 +72,32 @@ class StoreClock:
 
 
 class Store:
-    """The shared storage, the states of each session that it went through, and its commits in their order."""
+    """The shared storage, the states of each session that it went through, and its commits in their order.
 
-    def __init__(self, loop: SimulatedLoop) -> None:
+    Args:
+        loop: The loop that everything runs on.
+        lag: If given, processes hear of one another's commits late, twice or not at all; what of that, it decides.
+    """
+
+    def __init__(self, loop: SimulatedLoop, lag: int | None = None) -> None:
         self.loop = loop
-        self.engine = MemoryStorage(clock=StoreClock(loop))
+        clock = StoreClock(loop)
+        self.database = None if lag is None else LaggingDatabase(lag, delay_seconds_max=0.1, clock=clock)
+        self.engine = MemoryStorage(clock=clock) if self.database is None else self.database.engine
         self.log: defaultdict[str, list[Version]] = defaultdict(lambda: [Version(0, 0, None)])
         self.commits: list[Made] = []
         self.reached: Counter[str] = Counter()
         self.kept = [self._kept()]
+        self.engine.listen(lambda _: self.note(operation.get()))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether processes know at once of each commit that was acknowledged to others."""
+        return self.database is None
+
+    def connect(self) -> SessionStorage:
+        """The storage, as one process has it."""
+        return self.engine if self.database is None else self.database.connect()
 
     def note(self, number: int) -> None:
         """Log what has changed."""
@@ -116,7 +134,7 @@ class Link(FaultyStorage):
     def __init__(
         self, store: Store, chance: random.Random, *, slowest: float, faults: float, page: int | None = None
     ) -> None:
-        super().__init__(store.engine)
+        super().__init__(store.connect())
         self._store = store
         self._chance = chance
         self._slowest = slowest
@@ -141,7 +159,7 @@ class Link(FaultyStorage):
         self._reached("commit: id known, answered again", committed.replayed)
         return committed
 
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         """Pass on."""
 
         def noted(state: State) -> Commit | None:
@@ -150,13 +168,24 @@ class Link(FaultyStorage):
             return commit
 
         self._reached("commit: inside a transaction")
-        return await super().transact(key, noted)
+        return await super().transact(key, noted, known)
 
     async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
         """Pass on."""
         revision = await super().find_commit(key, commit_id)
         self._reached("settle: it never was" if revision is None else "settle: it was made")
         return revision
+
+    @property
+    def losses(self) -> int:
+        """How often the process noticed that it had been deaf for a while."""
+        return self.inner.connection if isinstance(self.inner, LaggingStorage) else 0
+
+    def still_newest(self, key: SessionKey, revision: int, token: int | None) -> int | None:
+        """Pass on."""
+        answer = super().still_newest(key, revision, token)
+        self._reached("cache: still the newest", answer is not None)
+        return answer
 
     async def read(self, key: SessionKey) -> State:
         """Pass on."""
@@ -170,7 +199,7 @@ class Link(FaultyStorage):
         self._reached("cache: read what is newer")
         return await super().read_newer(key, known)
 
-    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+    async def read_changes(self, namespace: str, after: str | None, limit: int) -> FeedPage:
         """Pass on; a page may be shorter than what was asked for."""
         return await super().read_changes(namespace, after, min(limit, self._page or limit))
 

@@ -7,6 +7,8 @@ from typing import Final
 from tests.simulation.clients import WHO, Who
 from tests.simulation.editors import editor
 from tests.simulation.janitors import janitor
+from tests.simulation.recorders import recorder
+from tests.simulation.retriers import retrier
 from tests.simulation.runners import brancher, runner
 from tests.simulation.subscribers import subscriber
 from tests.simulation.world import CHAT, LIFE, LOG
@@ -20,7 +22,10 @@ UPKEEP_FROM: Final = 2**33
 EDITS_FROM: Final = 2**34
 """From this seed on histories are reworked."""
 
-WORLDS: Final = (0, RUNS_FROM, UPKEEP_FROM, EDITS_FROM)
+LAG_FROM: Final = 2**35
+"""From this seed on processes hear of one another late, as on a network."""
+
+WORLDS: Final = (0, RUNS_FROM, UPKEEP_FROM, EDITS_FROM, LAG_FROM)
 """The first seed of each kind of world."""
 
 _RUNS: Final[Who] = (
@@ -32,7 +37,11 @@ _UPKEEP: Final[Who] = (
     (subscriber, (LOG,), 4),
     (janitor, (LOG,), 5),
 )
-_EDITS: Final[Who] = ((editor, (CHAT, CHAT, CHAT, LIFE), 16),)
+_EDITS: Final[Who] = (
+    (editor, (CHAT, CHAT, CHAT, LIFE), 16),
+    (recorder, (CHAT, LIFE), 4),
+    (retrier, (CHAT, LIFE), 4),
+)
 
 
 def population(seed: int) -> Who:

@@ -13,7 +13,7 @@ from typing import Final
 
 from bamboo_sessions import MergeReport, Message
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
-from tests.simulation.network import Version
+from tests.simulation.network import Version, last_revision
 from tests.simulation.world import Operation, World
 
 BRANCHES: Final = (
@@ -59,8 +59,12 @@ BRANCHES: Final = (
     "feed: subscriber too slow",
     # the cache
     "cache: hit",
+    "cache: still the newest",
     "cache: read what is newer",
     "cache: read anew after eviction",
+    # hosts that hear of one another late
+    "lag: a load showed less than was committed",
+    "lag: a connection was lost, and all that was heard with it",
 )
 """All of them. What only a file or a connection has is counted where those are: in `tests/faults`."""
 
@@ -88,17 +92,27 @@ def note_world(world: World) -> None:
     """What can be told when all is over."""
     for done in world.history:
         world.reached.update(_told_by(done))
+        world.reached["lag: a load showed less than was committed"] += _is_late(world, done)
     for told in world.told:
         for follow in told.follows:
             world.reached["feed: resumed"] += follow.after is not None and bool(follow.changes)
             if follow.ending == "refused":
                 world.reached[_REFUSALS[follow.reason]] += 1
+    for process in world.processes.values():
+        world.reached["lag: a connection was lost, and all that was heard with it"] += process.link.losses
     for session_id, versions in world.store.log.items():
         for before, after in pairwise(versions):
             if isinstance(before.state, Tombstone) and isinstance(after.state, Snapshot):
                 world.reached["life: began again"] += 1
             world.reached.update(_told_by_place(world, before, after))
         world.reached["waiting: saved"] += _saved_later(world, session_id, versions)
+
+
+def _is_late(world: World, done: Operation) -> bool:
+    if done.what != "read" or done.result is None or done.result[0] == "dirty":
+        return False
+    versions = world.store.log[done.session]
+    return bool(done.result[0] < max(last_revision(v.state) for v in versions if v.step <= done.start))
 
 
 _REFUSALS: Final = {

@@ -17,7 +17,7 @@ from bamboo_sessions.domain.working_copy import link_of
 from tests.simulation.checks import check
 from tests.simulation.clients import Behaviour, finish
 from tests.simulation.loop import SimulatedLoop, process
-from tests.simulation.population import RUNS_FROM, UPKEEP_FROM, population
+from tests.simulation.population import LAG_FROM, RUNS_FROM, UPKEEP_FROM, population
 from tests.simulation.reached import note_world
 from tests.simulation.subscribers import follow
 from tests.simulation.world import (
@@ -53,7 +53,7 @@ class Outcome(NamedTuple):
 def simulate(seed: int) -> Outcome:
     """Run the world of `seed` to its end and judge it."""
     loop = SimulatedLoop(seed)
-    world = World(loop, seed)
+    world = World(loop, seed, lag=seed if seed >= LAG_FROM else None)
     if seed >= RUNS_FROM:
         troubles = {"pauses": world.chance.choice((0, 1, 3)), "outages": world.chance.choice((0, 0, 1, 4))}
         world.plan = msgspec.structs.replace(world.plan, **troubles)
@@ -134,6 +134,9 @@ async def _end(world: World, clients: list[Client]) -> list[str]:
     """Nothing fails any more: all work gets through, and nothing is left over (G13)."""
     findings = []
     living = {client.process.name: client.process for client in clients}
+    world.unsaved = {
+        (name, session_id) for name in set(world.processes) - set(living) for session_id in world.store.log
+    }
     world.plan = msgspec.structs.replace(world.plan, faults=0.0, impatience=0.0)
     for each in living.values():
         each.link.heal()
@@ -141,6 +144,7 @@ async def _end(world: World, clients: list[Client]) -> list[str]:
     for each in living.values():
         refused = await each.repo.flush()
         world.reached["waiting: refused"] += len(refused)
+        world.unsaved.update((each.name, work.session_id) for work in refused)
         findings += [
             f"{each.name} couldn't save: {work.code} {work.session_id}"
             for work in refused

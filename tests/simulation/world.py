@@ -135,12 +135,12 @@ class Told(msgspec.Struct):
 class World:
     """Everything in a simulation, and its history."""
 
-    def __init__(self, loop: SimulatedLoop, seed: int) -> None:
+    def __init__(self, loop: SimulatedLoop, seed: int, *, lag: int | None = None) -> None:
         self.loop = loop
         self.seed = seed
         self.chance = random.Random(f"world {seed}")
         self.plan = Plan.drawn(self.chance)
-        self.store = Store(loop)
+        self.store = Store(loop, lag)
         self.history: list[Operation] = []
         self.processes: dict[str, Process] = {}
         self.told: list[Told] = []
@@ -153,6 +153,8 @@ class World:
         self.last_of_turns: set[str] = set()
         self.anchors: dict[str, str] = {}
         """Behind which message an addition inside was put, by the ids of both."""
+        self.unsaved: set[tuple[str, str]] | None = None
+        """Processes and sessions whose accepted work was refused in the end; `None` if it didn't come to that."""
         self.calls: dict[str, str] = {}
         """Calls of tools whose results come separately, and their sessions."""
         self._made = 0
@@ -234,6 +236,8 @@ class Client:
         self.chance = chance
         self.copy: Session | None = None
         self.work = Work()
+        self.is_accepted = True
+        """Whether the last save was acknowledged, or accepted to be made later: the copy isn't needed any more."""
 
     async def pause(self) -> None:
         """Do nothing for a while."""

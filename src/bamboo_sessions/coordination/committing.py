@@ -111,8 +111,9 @@ class Committer:
         revision = await self._storage.find_commit(change.key, change.commit_id)
         if revision is None:
             return None
-        committed = await self._storage.commit(Commit(key=change.key, commit_id=change.commit_id, at=EPOCH))
-        return Written(await self._newest(change, None), committed)
+        commit = Commit(key=change.key, commit_id=change.commit_id, at=EPOCH)
+        committed = await self._storage.commit(commit)
+        return Written(await self._after(change, commit, committed), committed)
 
     async def _attempts(self, change: _Change, start: Seen) -> Written:
         state = start if start is not None else await self._newest(change, None)
@@ -173,7 +174,7 @@ class Committer:
 
         self.counters.transactions += 1
         try:
-            committed = await self._storage.transact(change.key, plan)
+            committed = await self._storage.transact(change.key, plan, known if isinstance(known, Snapshot) else None)
         except LeaseLostError as exc:
             raise await with_holder(self._storage, change.key, exc) from None
         except StorageError as exc:
@@ -198,7 +199,7 @@ class Committer:
 
     async def _settled(self, commit: Commit, exc: StorageError) -> Committed:
         """What became of a commit that raised `exc`, by its id (G4); raises it if that isn't known, or nothing was."""
-        self._cache.evict(commit.key)  # L20, L21: never publish what may or may not be there
+        self._cache.doubt(commit.key)  # L20, L21: nothing that may or may not be there is published
         if exc.outcome_unknown:
             exc.commit_id = commit.commit_id
             try:
@@ -215,26 +216,25 @@ class Committer:
         self.counters.commits += committed.changed
         if isinstance(state, HeadOnly):
             self._advance_cache(planned.commit, committed)
-            if committed.replayed:
-                return Written(await self._newest(change, None), committed, planned)
+            if committed.replayed and committed.revision <= state.revision:  # an earlier call made it, not this plan
+                return Written(await self._after(change, planned.commit, committed), committed, planned)
             head = committed_head(planned.commit.head or state.head, committed)
             return Written(HeadOnly(head), committed, planned)
         snapshot = _result(state, planned, committed)
         if snapshot is None:
-            known = state if isinstance(state, Snapshot) else None
-            return Written(await self._after(planned.commit, known, committed), committed, planned)
+            return Written(await self._after(change, planned.commit, committed, state), committed, planned)
         self._cache.publish(change.key, snapshot, committed.token)
         return Written(snapshot, committed, planned)
 
-    async def _after(self, commit: Commit, known: Snapshot | None, committed: Committed) -> State:
+    async def _after(self, change: _Change, commit: Commit, committed: Committed, known: Seen = None) -> Seen:
         """What the session is after a commit, and perhaps after later ones, if only reading can tell."""
         try:
-            state = await self._reads.refresh(commit.key, known)
+            state = await self._newest(change, known, heard=False)
         except StorageError as exc:
             exc.outcome_unknown = True  # for whoever asked: it was committed, and no answer says so
             exc.commit_id = commit.commit_id
             raise
-        if isinstance(state, Snapshot) and state.head.incarnation != committed.incarnation:
+        if isinstance(state, Snapshot | HeadOnly) and state.head.incarnation != committed.incarnation:
             raise SessionDeletedError(commit.key.session_id)  # since then; what lives now is another session (G9)
         return state
 

@@ -8,6 +8,7 @@ is back.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -18,12 +19,13 @@ from bamboo_sessions.coordination.cached_reads import CachedReads
 from bamboo_sessions.coordination.committing import Committer
 from bamboo_sessions.coordination.encoding import encode_in_slices
 from bamboo_sessions.coordination.fencing import check_fence
+from bamboo_sessions.coordination.foreign import check_base
 from bamboo_sessions.coordination.locks import SessionLocks
 from bamboo_sessions.coordination.plan import HeadPlan, Plan, Written, living
 from bamboo_sessions.coordination.saving import SavePlan, caught_up, correct, plan_save, report_of
 from bamboo_sessions.coordination.signal import CommitSignal
 from bamboo_sessions.coordination.tasks import OwnedTasks
-from bamboo_sessions.coordination.waiting import Included, WaitingWork
+from bamboo_sessions.coordination.waiting import Waiting, WaitingWork
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import (
     BambooSessionsError,
@@ -32,6 +34,7 @@ from bamboo_sessions.domain.errors import (
     StorageError,
 )
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.limits import DIRTY_BYTES_MAX
 from bamboo_sessions.domain.report import MergeReport
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
@@ -52,6 +55,7 @@ class LockedSessionStore:
         cache: The in-memory tier that sees every commit made here.
         clock: Where commits take their time from.
         backoff: Waits between conflicts.
+        waiting_bytes_max: Bound of the work that waits for storage to come back, in bytes, roughly counted.
     """
 
     def __init__(
@@ -61,11 +65,12 @@ class LockedSessionStore:
         *,
         clock: Clock = SYSTEM_CLOCK,
         backoff: Backoff | None = None,
+        waiting_bytes_max: int = DIRTY_BYTES_MAX,
     ) -> None:
         self.storage = storage
         self.cache = cache
         self.clock = clock
-        self.waiting = WaitingWork(cache, clock)
+        self.waiting = WaitingWork(clock, waiting_bytes_max)
         self.signal = CommitSignal(storage)
         self._locks = SessionLocks()
         self.reads = CachedReads(storage, cache, self._locks)
@@ -104,6 +109,7 @@ class LockedSessionStore:
         """
 
         async def work() -> T:
+            await self._save_waiting(key)
             return then(await self._committer.commit(key, plan, start=start, commit_id=commit_id))
 
         release = await self._lock(key)
@@ -115,14 +121,20 @@ class LockedSessionStore:
         Raises:
             SessionNotFoundError, SessionDeletedError: It doesn't live.
         """
+
+        async def work() -> SessionHead:
+            await self._save_waiting(key)
+            return await self._committer.commit_head(key, plan, commit_id=commit_id)
+
         release = await self._lock(key)
-        return await self.tasks.run(self._committer.commit_head(key, plan, commit_id=commit_id), release)
+        return await self.tasks.run(work(), release)
 
     # --- changes that need no state
 
     async def append(self, commit: Commit) -> Committed:
         """A blind commit: no lock, no revision, no conflict. Readers of this process see it on return."""
         self.tasks.check_usable()
+        await self.save_waiting(commit.key)
         return await self.tasks.run(self._committer.append(commit))
 
     async def delete(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
@@ -131,9 +143,13 @@ class LockedSessionStore:
         return await self.tasks.run(self._delete(key, query), release)
 
     async def _delete(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
-        deleted = await self.storage.delete_tree(key, query)
+        try:
+            deleted = await self.storage.delete_tree(key, query)
+        except StorageError as exc:
+            exc.commit_id = query.commit_id if exc.outcome_unknown else None
+            raise
         for session_id in deleted:
-            self.cache.evict(SessionKey(key.namespace, session_id))  # L22: dirty work has to be told as refused
+            self.cache.evict(SessionKey(key.namespace, session_id))
         return deleted
 
     async def _lock(self, key: SessionKey) -> Callable[[], None]:
@@ -158,6 +174,7 @@ class LockedSessionStore:
         creating: bool = False,
         commit_id: str | None = None,
         fence: int | None = None,
+        if_last_message: str | None = None,
     ) -> MergeReport:
         """Merge a working copy into what is committed, commit, and bring the copy up to date in place.
 
@@ -174,6 +191,7 @@ class LockedSessionStore:
             commit_id: The commit's; if an earlier call with it was made, its outcome is given again and nothing is
                 written. `None` makes one.
             fence: The token of the run lease that this is written through; `None`: the one that the copy has, if any.
+            if_last_message: Refuse likewise if the history ends with another message (`""`: if it has any).
 
         Raises:
             SessionDeletedError: It was deleted (G9).
@@ -184,7 +202,8 @@ class LockedSessionStore:
         """
         key = SessionKey(session.namespace, session.id)
         fence = fence if fence is not None else link_of(session).fence
-        if not (records or creating) and if_revision is None and commit_id is None and self._is_saved(session):
+        asked = (if_revision, if_last_message, commit_id)
+        if not (records or creating) and asked == (None, None, None) and self._is_saved(session):
             await check_fence(self.storage, key, fence)
             return MergeReport(revision=session.revision)
         plan = plan_save(
@@ -196,13 +215,15 @@ class LockedSessionStore:
             creating=creating,
             commit_id=commit_id,
             fence=fence,
+            if_last_message=if_last_message,
         )
         release = await self._lock(key)
         return await self.tasks.run(self._save(session, plan, commit_id), release)
 
     def _is_saved(self, session: Session) -> bool:
         self.tasks.check_usable()
-        if not self.storage.is_exact or not is_clean(session) or link_of(session).unsettled is not None:
+        link = link_of(session)
+        if not self.storage.is_exact or not is_clean(session) or link.unsettled is not None or link.is_foreign:
             return False
         snapshot = self.reads.current(SessionKey(session.namespace, session.id))
         return snapshot is not None and snapshot.revision == session.revision
@@ -213,14 +234,14 @@ class LockedSessionStore:
 
     async def _save_now(self, session: Session, plan: SavePlan, commit_id: str | None = None) -> MergeReport:
         """Save under the session's lock, after what waited."""
+        await check_base(self.storage, plan.key, session)
         link = link_of(session)
-        if await self._settle(session) and plan.creating:
+        if await self._settle(session, plan.commit_id) and plan.creating:
             return MergeReport(revision=session.revision, changed=True)  # it was this copy that made the session
         plan = caught_up(plan, session)
-        await encode_in_slices(plan.added(), plan.encode)
         link.unsettled = plan
         try:
-            written = await self._committer.commit(plan.key, plan, start=self._start(plan), commit_id=commit_id)
+            written = await self._commit(plan, commit_id)
             after = living(plan.key, written.after)
         except BambooSessionsError as exc:
             if not (exc.outcome_unknown or isinstance(exc, SessionDeletedError)):  # deleted before the commit or after?
@@ -232,38 +253,50 @@ class LockedSessionStore:
         correct(session, plan, after)
         return report_of(written)
 
-    def _start(self, plan: SavePlan) -> State:
-        """What to try first: the newest state that is known, which may be newer than the copy's base (L133)."""
-        if plan.creating or plan.base is None:
-            return None
-        entry = self.cache.entry(plan.key)
-        if entry is None or entry.by_hand or entry.snapshot.revision <= plan.base.revision:
-            return plan.base
+    async def _commit(self, plan: SavePlan, commit_id: str | None) -> Written:
+        await encode_in_slices(plan.added(), plan.encode)
+        start = None if plan.creating or plan.base is None else self._newest_known(plan.key, plan.base)
+        return await self._committer.commit(plan.key, plan, start=start, commit_id=commit_id)
+
+    def _newest_known(self, key: SessionKey, base: Snapshot | None) -> Snapshot | None:
+        """The newest committed state that is known: the cache's may be newer than a copy's base (L133)."""
+        entry = self.cache.entry(key)
+        if entry is None or entry.by_hand or (base is not None and entry.snapshot.revision <= base.revision):
+            return base
         return entry.snapshot
 
-    async def _settle(self, session: Session) -> bool:
+    async def _settle(self, session: Session, next_id: str) -> bool:
         """Find out what became of earlier saves of what the copy has in it; whether one of its own was made.
 
-        If the outcome of its last save is unknown, its commit id is looked up first (G4). Then the copy becomes one
-        of what is committed now, and what was saved then isn't saved again over what others have committed since.
+        If the outcome of its last save is unknown, its commit id is looked up first (G4): for good, unless `next_id` is
+        the same, so that what had not happened by then never will. If it was made, the copy becomes one of what is
+        committed now, and what was saved then isn't saved again over what others have committed since.
         Only under the session's lock: no save of this copy is under way then.
 
         Raises:
             SessionDeletedError: It was made, and the session was deleted since.
         """
         plan = link_of(session).unsettled
-        if isinstance(plan, Included):
-            return plan.adopt(session)
+        if isinstance(plan, Waiting):
+            return plan.give_outcome_to(session)
         if not isinstance(plan, SavePlan):
             return False
-        revision = await self.storage.find_commit(plan.key, plan.commit_id)
-        if revision is not None:
-            state = await self.reads.refresh(plan.key)
-            if not isinstance(state, Snapshot) or state.head.incarnation > revision:
-                raise SessionDeletedError(plan.key.session_id)  # the copy is of a life that is over (G9)
+        state = await self._outcome(plan, is_final=next_id != plan.commit_id)
+        if state is not None:
             correct(session, plan, state)
         link_of(session).unsettled = None
-        return revision is not None
+        return state is not None
+
+    async def _outcome(self, plan: SavePlan, *, is_final: bool = False) -> Snapshot | None:
+        """What is committed now, if an earlier save was made that nobody knew the outcome of; else `None`."""
+        ask = self.storage.settle if is_final else self.storage.find_commit
+        revision = await ask(plan.key, plan.commit_id)
+        if revision is None:
+            return None
+        state = await self.reads.refresh(plan.key)
+        if not isinstance(state, Snapshot) or state.head.incarnation > revision:
+            raise SessionDeletedError(plan.key.session_id)  # the save was of a life that is over (G9)
+        return state
 
     # --- tolerant saves
 
@@ -294,19 +327,39 @@ class LockedSessionStore:
     async def _save_or_keep(
         self, session: Session, plan: SavePlan, then: Callable[[], None], commit_id: str | None
     ) -> bool:
+        known = self._newest_known(plan.key, None)  # a failing commit makes the cache forget it
         try:
             await self._save(session, plan, commit_id)
         except StorageError as exc:
-            if not exc.retryable or not self.waiting.keep(session):
+            if not exc.retryable or link_of(session).is_foreign or not self._keep(session, plan, known):
                 raise
+            if plan.key not in self.waiting:
+                return True  # there was nothing in it that isn't committed
             _log.warning("session %r waits in memory: %s", session.id, exc)
             then()
             return False
         return True
 
+    def _keep(self, session: Session, plan: SavePlan, known: Snapshot | None) -> bool:
+        """Let what could not be saved wait; `False` if there is too much of that."""
+        link = link_of(session)
+        if isinstance(link.unsettled, Waiting):
+            link.unsettled.give_outcome_to(session)
+        if isinstance(link.unsettled, SavePlan) and link.unsettled.commit_id == plan.commit_id:
+            plan = link.unsettled  # what was sent, perhaps with success
+        else:
+            plan = caught_up(plan, session)
+        base = plan.base
+        if base is not None and base.is_committed and (known is None or known.revision < base.revision):
+            known = base
+        view = self.waiting.accept(session, plan, self._newest_known(plan.key, known))
+        if view is not None:
+            correct(session, plan, view)
+        return view is not None
+
     async def save_waiting(self, key: SessionKey) -> None:
-        """Save what waits. What is refused is told by `waiting`; raises what may pass."""
-        if self.waiting.first(key) is not None:
+        """Save what waits of a session. What is refused is told by `waiting`; raises what may pass."""
+        if key in self.waiting:
             release = await self._locks.acquire(key)
             await self.tasks.run(self._save_waiting(key), release)
 
@@ -317,16 +370,23 @@ class LockedSessionStore:
         """
         while item := self.waiting.first(key):
             try:
-                plan = plan_save(item.work, now=self.clock.now(), if_revision=if_revision)
-                report = await self._save_now(item.work, plan)
+                after = await self._save_item(key, item, if_revision)
             except (StorageError, PreconditionFailedError):
                 raise
             except BambooSessionsError as exc:
                 self.waiting.refuse(key, item, exc)
             else:
-                self.waiting.durable(key, item)
-                if_revision = None if if_revision is None else report.revision
+                self.waiting.durable(key, item, after)
+                if_revision = None if if_revision is None else after.revision
+            await asyncio.sleep(0)  # a long chain isn't saved in one turn of the event loop
         return if_revision
+
+    async def _save_item(self, key: SessionKey, item: Waiting, if_revision: int | None) -> Snapshot:
+        if item.earlier is not None:
+            self.waiting.settled(key, item, await self._outcome(item.earlier))
+        plan = self.waiting.plan(key, item, if_revision)
+        written = await self._commit(plan, plan.commit_id)
+        return living(key, written.after)
 
     # --- life
 
@@ -349,7 +409,7 @@ class LockedSessionStore:
             "cache_bytes": self.cache.bytes,
             "cache_hits": reads.hits,
             "cache_misses": reads.misses,
-            "dirty_bytes": self.cache.dirty_bytes,
+            "dirty_bytes": self.waiting.bytes,
             "locks": len(self._locks),
             "commits": writes.commits,
             "unchanged": writes.unchanged,

@@ -7,7 +7,8 @@ from datetime import datetime
 
 import msgspec
 
-from bamboo_sessions.coordination.plan import Planned, Written
+from bamboo_sessions.coordination.plan import Planned, Seen, Written
+from bamboo_sessions.domain.call_groups import Kind, kind_of, orphans
 from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.errors import (
     PreconditionFailedError,
@@ -15,7 +16,7 @@ from bamboo_sessions.domain.errors import (
     SessionExistsError,
     SessionNotFoundError,
 )
-from bamboo_sessions.domain.history import NO_MESSAGES
+from bamboo_sessions.domain.history import NO_MESSAGES, differences
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.limits import COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, check_limit
 from bamboo_sessions.domain.merge import Merged, merge, rebase, with_raised_version
@@ -25,7 +26,7 @@ from bamboo_sessions.domain.report import MergeReport
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Draft, Snapshot, Tombstone
 from bamboo_sessions.domain.working_copy import freeze, link_of, rebase_copy, unchanged_since
-from bamboo_sessions.storage.commit import Commit, RecordWrite, SessionKey, State, StoredInsertion
+from bamboo_sessions.storage.commit import Commit, Committed, RecordWrite, SessionKey, State, StoredInsertion
 
 
 class EncodeOnce:
@@ -54,6 +55,7 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
         additions_only: Hold back removals and edits.
         refuse_conflicts: Refuse what would have to be settled; authoritative changes raise their version.
         creating: Refuse if the session lives; a deleted id may be used again.
+        if_last_message: Refuse if the history ends with another message, as storage tells.
     """
 
     key: SessionKey
@@ -67,6 +69,7 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
     records: tuple[RecordWrite, ...] = ()
     refuse_conflicts: bool = False
     creating: bool = False
+    if_last_message: str | None = None
     encode: EncodeOnce = msgspec.field(default_factory=EncodeOnce)
 
     def __call__(self, state: State) -> Planned:
@@ -76,10 +79,17 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
         merged = merge(self.base, mine, durable, now=self.now, additions_only=self.additions_only)
         if self.refuse_conflicts and self.base and durable and (merged.conflicts or merged.authoritative_ignored):
             raise PreconditionFailedError(self.base.revision, durable.revision, session_id=self.key.session_id)
-        if not (merged.changed or merged.delta.duplicates or self.records):
+        is_asked = self.records or self.if_last_message is not None
+        if not (merged.changed or merged.delta.duplicates or is_asked):
             return Planned(None, merged=merged)
         commit = to_commit(self.key, durable, merged, self.encode, commit_id=self.commit_id, at=self.now)
-        commit = msgspec.structs.replace(commit, records=self.records, fence=self.fence, reuse_deleted=self.creating)
+        commit = msgspec.structs.replace(
+            commit,
+            records=self.records,
+            fence=self.fence,
+            reuse_deleted=self.creating,
+            if_last_message=self.if_last_message,
+        )
         return Planned(commit, Snapshot(merged.head, merged.messages, _bytes_after(durable, commit)), merged)
 
     def _raised(self) -> Draft:
@@ -112,9 +122,10 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
         return self if revision == self.if_revision else msgspec.structs.replace(self, if_revision=revision)
 
     def added(self) -> Sequence[Message]:
-        """What the copy has behind its base: most of what has to be encoded, usually all."""
+        """The messages that the copy has and its base hasn't."""
         known = self.base.messages if self.base is not None else NO_MESSAGES
-        return self.draft.messages[len(known) :] if self.draft.messages.extends(known) else ()
+        messages = self.draft.messages
+        return messages[len(known) :] if messages.extends(known) else differences(known, messages).added
 
     def sent(self) -> Snapshot:
         """What this save stands for: the copy as it was, less what a checkpoint holds back."""
@@ -135,6 +146,7 @@ def plan_save(
     records: tuple[RecordWrite, ...] = (),
     refuse_conflicts: bool = False,
     creating: bool = False,
+    if_last_message: str | None = None,
 ) -> SavePlan:
     """The plan of a save of `session` as it is now. `commit_id`, `fence`: `None` makes one, and takes the copy's."""
     link = link_of(session)
@@ -150,6 +162,7 @@ def plan_save(
         records=records,
         refuse_conflicts=refuse_conflicts,
         creating=creating,
+        if_last_message=if_last_message,
     )
 
 
@@ -189,8 +202,24 @@ def report_of(written: Written) -> MergeReport:
         removed=merged.delta.removals,
         conflicts=merged.conflicts,
         authoritative_ignored=merged.authoritative_ignored,
-        orphaned_tool_results=merged.delta.orphaned,
+        orphaned_tool_results=_orphaned(merged.delta, written.after),
+        duplicates=_duplicates(merged.delta, committed),
     )
+
+
+def _duplicates(delta: HistoryDelta, committed: Committed | None) -> tuple[str, ...]:
+    """The ids of additions that weren't made: storage knows removed messages, too."""
+    return tuple(message.id for message in delta.duplicates) if committed is None else committed.duplicates
+
+
+def _orphaned(delta: HistoryDelta, after: Seen) -> tuple[str, ...]:
+    """The results without a call, also those whose call was an addition that storage didn't make."""
+    added = [message for insertion in delta.insertions for message in insertion.messages]
+    calls = [message.id for message in added if kind_of(message) is Kind.CALL]
+    if not isinstance(after, Snapshot) or all(after.messages.index_of(id_) is not None for id_ in calls):
+        return delta.orphaned
+    candidates = {*delta.orphaned, *(message.id for message in added)}
+    return tuple(id_ for id_ in orphans(after.messages) if id_ in candidates)
 
 
 def to_commit(
@@ -222,7 +251,7 @@ def to_commit(
 
 def _insertions(delta: HistoryDelta, store: Callable[[Message], StoredMessage]) -> tuple[StoredInsertion, ...]:
     insertions = [
-        StoredInsertion(tuple(store(message) for message in insertion.messages), insertion.after)
+        StoredInsertion(tuple(store(message) for message in insertion.messages), insertion.after, in_order=True)
         for insertion in delta.insertions
     ]
     if delta.duplicates:  # there already by id: storage compares the contents (G4)

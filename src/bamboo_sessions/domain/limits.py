@@ -42,7 +42,10 @@ COMMIT_ID_CHARS_MAX: Final = 128
 """Characters of a commit id. Each commit of the last days has one in an index."""
 
 QUESTIONS_PER_SESSION_MAX: Final = 10_000
-"""Questions of one session in all states. Consumed ones are remembered so that none re-opens."""
+"""Questions in a head: the open ones, and the settled ones that are remembered."""
+
+QUESTIONS_SETTLED_KEPT: Final = 1_000
+"""Settled questions that are remembered at least, those settled last: a head must not grow with a session's life."""
 
 RECORD_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of one record."""
@@ -98,6 +101,12 @@ SNIPPET_CHARS_MAX: Final = 200
 
 # --- time ---------------------------------------------------------------------------------------------
 
+TIME_YEAR_MIN: Final = 2
+"""The year of the earliest time that is stored: other time zones can't show one at the edge of a `datetime`."""
+
+TIME_YEAR_MAX: Final = 9_998
+"""The year of the latest, likewise; and each commit must be able to be a microsecond later than the one before."""
+
 CLOCK_AHEAD_SECONDS_MAX: Final = 300
 """How far ahead of now a hand-set `updated_at` may be when saved. A wrong clock must not win for ever."""
 
@@ -128,6 +137,9 @@ CACHE_BYTES_MAX: Final = 256 * 1024 * 1024
 
 DIRTY_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of work that waits for storage to come back. Above it tolerant saves raise."""
+
+OVERLAY_BYTES: Final = 1_024
+"""Bytes that a waiting state takes beside what is new in it, roughly."""
 
 UNSAVED_WORK_MAX: Final = 1_000
 """Refused working copies kept for `flush` and `aclose`; the oldest is logged and dropped beyond it."""

@@ -21,8 +21,16 @@ from bamboo_sessions.domain.ids import check_name, check_session_id
 from bamboo_sessions.domain.limits import QUESTIONS_PER_SESSION_MAX, SPAWN_DEPTH_MAX, check_limit
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.message_list import MessageList
-from bamboo_sessions.domain.question import PendingQuestion, Questions, advanced, check_question, oldest_open, withdrawn
-from bamboo_sessions.domain.session_fields import Field, Fixed
+from bamboo_sessions.domain.question import (
+    PendingQuestion,
+    Questions,
+    advanced,
+    check_question,
+    oldest_open,
+    remembered,
+    withdrawn,
+)
+from bamboo_sessions.domain.session_fields import Field, Fixed, Title
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.usage import TokenUsage
 
@@ -36,18 +44,27 @@ class Link:
         base: The snapshot that the copy was loaded from or last saved as; `None` before the first save.
         fence: The token of the run lease that it writes through, if any.
         unsettled: The store's own: the last save, while its outcome isn't known.
+        is_foreign: Whether the base came from outside, as in a document: the next save compares it with storage.
     """
 
-    __slots__ = ("base", "fence", "unsettled")
+    __slots__ = ("base", "fence", "is_foreign", "unsettled")
 
-    def __init__(self, base: Snapshot | None = None, fence: int | None = None, unsettled: object = None) -> None:
+    def __init__(
+        self,
+        base: Snapshot | None = None,
+        fence: int | None = None,
+        unsettled: object = None,
+        *,
+        is_foreign: bool = False,
+    ) -> None:
         self.base = base
         self.fence = fence
         self.unsettled = unsettled
+        self.is_foreign = is_foreign
 
     def copy(self) -> Link:
         """An independent one with the same values."""
-        return Link(self.base, self.fence, self.unsettled)
+        return Link(self.base, self.fence, self.unsettled, is_foreign=self.is_foreign)
 
 
 class Session:
@@ -100,7 +117,7 @@ class Session:
     incarnation = Fixed[int]()
     revision = Fixed[int]()
     authoritative_keys = Fixed[frozenset[str]]()
-    title = Field["str | None"](str, _NONE)
+    title = Title()
     title_version = Field[int](int)
     title_generated = Field[bool](bool)
     pinned = Field[bool](bool)
@@ -154,7 +171,7 @@ class Session:
             root_session_id=root_session_id or id,
             spawn_depth=spawn_depth,
             created_at=created,
-            metadata=json.EMPTY if metadata is None else json.frozen(metadata, what="Session.metadata"),
+            metadata=json.EMPTY if metadata is None else json.frozen_object(metadata, what="Session.metadata"),
             updated_at=created if updated_at is None else utc(updated_at, what="Session.updated_at"),
         )
         self._become(head, Link(), NO_MESSAGES, clock)
@@ -207,7 +224,7 @@ class Session:
 
     @property
     def questions(self) -> Questions:
-        """All questions, consumed ones too."""
+        """All open questions, and the settled ones that are remembered: the last thousand at least."""
         questions: Questions = self._changes.get("questions", self._head.questions)
         return questions
 
@@ -226,10 +243,11 @@ class Session:
         check_question(question)
         if any(known.id == question.id for known in self.questions):
             return
-        check_limit(f"Session {self.id!r}: questions", len(self.questions) + 1, QUESTIONS_PER_SESSION_MAX)
+        questions = remembered(self.questions)
+        check_limit(f"Session {self.id!r}: questions", len(questions) + 1, QUESTIONS_PER_SESSION_MAX)
         if self._link.fence is not None:
             question = msgspec.structs.replace(question, lease_token=self._link.fence)
-        self._change("questions", (*self.questions, question))
+        self._change("questions", (*questions, question))
 
     def clear_pending_question(self) -> None:
         """Withdraw every open question that this copy sees."""
@@ -323,11 +341,14 @@ class Session:
     # --- inside
 
     def _change(self, name: str, value: object) -> None:
+        self._note(name, value)
+        self._touch()
+
+    def _note(self, name: str, value: object) -> None:
         if json.same(value, getattr(self._head, name)):
             self._changes.pop(name, None)
         else:
             self._changes[name] = value
-        self._touch()
 
     def _touch(self) -> None:
         self._mutations += 1

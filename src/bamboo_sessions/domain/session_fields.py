@@ -56,5 +56,24 @@ class Field(Fixed[T]):
         if isinstance(value, int) and not 0 <= value <= VERSION_MAX:
             message = f"Session.{self.name} must be 0 to {VERSION_MAX:,}, not {value!r}."
             raise InputError(message, hint="Nothing was changed.")
-        stored = json.frozen(value, what=f"Session.{self.name}") if isinstance(value, Mapping) else value
+        stored: object = value
+        if isinstance(value, str):  # a member of an enum would come back without its class
+            stored = str.__str__(value)
+        elif isinstance(value, Mapping):
+            stored = json.frozen(value, what=f"Session.{self.name}")
         session._change(self.name, stored)
+
+
+class Title(Field["str | None"]):
+    """The title. Whoever sets another one is a person, unless `title_generated` is set after it (L61, L122)."""
+
+    def __init__(self) -> None:
+        super().__init__(str, type(None))
+
+    def __set__(self, session: Session, value: str | None) -> None:
+        super().__set__(session, value)
+        head = session._head
+        is_another = value != head.title
+        session._note("title_generated", head.title_generated and not is_another)
+        if session._link.base is not None:
+            session._note("title_version", head.title_version + is_another)

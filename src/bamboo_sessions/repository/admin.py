@@ -88,10 +88,9 @@ class StoreAdmin:
         if not isinstance(older_than, timedelta) or older_than < timedelta(hours=COMMIT_ID_HOURS_MIN):
             message = f"The feed is kept for {COMMIT_ID_HOURS_MIN} hours at least; older_than is {older_than!r}."
             raise InputError(message, hint=f"Use timedelta(hours={COMMIT_ID_HOURS_MIN}) or more; nothing was pruned.")
-        before = self._clock.now() - older_than
         total = 0
         while True:
-            pruned = await self._storage.prune_changes(before, FEED_PRUNE_ROWS_MAX)
+            pruned = await self._storage.prune_changes(older_than, limit=FEED_PRUNE_ROWS_MAX)
             total += pruned
             if pruned < FEED_PRUNE_ROWS_MAX:
                 return total
@@ -124,7 +123,7 @@ class StoreAdmin:
         For restored stores: positions of lost commits are refused anyway, this refuses those of kept ones, too, so that
         all who subscribe read anew.
         """
-        return str((await self._storage.start_epoch()).newest)
+        return await self._storage.start_epoch()
 
     async def aclose(self) -> None:
         """Let the store go."""

@@ -16,11 +16,12 @@ from bamboo_sessions.coordination.leasing import Leasing
 from bamboo_sessions.coordination.locked_store import LockedSessionStore
 from bamboo_sessions.coordination.plan import Seen, living
 from bamboo_sessions.domain.clock import Clock
-from bamboo_sessions.domain.errors import InputError, SessionBusyError
+from bamboo_sessions.domain.errors import InputError, SessionBusyError, SessionDeletedError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import check_session_id
 from bamboo_sessions.domain.report import UnsavedWork
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.repository.tolerant import TolerantSaves
 from bamboo_sessions.storage.commit import SessionKey
@@ -71,14 +72,22 @@ def tiers_of(cache: SessionCache, storage: SessionStorage, persistence: LockedSe
     return Tiers(cache, storage, persistence, TolerantSaves(persistence), Leasing(persistence))
 
 
+class Right(msgspec.Struct, frozen=True):
+    """By what right a run writes: the token of its lease, and the life of the session that it is for (G12)."""
+
+    token: int
+    incarnation: int
+
+
 class Bound:
-    """Tiers, bound to one namespace."""
+    """Tiers, bound to one namespace; and what is written is written by a run lease's `right`, if there is one."""
 
-    __slots__ = ("clock", "namespace", "storage", "store", "tiers")
+    __slots__ = ("clock", "namespace", "right", "storage", "store", "tiers")
 
-    def __init__(self, tiers: Tiers, namespace: str) -> None:
+    def __init__(self, tiers: Tiers, namespace: str, right: Right | None = None) -> None:
         self.tiers = tiers
         self.namespace = namespace
+        self.right = right
         self.storage = tiers.storage
         self.store = tiers.persistence
         self.clock: Clock = tiers.persistence.clock
@@ -113,6 +122,18 @@ class Bound:
             )
             raise InputError(message, hint="Use in_namespace(…) to get a handle for the other namespace.")
         return session
+
+    @property
+    def fence(self) -> int | None:
+        """The token that what is written carries."""
+        return None if self.right is None else self.right.token
+
+    def admitted(self, key: SessionKey, state: Seen) -> Snapshot:
+        """What lives now, if it is the life that may be written to."""
+        snapshot = living(key, state)
+        if self.right is not None and self.right.incarnation != snapshot.head.incarnation:
+            raise SessionDeletedError(key.session_id)
+        return snapshot
 
     def copy(self, key: SessionKey, state: Seen) -> Session:
         """A working copy of what a write ended with; somebody may have deleted it at once."""

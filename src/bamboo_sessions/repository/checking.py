@@ -7,16 +7,18 @@ from typing import Final
 
 import msgspec
 
+from bamboo_sessions.domain.call_groups import unanswered_calls
 from bamboo_sessions.domain.errors import LeaseLostError, StorageCorruptError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.limits import PAGE_MAX
-from bamboo_sessions.domain.message import Message
+from bamboo_sessions.domain.message import Message, ToolCall
 from bamboo_sessions.domain.report import CheckReport, Problem
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.working_copy import link_of
 from bamboo_sessions.repository.bound import Bound, Handle
-from bamboo_sessions.repository.updating import rework
+from bamboo_sessions.repository.reworking import rework
+from bamboo_sessions.repository.terms import terms
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import ListQuery
 
@@ -86,10 +88,10 @@ async def _check_conversation(bound: Bound, head: SessionHead) -> list[Problem]:
             kind="orphan_call",
             session_id=head.id,
             namespace=head.namespace,
-            detail=f"Tool call {call_id!r} ({name}) has no result.",
+            detail=f"Tool call {call.id!r} ({call.name}) has no result.",
             repair=None if running else "Adds a result that says that the call was interrupted.",
         )
-        for call_id, name in unanswered_calls(state)
+        for _, call in interrupted_calls(state)
     ]
 
 
@@ -119,7 +121,7 @@ async def _mended(bound: Bound, problem: Problem) -> Problem:
         return problem
     if problem.kind == "orphan_question":
         return msgspec.structs.replace(problem, repaired=await _withdrawn(bound, problem.session_id))
-    await rework(bound, problem.session_id, _answer_all)
+    await rework(bound, problem.session_id, _answer_all, terms())
     return msgspec.structs.replace(problem, repaired=True)
 
 
@@ -128,7 +130,7 @@ async def _withdrawn(bound: Bound, session_id: str) -> bool:
     if token is None:
         return False
     try:
-        await rework(bound, session_id, _withdraw_of(token))
+        await rework(bound, session_id, _withdraw_of(token), terms())
     except LeaseLostError:
         return False
     return True
@@ -146,19 +148,23 @@ def _withdraw_of(token: int) -> Callable[[Session], None]:
     return change
 
 
-def unanswered_calls(snapshot: Snapshot | Session) -> list[tuple[str, str]]:
-    """Ids and names of tool calls without a result, leaving out those that wait for a person."""
+def interrupted_calls(snapshot: Snapshot | Session) -> list[tuple[int, ToolCall]]:
+    """The tool calls without a result, each with the place that one would have; not those that wait for a person.
+
+    Providers reuse call ids: of the calls with the id that an open question names, the newest waits.
+    """
     questions = snapshot.questions if isinstance(snapshot, Session) else snapshot.head.questions
     waiting = {question.tool_call_id for question in questions if question.is_open}
-    results = {message.tool_call_id for message in snapshot.messages if message.role == "tool"}
-    return [
-        (call.id, call.name)
-        for message in snapshot.messages
-        for call in message.tool_calls
-        if call.id not in results and call.id not in waiting
-    ]
+    interrupted = []
+    for place, call in reversed(unanswered_calls(snapshot.messages)):
+        if call.id in waiting:
+            waiting.remove(call.id)
+        else:
+            interrupted.append((place, call))
+    return interrupted[::-1]
 
 
 def _answer_all(session: Session) -> None:
-    for call_id, name in unanswered_calls(session):
-        session.add_message(Message.tool(INTERRUPTED, tool_call_id=call_id, name=name, tool_success=False))
+    for place, call in reversed(interrupted_calls(session)):
+        result = Message.tool(INTERRUPTED, tool_call_id=call.id, name=call.name, tool_success=False)
+        session.messages.insert(place, result)

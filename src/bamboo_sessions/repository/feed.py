@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from bamboo_sessions.domain.change import FeedPosition, SessionChange, check_position, parse_position
+from bamboo_sessions.domain.change import SessionChange
+from bamboo_sessions.domain.errors import PositionExpiredError, SubscriberTooSlowError
 from bamboo_sessions.domain.limits import FEED_PAGE_ROWS_MAX
 from bamboo_sessions.repository.bound import Bound, Handle
+from bamboo_sessions.storage.query import FeedPage
 
 
 def changes(self: Handle, *, after: str | None = None, live: bool = True) -> AsyncGenerator[SessionChange, None]:
@@ -33,29 +35,36 @@ def changes(self: Handle, *, after: str | None = None, live: bool = True) -> Asy
         SubscriberTooSlowError: What wasn't read yet was pruned meanwhile.
         StorageError: Storage failed, or the repository was closed. Resuming is safe.
     """
-    return _changes(self._bound, None if after is None else parse_position(after), live=live)
+    if after is not None:
+        self._bound.storage.check_position(after)
+    return _changes(self._bound, after, live=live)
 
 
-async def _changes(bound: Bound, start: FeedPosition | None, *, live: bool) -> AsyncGenerator[SessionChange, None]:
-    position, was_following = start, False
+async def _changes(bound: Bound, after: str | None, *, live: bool) -> AsyncGenerator[SessionChange, None]:
+    position, was_following = after, False
     while True:
         with bound.store.signal.feed(bound.namespace) as watch:
-            page = await bound.storage.read_changes(
-                bound.namespace, None if position is None else position.number, FEED_PAGE_ROWS_MAX
-            )
-            if position is not None:
-                check_position(position, page.after, page.bounds, was_following=was_following)
+            page = await _page(bound, position, was_following=was_following)
             position, was_following = page.through, True
-            is_end = page.through.number >= page.bounds.newest.number
-            if live and is_end and not page.changes:
-                await watch.wait()
+            is_over = page.is_end and not page.changes
+            if is_over and (live or page.look_again_in is not None):
+                await watch.wait(timeout_seconds=page.look_again_in)
         for change in page.changes:
             yield change
-        if is_end and not live:
+        if page.is_end and page.look_again_in is None and not live:
             return
         await asyncio.sleep(0)  # reading may have suspended nowhere; others run between two pages
 
 
+async def _page(bound: Bound, position: str | None, *, was_following: bool) -> FeedPage:
+    try:
+        return await bound.storage.read_changes(bound.namespace, position, FEED_PAGE_ROWS_MAX)
+    except PositionExpiredError as exc:
+        if was_following and exc.reason == "pruned":
+            raise SubscriberTooSlowError(exc.position, oldest=exc.oldest) from exc
+        raise
+
+
 async def feed_position(self: Handle) -> str:
     """The position behind the newest commit: take it, read the state, then follow `changes(after=…)`."""
-    return str((await self._bound.storage.feed_bounds()).newest)
+    return await self._bound.storage.feed_position()

@@ -22,11 +22,12 @@ from bamboo_sessions.domain.errors import (
     SessionError,
     SessionNotFoundError,
 )
+from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import check_name, new_id
 from bamboo_sessions.domain.lease import Claim, LeaseInfo, info_of
 from bamboo_sessions.domain.limits import LEASE_MS_MIN, LEASE_SECONDS_DEFAULT, LEASE_SECONDS_MAX
-from bamboo_sessions.domain.working_copy import link_of
-from bamboo_sessions.repository.appending import new_head
+from bamboo_sessions.domain.session import Session
+from bamboo_sessions.repository.appending import first_head
 from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.repository.lifecycle import fork
 from bamboo_sessions.repository.run_lease import RunLease
@@ -45,8 +46,7 @@ class LeaseRequest(msgspec.Struct, frozen=True):
     ttl: timedelta
     on_busy: OnBusy
     timeout_seconds: float | None
-    create: bool
-    model: str | None
+    head: SessionHead | None  # of the session, if it is to be made
 
 
 def lease(
@@ -57,7 +57,7 @@ def lease(
     holder: str | None = None,
     on_busy: OnBusy = "reject",
     timeout: float | None = None,
-    create: bool = False,
+    create: bool | Session = False,
     model: str | None = None,
 ) -> LeaseBlock:
     """`async with sessions.lease(id) as lease:` runs an agent on a session while nobody else does.
@@ -74,8 +74,8 @@ def lease(
         on_busy: If somebody runs it: `"reject"`; `"wait"` for one's turn, in the order of arrival over all
             processes; or `"fork"`: go on in a fork of what is committed, with a lease on that.
         timeout: With `"wait"`: for how many seconds at most, 0 or more; `None`: for ever.
-        create: Make the session if there never was one.
-        model: The model of a session made so.
+        create: Make the session if there never was one. A `Session` of this id says how, as with `append`.
+        model: The model of a session made with `create=True`.
 
     Raises (at the beginning of the block):
         SessionBusyError: Somebody runs it (`holder`, `until`), or waits ahead; or the `timeout` has passed.
@@ -86,14 +86,14 @@ def lease(
     if on_busy not in get_args(OnBusy):
         message = f"{on_busy!r} is no way to deal with a busy session."
         raise InputError(message, hint="Use 'reject', 'wait' or 'fork'.")
+    key = self._bound.writable(session_id)
     wish = LeaseRequest(
-        key=self._bound.writable(session_id),
+        key=key,
         holder=check_name(holder, what="holder of a lease") if holder is not None else _this_process(),
         ttl=_checked_ttl(ttl),
         on_busy=on_busy,
         timeout_seconds=_checked_timeout(timeout),
-        create=create,
-        model=model,
+        head=first_head(self._bound, key, create, model),
     )
     return LeaseBlock(self._bound, wish)
 
@@ -153,7 +153,6 @@ async def _held(bound: Bound, wish: LeaseRequest) -> tuple[RunLease, Claim]:
     except BaseException:
         await bound.tiers.leasing.give_back(wish.key, claim)
         raise
-    link_of(session).fence = held.state.token
     return RunLease(bound, session, claim, held), claim
 
 
@@ -161,10 +160,9 @@ async def _taken(bound: Bound, wish: LeaseRequest, claim: Claim) -> Held:
     try:
         return await _waited(bound, wish, claim)
     except SessionNotFoundError:
-        if not wish.create:
+        if wish.head is None:
             raise
-    head = new_head(bound, wish.key, wish.model)
-    creation = Commit(key=wish.key, commit_id=new_id(), at=bound.clock.now(), expected=0, head=head)
+    creation = Commit(key=wish.key, commit_id=new_id(), at=bound.clock.now(), expected=0, head=wish.head)
     with suppress(RevisionConflict):  # somebody else has just made it
         await bound.store.append(creation)
     return await _waited(bound, wish, claim)

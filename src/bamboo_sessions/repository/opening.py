@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 H = TypeVar("H", bound=AbstractAsyncContextManager[Any])
 
@@ -30,3 +30,12 @@ class Opening(Generic[H]):
     ) -> None:
         """Close it."""
         await self._handle.__aexit__(kind, error, trace)
+
+    if not TYPE_CHECKING:  # a type checker would allow every name
+
+        def __getattr__(self, name: str) -> object:
+            """What is asked of a handle that isn't open: says how to open it."""
+            message = (
+                f"The store isn't open yet, so there is no {name!r}: write `async with ….open(…) as …:`, or await it."
+            )
+            raise AttributeError(message)

@@ -80,6 +80,7 @@ class SessionRepository(Handle):
     get = reading.get
     history = reading.history
     model_view = reading.model_view
+    find_message = reading.find_message
     list_sessions = listing.list_sessions
     iter_sessions = listing.iter_sessions
     search = searching.search

@@ -7,7 +7,7 @@ rely on, so that all engines refuse alike, with `InputError`, and none tells of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from bamboo_sessions.domain.clock import utc
@@ -21,15 +21,12 @@ from bamboo_sessions.storage.commit import Commit, RecordCommit, RecordScope, Re
 VERSION_KEPT_MAX: Final = 2**62
 """A version that engines keep. Nobody may set one by hand that high (`VERSION_MAX`), so that counting goes on."""
 
-LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
-"""No time is later: each commit is at least a microsecond after the one before."""
-
 
 def check_commit(commit: Commit) -> None:
     """Raise `InputError` if no engine could keep what `commit` holds."""
     check_key(commit.key)
     check_commit_id(commit.commit_id)
-    for what, moment in (("at", commit.at), ("updated_at", commit.updated_at)):
+    for what, moment in (("updated_at", commit.updated_at), ("at", commit.at)):
         if moment is not None:
             _check_time(commit, what, moment)
     for head in (commit.head, commit.initial_head):
@@ -73,9 +70,7 @@ def _check_head(commit: Commit, head: SessionHead) -> None:
 
 
 def _check_time(commit: Commit, what: str, moment: datetime) -> None:
-    if utc(moment, what=f"Session {commit.key.session_id!r}: {what}") > LATEST:
-        message = f"Session {commit.key.session_id!r}: {what} can't be {moment!r}."
-        raise InputError(message, hint=f"Use a time before {LATEST:%Y-%m-%d}.")
+    utc(moment, what=f"Session {commit.key.session_id!r}: {what}")
 
 
 def check_record_commit(commit: RecordCommit) -> None:

@@ -19,9 +19,9 @@ from bamboo_sessions.domain.errors import (
     SessionNotFoundError,
 )
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.merge_history import FRONT, Insertion
 from bamboo_sessions.domain.message import StoredMessage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.splices import FRONT, Insertion
 from bamboo_sessions.domain.usage import TokenUsageRecord
 
 
@@ -46,10 +46,15 @@ class RevisionConflict(BambooSessionsError):
 
 
 class StoredInsertion(NamedTuple):
-    """Encoded messages, and the message that they go directly behind (`FRONT`: before all; `None`: behind all)."""
+    """Encoded messages, and the message that they go directly behind (`FRONT`: before all; `None`: behind all).
+
+    Behind all, a tool's result joins its call's group (`domain.placing`), unless the messages are `in_order`: placed
+    already, as by a merge, or by whoever knows better.
+    """
 
     messages: tuple[StoredMessage, ...]
     after: str | None
+    in_order: bool = False
 
 
 class RecordScope(msgspec.Struct, frozen=True):
@@ -134,7 +139,7 @@ class Commit(msgspec.Struct, frozen=True):
         head_kinds: What it changes of the head, for the feed.
         updated_at: The wished time; storage sets the later of it and the committed one + 1 µs. `None`: `at`.
         initial_head: For a blind commit: the head to create the session with if there is none.
-        insertions: New messages by place. Behind all, a tool's result still joins its call.
+        insertions: New messages by place.
         edits: New content of living messages, in their places.
         removals: Ids of living messages that go.
         usage: Records for the token ledger.
@@ -235,6 +240,12 @@ class Admission(NamedTuple):
     metadata_version_min: int
     updated_at: datetime
     created: bool
+
+
+def burnt(commit_id: str) -> InputError:
+    """The refusal of a commit whose id was looked up and never happened (`SessionStorage.settle`)."""
+    message = f"The commit {commit_id!r} was looked up and had not happened; its id can't be used any more."
+    return InputError(message, hint="Nothing was written. Try again with a new commit id.")
 
 
 def admit(commit: Commit, current: Current | None) -> Admission:

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.lease import LeaseView, LeaseWish
+from bamboo_sessions.domain.limits import FEED_PRUNE_ROWS_MAX
 from bamboo_sessions.domain.message import Message, to_stored
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
@@ -103,6 +103,8 @@ class SessionStorage(ABC):
     def still_newest(self, key: SessionKey, revision: int, token: int | None) -> int | None:
         """A token, if the session lives and is still at `revision`, as far as this process has heard.
 
+        What any reading call of this object has shown counts as heard, so that nothing goes back (G7).
+
         Args:
             key: Which session.
             revision: What a cache has of it.
@@ -155,7 +157,7 @@ class SessionStorage(ABC):
 
     @abstractmethod
     async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
-        """The revision that this commit made, or `None` if it never happened. Settles unknown outcomes."""
+        """The revision that this commit has made, or `None` if it hasn't happened by now; it may yet (see `settle`)."""
 
     @abstractmethod
     async def read_lease(self, key: SessionKey) -> LeaseView | None:
@@ -194,27 +196,42 @@ class SessionStorage(ABC):
     # --- the feed: each commit of a session is logged in it, in the same transaction (G11)
 
     @abstractmethod
-    async def feed_bounds(self) -> FeedBounds:
-        """What is kept of the feed now, of all namespaces."""
+    def check_position(self, position: str) -> None:
+        """Raise `InputError` if this can't be a position of the feed. Synchronous; asks nobody."""
 
     @abstractmethod
-    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
-        """The changes of a namespace behind the number `after` (`None`: all that is kept), in commit order.
+    async def feed_position(self) -> str:
+        """The position behind the newest commit, of all namespaces, that is visible in the feed.
 
-        Bounds and changes are of one moment, so that nothing is pruned in between unseen. At most `limit` commits of
-        all namespaces are looked at. Whether `after` is within the bounds is for the caller to check.
+        Positions are texts that only the engine reads: under 256 characters, sorted as the commits are, with the
+        store's epoch in them.
         """
 
     @abstractmethod
-    async def prune_changes(self, before: datetime, limit: int) -> int:
-        """Forget the oldest commits of the feed, up to the first that isn't older than `before`; how many.
+    async def read_changes(self, namespace: str, after: str | None, limit: int) -> FeedPage:
+        """The changes of a namespace behind the position `after` (`None`: all that is kept), in commit order.
 
-        One transaction, which forgets `limit` of them at most and moves the floor. No number is given again (L109).
+        All is of one moment, so that nothing is pruned in between unseen. At most `limit` commits of all namespaces are
+        looked at. What is told once is told for ever at its place: a commit that becomes visible late comes behind
+        all that was visible before.
+
+        Raises `PositionExpiredError` if there would be a gap (`reason`: `pruned`, `other_epoch`, or `restored`), and
+        `InputError` for what is no position.
         """
 
     @abstractmethod
-    async def start_epoch(self) -> FeedBounds:
-        """Give the store a new epoch: positions of the old one are refused from now on."""
+    async def prune_changes(self, older_than: timedelta, *, limit: int = FEED_PRUNE_ROWS_MAX) -> int:
+        """Forget the oldest commits of the feed, up to the first that was logged less than `older_than` ago; how many.
+
+        By the engine's own time of each commit, not by times that callers give (L129). With a commit its commit id is
+        forgotten. One transaction, which forgets `limit` of them at most and moves the floor; the mark of the last one
+        is kept, so that a position just there is believed only if it is that commit's (L123). No place is given again
+        (L109).
+        """
+
+    @abstractmethod
+    async def start_epoch(self) -> str:
+        """Give the store a new epoch: positions of the old one are refused from now on; `feed_position` in the new."""
 
     @abstractmethod
     async def search(self, query: SearchQuery, *, on_progress: Progress | None = None) -> SearchPage:
@@ -239,9 +256,18 @@ class SessionStorage(ABC):
         """
 
     @abstractmethod
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def settle(self, key: SessionKey, commit_id: str) -> int | None:
+        """Find out what became of a commit whose outcome is unknown: the revision that it made, or `None`.
+
+        `None` is final: the id is burnt, and a commit that still comes with it, late from the network or by somebody
+        else, is refused with `InputError` for at least 24 hours.
+        """
+
+    @abstractmethod
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         """Read, plan and commit inside one write transaction: for a session that is too busy to be caught (L108).
 
+        `known` is a committed state of the session: only what is newer has to be read, while all other writers wait.
         `None` if the plan changes nothing. What `plan` raises ends the transaction and is raised.
         """
 

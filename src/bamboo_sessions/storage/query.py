@@ -10,7 +10,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-from bamboo_sessions.domain.change import FeedBounds, FeedPosition, SessionChange
+from bamboo_sessions.domain.change import SessionChange
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.limits import PAGE_DEFAULT, PAGE_MAX, RECORD_PAGE_BYTES_MAX
@@ -69,7 +69,7 @@ class WindowQuery(msgspec.Struct, frozen=True):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """A stretch of a history as storage has it; tool pairs may be cut at its borders."""
+    """A stretch of a history as storage has it; call groups may be cut at its borders."""
 
     messages: tuple[Message, ...]
     has_earlier: bool
@@ -182,13 +182,14 @@ class FeedPage(msgspec.Struct, frozen=True):
     """A stretch of the feed, as one namespace sees it.
 
     Args:
-        bounds: What is kept, seen in the same moment as the changes.
-        after: What it begins behind: the number that was asked for, with the mark of the commit that has it now.
-        through: What it ends with: the namespace has no other change up to there.
-        changes: The namespace's changes in between, in commit order.
+        changes: The namespace's changes behind the position that was asked for, in commit order.
+        through: The position that it ends with: the namespace has no other visible change up to there.
+        is_end: Whether no commit behind `through` is visible now.
+        look_again_in: Seconds after which commits may be visible that were acknowledged already and can't be told yet;
+            `None`: there are none.
     """
 
-    bounds: FeedBounds
-    after: FeedPosition
-    through: FeedPosition
     changes: tuple[SessionChange, ...]
+    through: str
+    is_end: bool
+    look_again_in: float | None = None

@@ -19,7 +19,7 @@ from bamboo_sessions.domain.errors import BambooSessionsError, InputError, Stora
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseView, LeaseWish
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.snapshot import Tombstone
+from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.storage.checks import check_commit, check_record_commit
@@ -101,7 +101,7 @@ class SimpleStorage(MemoryStorage):
                     return await self._write_through(commit)
             keys |= touched
 
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         """Read, plan and commit while nobody else can."""
         keys = {key}
         while True:

@@ -317,7 +317,7 @@ async def test_L15_publishing_follows_the_order_of_commits(rig: Rig) -> None:
 async def test_L16_a_slow_load_hides_no_newer_write(rig: Rig) -> None:
     """A load that was answered before a write and ends after it doesn't fill the cache with the old state."""
     await rig.saved(user("a"))
-    rig.cache.discard(KEY)
+    rig.cache.evict(KEY)
     stall = rig.storage.stall("read", after=True)
     loading = asyncio.create_task(rig.store.load(KEY))
     await stall.reached.wait()
@@ -330,7 +330,7 @@ async def test_L16_a_slow_load_hides_no_newer_write(rig: Rig) -> None:
 async def test_L16_many_loads_read_once(rig: Rig) -> None:
     """Loads that miss at once wait for one another, look again, and read storage once."""
     await rig.saved(user("a"))
-    rig.cache.discard(KEY)
+    rig.cache.evict(KEY)
     rig.storage.calls.clear()
     stall = rig.storage.stall("read")
     loads = [asyncio.create_task(rig.store.load(KEY)) for _ in range(20)]
@@ -358,7 +358,7 @@ async def test_L19_a_head_is_never_published_as_a_session(rig: Rig) -> None:
     await rig.saved(user("a"))
     for evicted in (False, True):
         if evicted:
-            rig.cache.discard(KEY)
+            rig.cache.evict(KEY)
         await rig.store.write_head(KEY, _titled)
         assert [message.id for message in (await rig.loaded()).messages] == ["a"]
 

@@ -8,8 +8,8 @@ import pytest
 from bamboo_sessions import MemoryStorage
 from bamboo_sessions.coordination.next_snapshot import next_snapshot, with_insertions
 from bamboo_sessions.domain.history import FrozenMessages
-from bamboo_sessions.domain.merge_history import FRONT, Insertion
 from bamboo_sessions.domain.message import to_stored
+from bamboo_sessions.domain.splices import FRONT, Insertion
 from bamboo_sessions.storage.commit import Commit
 from bamboo_sessions.testing.conformance.kit import (
     appending,

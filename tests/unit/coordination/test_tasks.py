@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from pathlib import Path
 
 import anyio
 import pytest
 
-from bamboo_sessions import Message, Session, SessionRepository, SimpleStorage
+from bamboo_sessions import Message, Session, SessionRepository, SimpleStorage, StorageError
+from bamboo_sessions.domain.limits import ENCODE_SLICE_MESSAGES
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.sqlite.transactions.loop_writer import LoopWriter
 from tests.unit.coordination.kit import Rig
@@ -107,9 +109,9 @@ class _Slow:
 
     async def save_session(self, session: Session) -> None:
         """Save, within a time limit."""
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             group.create_task(anyio.lowlevel.checkpoint())
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 await anyio.lowlevel.checkpoint()
         self.saved[session.id] = session
 
@@ -129,3 +131,95 @@ async def test_storages_of_ones_own_may_use_what_belongs_to_a_task() -> None:
         session.add_message(Message.user("x"))
         assert (await sessions.save(session)).revision == 1
         assert (await sessions.append("s", Message.user("y"))).revision == 2
+
+
+# --- event loops, and the end
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite"])
+def test_a_second_running_event_loop_is_refused(url: str, tmp_path: Path) -> None:
+    """It gets one sentence with the remedy, and the first loop goes on; one loop after another is fine."""
+    location = url if "://" in url else tmp_path / "sessions.db"
+    sessions = SessionRepository.open(location)._handle
+    refused: list[StorageError] = []
+
+    async def elsewhere() -> None:
+        for call in (sessions.load("s"), sessions.append("s", Message.user("y"))):
+            try:
+                await call
+            except StorageError as exc:
+                refused.append(exc)
+
+    async def first() -> None:
+        await sessions.__aenter__()
+        await sessions.append("s", Message.user("x"), create=True)
+        await asyncio.to_thread(asyncio.run, elsewhere())
+        await sessions.append("s", Message.user("z"))
+        await sessions.aclose()
+
+    asyncio.run(first())
+    assert [exc.hint for exc in refused] == ["Open a repository in each event loop: several may share one file."] * 2
+
+    async def second() -> int:
+        async with sessions:
+            return (await sessions.append("s", Message.user("later"), create=True)).message_count
+
+    assert asyncio.run(second()) == 3
+
+
+async def test_a_loop_that_ended_leaves_no_session_locked() -> None:
+    """A save was under way when its event loop was closed: in the next one the session can be written."""
+    sessions = SessionRepository.open("memory://")._handle
+    loop = asyncio.new_event_loop()
+    key = SessionKey("default", "s")
+
+    def begin() -> None:
+        loop.run_until_complete(sessions.append("s", Message.user("x"), create=True))
+        loop.run_until_complete(sessions.persistence._lock(key))  # and nobody will release it
+        loop.close()
+
+    await asyncio.to_thread(begin)
+    assert (await sessions.rename("s", "free")).title == "free"
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite"])
+async def test_closing_ends_although_others_go_on(url: str, tmp_path: Path) -> None:
+    """Once `aclose` has begun, new calls are refused, so that it ends; opened again, all goes on."""
+    sessions = await SessionRepository.open(url if "://" in url else tmp_path / "sessions.db")
+    refused = asyncio.Event()
+
+    async def write() -> None:
+        for number in count():
+            try:
+                await sessions.append("s", Message.user(str(number)), create=True)
+            except StorageError:
+                refused.set()
+                return
+
+    writers = [asyncio.create_task(write()) for _ in range(3)]
+    await anyio.lowlevel.checkpoint()
+    await sessions.aclose()
+    await asyncio.gather(*writers)
+    assert refused.is_set()
+    async with sessions:
+        assert (await sessions.get("s")).message_count >= 0
+
+
+async def test_many_messages_are_encoded_in_slices() -> None:
+    """Section by section, other tasks have their turn while a long plan is encoded."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with SessionRepository.open("memory://") as sessions:
+        session = Session("s")
+        for number in range(10 * ENCODE_SLICE_MESSAGES):
+            session.add_message(Message.user(str(number)))
+        task = asyncio.get_running_loop().create_task(other())
+        await sessions.create(session)
+        task.cancel()
+        assert turns >= 10

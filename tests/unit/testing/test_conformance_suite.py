@@ -102,7 +102,7 @@ class Silent(MemoryStorage):
         return msgspec.structs.replace(page, changes=told)
 
 class Amnesiac(MemoryStorage):
-    async def find_commit(self, key, commit_id):
+    async def settle(self, key, commit_id):
         return None
 
 class Unfenced(MemoryStorage):

@@ -11,13 +11,13 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from bamboo_sessions.domain.change import ChangeKind, mark_of
+from bamboo_sessions.domain.change import ChangeKind
 from bamboo_sessions.domain.clock import EPOCH
 from bamboo_sessions.domain.head import SessionHead, head_document
 from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN
-from bamboo_sessions.domain.merge_history import Insertion
 from bamboo_sessions.domain.message import StoredMessage
 from bamboo_sessions.domain.snapshot import Tombstone
+from bamboo_sessions.domain.splices import Insertion
 from bamboo_sessions.domain.tree import kept, placed
 from bamboo_sessions.domain.usage import TokenUsageRecord
 from bamboo_sessions.storage.checks import check_commit
@@ -29,10 +29,12 @@ from bamboo_sessions.storage.commit import (
     SessionKey,
     StoredInsertion,
     admit,
+    burnt,
     check_last_message,
     kinds_of,
     taken,
 )
+from bamboo_sessions.storage.feed_position import mark_of
 from bamboo_sessions.storage.memory import records
 from bamboo_sessions.storage.memory.contents import Contents
 from bamboo_sessions.storage.memory.feed import Entry
@@ -82,6 +84,8 @@ def prepare(contents: Contents, commit: Commit, *, on_copy: bool = False) -> Pre
         return msgspec.structs.replace(known, replayed=True)
     if (commit.key, commit.commit_id) in contents.deletions:
         raise taken(commit.key.session_id, commit.commit_id)
+    if (commit.key, commit.commit_id) in contents.burnt:
+        raise burnt(commit.commit_id)
     stored = contents.sessions.get(commit.key)
     living = stored if isinstance(stored, StoredSession) else None
     checked = _checked(contents, commit, stored, living)
@@ -149,22 +153,32 @@ def install(contents: Contents, prepared: Prepared) -> Committed:
 
 def _log(contents: Contents, prepared: Prepared) -> None:
     commit, committed = prepared.commit, prepared.committed
-    ids = tuple(message.id for insertion in committed.placed for message in insertion.messages)
-    mark = mark_of(commit.commit_id)
+    known = set(commit.removals) if commit.replace else set()  # a history written anew: what it had before isn't new
+    placed = (message.id for insertion in committed.placed for message in insertion.messages)
+    ids = tuple(id_ for id_ in placed if id_ not in known)
+    mark, now = mark_of(commit.commit_id), contents.clock.now()
     contents.feed.add(
-        Entry(commit.key, committed.revision, committed.incarnation, mark, prepared.kinds, ids, commit.at)
+        Entry(commit.key, committed.revision, committed.incarnation, mark, prepared.kinds, ids, commit.at, now)
     )
     entry = (commit.key, commit.commit_id)
     contents.commits[entry] = committed
-    contents.commit_order.append((commit.at, entry))
-    while contents.commit_order[0][0] < commit.at - _KEPT:
+    contents.commit_order.append((now, entry))
+    while abs(now - contents.commit_order[0][0]) > _KEPT:  # also one of a clock that was ahead
         contents.commits.pop(contents.commit_order.popleft()[1], None)
 
 
 def find_commit(contents: Contents, key: SessionKey, commit_id: str) -> int | None:
-    """The revision that this commit made, or `None` if it never happened."""
+    """The revision that this commit made, or `None` if it hasn't happened."""
     made = contents.commits.get((key, commit_id)) or contents.deletions.get((key, commit_id))
     return made.revision if made else None
+
+
+def settle(contents: Contents, key: SessionKey, commit_id: str) -> int | None:
+    """The revision that this commit made; `None` if it never happened, and never will."""
+    revision = find_commit(contents, key, commit_id)
+    if revision is None:
+        contents.burnt.setdefault((key, commit_id), contents.clock.now())
+    return revision
 
 
 # --- heads before and after

@@ -39,6 +39,7 @@ class Contents:
         clock: The engine's own time, by which leases are meant, and how long commits are remembered.
         sessions: Living sessions, and what deleted ones left.
         commits: What became of each commit, by its id (G4).
+        burnt: Ids of commits that never happened and never will, and since when.
         commit_order: The same commits, oldest first, to forget those that nobody asks for any more.
         records: By namespace, scope and kind; then by key.
         record_version: The highest version that a record was ever given.
@@ -53,6 +54,7 @@ class Contents:
         self.clock = clock
         self.sessions: dict[SessionKey, StoredSession | Tombstone] = {}
         self.commits: dict[CommitKey, Committed] = {}
+        self.burnt: dict[CommitKey, datetime] = {}
         self.commit_order: deque[tuple[datetime, CommitKey]] = deque()
         self.records: dict[RecordsKey, dict[str, Record]] = {}
         self.record_version = 0
@@ -98,6 +100,15 @@ class Contents:
         for session_id in below:
             yield SessionKey(key.namespace, session_id)
             below.extend(child for child in children.pop(session_id, ()) if child != key.session_id)
+
+    def forget(self, *, before: datetime) -> None:
+        """Forget what became of writes and deletions of before this time, and which ids were burnt."""
+        for asked in [asked for asked, (at, _) in self.record_commits.items() if at < before]:
+            del self.record_commits[asked]
+        for deletion in [each for each, done in self.deletions.items() if done.at < before]:
+            del self.deletions[deletion]
+        for commit in [commit for commit, at in self.burnt.items() if at < before]:
+            del self.burnt[commit]
 
     def leases_of(self, key: SessionKey) -> LeaseState:
         """The run leases of a session."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 
 from bamboo_sessions.domain.errors import SessionDeletedError
 from bamboo_sessions.storage.checks import check_record_commit
@@ -57,7 +56,7 @@ def write(contents: Contents, commit: RecordCommit) -> tuple[int, ...]:
             raise SessionDeletedError(commit.scope.name)
     plan = planned(contents, commit.namespace, commit.scope, commit.writes)
     apply(contents, commit.namespace, plan.changes)
-    contents.record_commits[asked] = (commit.at, plan.versions)
+    contents.record_commits[asked] = (contents.clock.now(), plan.versions)
     return plan.versions
 
 
@@ -108,11 +107,3 @@ def forget(contents: Contents, key: SessionKey) -> None:
     own = (key.namespace, scope_of(key))
     for records_key in [each for each in contents.records if each[:2] == own]:
         del contents.records[records_key]
-
-
-def prune(contents: Contents, before: datetime) -> None:
-    """Forget what became of writes of records, and of deletions, of before this time."""
-    for asked in [asked for asked, (at, _) in contents.record_commits.items() if at < before]:
-        del contents.record_commits[asked]
-    for deletion in [each for each, done in contents.deletions.items() if done.at < before]:
-        del contents.deletions[deletion]

@@ -8,13 +8,13 @@ the calls; what they do is in the modules beside this one, by the names that the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseView, LeaseWish
+from bamboo_sessions.domain.limits import FEED_PRUNE_ROWS_MAX
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
@@ -23,6 +23,7 @@ from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.tree import below
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
+from bamboo_sessions.storage.feed_position import parse_position
 from bamboo_sessions.storage.memory import check, commits, leases, listing, purge, records, trees, usage, windows
 from bamboo_sessions.storage.memory.commits import Prepared
 from bamboo_sessions.storage.memory.contents import Contents
@@ -98,9 +99,6 @@ class MemoryStorage(SessionStorage):
     async def list_heads(self, query: ListQuery) -> HeadPage:
         return listing.list_heads(self._contents, query)
 
-    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
-        return commits.find_commit(self._contents, key, commit_id)
-
     async def read_lease(self, key: SessionKey) -> LeaseView | None:
         return leases.read(self._contents, key)
 
@@ -130,25 +128,36 @@ class MemoryStorage(SessionStorage):
 
     # --- the feed
 
-    async def feed_bounds(self) -> FeedBounds:
-        return self._contents.feed.bounds
+    def check_position(self, position: str) -> None:
+        parse_position(position)
 
-    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+    async def feed_position(self) -> str:
+        return str(self._contents.feed.bounds.newest)
+
+    async def read_changes(self, namespace: str, after: str | None, limit: int) -> FeedPage:
         return self._contents.feed.page(namespace, after, limit, self._contents.lives)
 
-    async def prune_changes(self, before: datetime, limit: int) -> int:
-        records.prune(self._contents, before)
-        return self._contents.feed.prune(before, limit)
+    async def prune_changes(self, older_than: timedelta, *, limit: int = FEED_PRUNE_ROWS_MAX) -> int:
+        now = self._contents.clock.now()
+        self._contents.forget(before=now - older_than)
+        return self._contents.feed.prune(older_than, limit, now)
 
-    async def start_epoch(self) -> FeedBounds:
-        return self._contents.feed.start_epoch()
+    async def start_epoch(self) -> str:
+        self._contents.feed.start_epoch()
+        return await self.feed_position()
 
     # --- writing
 
     async def commit(self, commit: Commit) -> Committed:
         return commits.apply(self._contents, commit)
 
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
+        return commits.find_commit(self._contents, key, commit_id)
+
+    async def settle(self, key: SessionKey, commit_id: str) -> int | None:
+        return commits.settle(self._contents, key, commit_id)
+
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         commit = plan(await self.read(key))
         return None if commit is None else commits.apply(self._contents, commit)
 

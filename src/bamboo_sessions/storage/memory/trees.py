@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bamboo_sessions.domain.change import mark_of
 from bamboo_sessions.domain.errors import PreconditionFailedError
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.storage.commit import SessionKey, taken
+from bamboo_sessions.storage.feed_position import mark_of
 from bamboo_sessions.storage.memory import leases, records
 from bamboo_sessions.storage.memory.contents import Contents, Deletion
 from bamboo_sessions.storage.memory.feed import Entry
@@ -25,7 +25,7 @@ def delete_tree(contents: Contents, key: SessionKey, query: DeleteQuery) -> tupl
     for each in tree:
         contents.tell(each)
     if tree and query.commit_id is not None:
-        contents.deletions[key, query.commit_id] = Deletion(query.at, deleted, revisions[0])
+        contents.deletions[key, query.commit_id] = Deletion(contents.clock.now(), deleted, revisions[0])
     return deleted
 
 
@@ -76,7 +76,7 @@ def _bury(contents: Contents, key: SessionKey, query: DeleteQuery) -> int:
     revision = head.revision + 1
     contents.sessions[key] = Tombstone(key.session_id, revision, head.metadata_version)
     mark = mark_of(query.commit_id or new_id())
-    contents.feed.add(Entry(key, revision, head.incarnation, mark, ("deleted",), (), query.at))
+    contents.feed.add(Entry(key, revision, head.incarnation, mark, ("deleted",), (), query.at, contents.clock.now()))
     leases.end(contents, key)
     records.forget(contents, key)
     return revision

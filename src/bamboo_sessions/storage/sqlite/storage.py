@@ -10,19 +10,18 @@ import asyncio
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import apsw
 import msgspec
 
-from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock, to_micros
 from bamboo_sessions.domain.errors import BambooSessionsError, StorageError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseView, LeaseWish
-from bamboo_sessions.domain.limits import BUSY_TIMEOUT_MS
+from bamboo_sessions.domain.limits import BUSY_TIMEOUT_MS, FEED_PRUNE_ROWS_MAX
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
@@ -30,6 +29,7 @@ from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.checks import check_record_commit
 from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
+from bamboo_sessions.storage.feed_position import parse_position
 from bamboo_sessions.storage.port import Hear, News, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
@@ -205,9 +205,6 @@ class SqliteStorage(SessionStorage):
             lambda c, small: listing.list_heads(c, query, small=small), small=listing.is_cheap(query)
         )
 
-    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
-        return await self._read(lambda c: commits.find_commit(c, key, commit_id), small=True)
-
     async def read_lease(self, key: SessionKey) -> LeaseView | None:
         return await self._read(lambda c: leases.read(c, key, self._clock.now()), small=True)
 
@@ -237,23 +234,28 @@ class SqliteStorage(SessionStorage):
 
     # --- the feed
 
-    async def feed_bounds(self) -> FeedBounds:
-        return await self._read(feed.bounds, small=True)
+    def check_position(self, position: str) -> None:
+        parse_position(position)
 
-    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+    async def feed_position(self) -> str:
+        return str((await self._read(feed.bounds, small=True)).newest)
+
+    async def read_changes(self, namespace: str, after: str | None, limit: int) -> FeedPage:
         try:
             return self._engine.read_on_loop(lambda c: feed.read_changes(c, namespace, after, limit, small=True))
         except (StorageUnavailableError, TooLong):
             return await self._engine.read(lambda c: feed.read_changes(c, namespace, after, limit))
 
-    async def prune_changes(self, before: datetime, limit: int) -> int:
+    async def prune_changes(self, older_than: timedelta, *, limit: int = FEED_PRUNE_ROWS_MAX) -> int:
         def work(connection: apsw.Connection) -> int:
-            records.prune(connection, to_micros(before), limit)
-            return feed.prune(connection, before, limit)
+            now = self._clock.now()
+            records.prune(connection, to_micros(now - older_than), limit)
+            feed.forget(connection, now - older_than, limit)
+            return feed.prune(connection, older_than, limit, now)
 
         return await self._engine.write(work)
 
-    async def start_epoch(self) -> FeedBounds:
+    async def start_epoch(self) -> str:
         return await self._engine.write(feed.start_epoch)
 
     async def search(self, query: SearchQuery, *, on_progress: Progress | None = None) -> SearchPage:
@@ -271,16 +273,25 @@ class SqliteStorage(SessionStorage):
 
     def _applied(self, connection: apsw.Connection, commit: Commit) -> Committed:
         try:
-            return commits.apply(connection, commit)
+            return commits.apply(connection, commit, self._clock.now())
         except BambooSessionsError:
             raise
         except NONSENSE as exc:
             raise not_understood(self._engine.path, exc) from exc
 
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
+        return await self._read(lambda c: commits.find_commit(c, key, commit_id), small=True)
+
+    async def settle(self, key: SessionKey, commit_id: str) -> int | None:
+        revision = await self.find_commit(key, commit_id)
+        if revision is None:
+            revision = await self._engine.write(lambda c: commits.settle(c, key, commit_id, self._clock.now()))
+        return revision
+
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         def work(connection: apsw.Connection) -> Committed | None:
             with understanding(str(self._path)):
-                state = reads.read(connection, key)
+                state = reads.read(connection, key) if known is None else reads.read_newer(connection, key, known)
             commit = plan(state)
             return None if commit is None else self._applied(connection, commit)
 
@@ -302,7 +313,7 @@ class SqliteStorage(SessionStorage):
 
     async def write_records(self, commit: RecordCommit) -> tuple[int, ...]:
         check_record_commit(commit)
-        return await self._engine.write(lambda c: records.write(c, commit), commit.size)
+        return await self._engine.write(lambda c: records.write(c, commit, self._clock.now()), commit.size)
 
     # --- upkeep
 

@@ -18,13 +18,13 @@ from bamboo_sessions.domain.errors import (
     SessionNotFoundError,
 )
 from bamboo_sessions.domain.limits import METADATA_KEYS_MAX, VERSION_MAX
-from bamboo_sessions.domain.merge_history import FRONT
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.splices import FRONT
 from bamboo_sessions.domain.usage import TokenUsageRecord, TokenUsageTotals
-from bamboo_sessions.storage.commit import Commit, RecordWrite, RevisionConflict
+from bamboo_sessions.storage.commit import Commit, RecordWrite, RevisionConflict, State
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import DeleteQuery
-from bamboo_sessions.testing.clock import START
+from bamboo_sessions.testing.clock import START, ManualClock
 from bamboo_sessions.testing.conformance.base import Conformance
 from bamboo_sessions.testing.conformance.kit import (
     KEY,
@@ -104,7 +104,7 @@ class CommitsConformance(Conformance):
         assert content(await snapshot_of(storage)) == content(before)
         assert await storage.get_record("default", scope_of("s"), "k", "r") is None
         assert await storage.usage_totals("default", "s", include_children=False) == TokenUsageTotals()
-        assert await storage.find_commit(KEY, commit.commit_id) is None
+        assert await storage.settle(KEY, commit.commit_id) is None
 
     async def test_a_commit_from_the_future_is_refused(self, storage: SessionStorage) -> None:
         """A revision that isn't reached yet is a conflict like an old one."""
@@ -267,15 +267,54 @@ class CommitsConformance(Conformance):
     async def test_commit_ids_settle_unknown_outcomes(self, storage: SessionStorage) -> None:
         """A commit is found by session and id: its revision, or nothing."""
         commit = creation()
-        assert await storage.find_commit(KEY, commit.commit_id) is None
         await storage.commit(commit)
         await storage.commit(creation("t"))
         append = appending("s", user("a"))
         await storage.commit(append)
-        assert await storage.find_commit(KEY, commit.commit_id) == 1
-        assert await storage.find_commit(KEY, append.commit_id) == 2
-        assert await storage.find_commit(KEY, "unknown") is None
-        assert await storage.find_commit(key_of("t"), commit.commit_id) is None
+        assert await storage.settle(KEY, commit.commit_id) == 1
+        assert await storage.settle(KEY, append.commit_id) == 2
+        assert await storage.settle(KEY, "unknown") is None
+        assert await storage.settle(key_of("t"), commit.commit_id) is None
+
+    async def test_a_commit_that_never_happened_never_will(self, storage: SessionStorage) -> None:
+        """G4: once a look-up has said so, the id is burnt: the commit is refused when it comes late after all."""
+        late = creation()
+        assert await storage.settle(KEY, late.commit_id) is None
+        for _ in range(2):
+            with pytest.raises(InputError, match="can't be used any more"):
+                await storage.commit(late)
+        assert await storage.read(KEY) is None
+        await storage.commit(creation())
+        append = appending("s", user("a"))
+        assert await storage.settle(KEY, append.commit_id) is None
+        assert await storage.settle(KEY, append.commit_id) is None
+        with pytest.raises(InputError):
+            await storage.commit(append)
+        with pytest.raises(InputError):
+            await storage.transact(KEY, lambda _: append)
+        assert await ids_in(storage) == []
+        await storage.commit(msgspec.structs.replace(append, commit_id="another"))
+        assert await ids_in(storage) == ["a"]
+
+    async def test_a_transaction_reads_on_from_what_is_known(self, storage: SessionStorage) -> None:
+        """A plan sees the newest state, whatever older snapshot its caller knows; of a former life, too."""
+        await storage.commit(creation("s", user("a")))
+        known = await snapshot_of(storage)
+        await storage.commit(appending("s", user("b")))
+        seen: list[State] = []
+
+        def plan(state: State) -> None:
+            seen.append(state)
+
+        await storage.transact(KEY, plan, known)
+        await storage.transact(KEY, plan, await snapshot_of(storage))
+        await storage.delete_tree(KEY, DeleteQuery(at=START))
+        await storage.transact(KEY, plan, known)
+        await storage.commit(creation("s", user("c"), reuse_deleted=True))
+        await storage.transact(KEY, plan, known)
+        found = [[message.id for message in state.messages] for state in seen if isinstance(state, Snapshot)]
+        assert found == [["a", "b"], ["a", "b"], ["c"]]
+        assert isinstance(seen[2], Tombstone)
 
     async def test_commit_ids_belong_to_a_session(self, storage: SessionStorage) -> None:
         """The same commit id for another session is another commit."""
@@ -285,13 +324,14 @@ class CommitsConformance(Conformance):
         assert not other.replayed
         assert await ids_in(storage, "t") == ["b"]
 
-    async def test_commit_ids_are_kept_for_a_day(self, storage: SessionStorage) -> None:
+    async def test_commit_ids_are_kept_for_a_day(self, storage: SessionStorage, storage_clock: ManualClock) -> None:
         """An outcome can be settled for 24 hours at least, whatever is committed meanwhile."""
         commit = creation()
         await storage.commit(commit)
         for hour in range(1, 24):
-            await storage.commit(appending("s", user(str(hour)), at=START + timedelta(hours=hour)))
-        assert await storage.find_commit(KEY, commit.commit_id) == 1
+            storage_clock.move(timedelta(hours=1))
+            await storage.commit(appending("s", user(str(hour)), at=START + timedelta(days=hour)))
+        assert await storage.settle(KEY, commit.commit_id) == 1
 
     async def test_nothing_to_do_makes_no_commit(self, storage: SessionStorage) -> None:
         """L42: a commit that would change nothing makes no revision and isn't found afterwards."""
@@ -302,7 +342,7 @@ class CommitsConformance(Conformance):
             committed = await storage.commit(commit)
             assert not committed.changed
             assert committed.revision == 1
-            assert await storage.find_commit(KEY, commit.commit_id) is None
+            assert await storage.settle(KEY, commit.commit_id) is None
         assert content(await snapshot_of(storage)) == content(before)
 
     async def test_a_refused_commit_can_be_mended_and_sent(self, storage: SessionStorage) -> None:

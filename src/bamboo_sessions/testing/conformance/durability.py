@@ -79,7 +79,7 @@ class DurabilityConformance(Conformance):
         await storage.aclose()
 
         again = await make_storage()
-        assert await again.find_commit(KEY, first.commit_id) == 1
+        assert await again.settle(KEY, first.commit_id) == 1
         assert (await again.commit(first)).replayed
         assert (await again.commit(appending("s", user("a")))).duplicates == ("a",)
         with pytest.raises(MessageIdConflictError):

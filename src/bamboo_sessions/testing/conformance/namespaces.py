@@ -65,8 +65,8 @@ class NamespacesConformance(Conformance):
         window = await storage.read_window(KEY, WindowQuery(9))
         assert isinstance(window, Window)
         assert [message.id for message in window.messages] == ["mine"]
-        assert await storage.find_commit(KEY, commit.commit_id) is None
-        assert await storage.find_commit(key, commit.commit_id) == 2
+        assert await storage.settle(KEY, commit.commit_id) is None
+        assert await storage.settle(key, commit.commit_id) == 2
         assert storage.still_newest(KEY, 1, None) is not None
         for session_id in ("s", None):
             totals = await storage.usage_totals("default", session_id, include_children=True)

@@ -17,7 +17,7 @@ from bamboo_sessions.domain.limits import RECORD_PAGE_BYTES_MAX
 from bamboo_sessions.storage.commit import Committed, RecordScope, RecordWrite, RevisionConflict
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import DeleteQuery, Record, RecordQuery
-from bamboo_sessions.testing.clock import START
+from bamboo_sessions.testing.clock import START, ManualClock
 from bamboo_sessions.testing.conformance.base import Conformance
 from bamboo_sessions.testing.conformance.kit import (
     KEY,
@@ -169,13 +169,16 @@ class RecordsConformance(Conformance):
         assert await storage.write_records(commit) == versions
         assert await value_of(storage, "a") == b"2"
 
-    async def test_a_pruned_write_of_records_is_forgotten(self, storage: SessionStorage) -> None:
+    async def test_a_pruned_write_of_records_is_forgotten(
+        self, storage: SessionStorage, storage_clock: ManualClock
+    ) -> None:
         """Commit ids of records are kept as long as those of sessions: until the log is pruned."""
         write = RecordWrite("k", "a", b"1")
         (first,) = await put(storage, write, commit_id="mine")
-        await storage.prune_changes(START, 100)
+        await storage.prune_changes(SECOND)
         assert await put(storage, write, commit_id="mine") == (first,)
-        await storage.prune_changes(START + SECOND, 100)
+        storage_clock.move(2 * SECOND)
+        await storage.prune_changes(SECOND)
         assert await put(storage, write, commit_id="mine") > (first,)
 
     async def test_L121_a_refused_write_has_no_commit_id(self, storage: SessionStorage) -> None:

@@ -19,7 +19,7 @@ READS: Final = frozenset(
         "scan_records",
         "scan_record_keys",
         "find_message",
-        "feed_bounds",
+        "feed_position",
         "read_changes",
         "search",
         "next_namespace",
@@ -31,6 +31,7 @@ READS: Final = frozenset(
 WRITES: Final = frozenset(
     {
         "commit",
+        "settle",
         "transact",
         "delete_tree",
         "write_records",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
-from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.errors import StorageError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseView, LeaseWish
+from bamboo_sessions.domain.limits import FEED_PRUNE_ROWS_MAX
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
@@ -169,10 +169,6 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("list_heads", lambda: self.inner.list_heads(query))
 
-    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
-        """Pass on."""
-        return await self._do("find_commit", lambda: self.inner.find_commit(key, commit_id))
-
     async def read_lease(self, key: SessionKey) -> LeaseView | None:
         """Pass on."""
         return await self._do("read_lease", lambda: self.inner.read_lease(key))
@@ -205,23 +201,27 @@ class FaultyStorage(SessionStorage):
 
     # --- the feed
 
-    async def feed_bounds(self) -> FeedBounds:
-        """Pass on."""
-        return await self._do("feed_bounds", self.inner.feed_bounds)
+    def check_position(self, position: str) -> None:
+        """Pass on; no fault."""
+        self.inner.check_position(position)
 
-    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+    async def feed_position(self) -> str:
+        """Pass on."""
+        return await self._do("feed_position", self.inner.feed_position)
+
+    async def read_changes(self, namespace: str, after: str | None, limit: int) -> FeedPage:
         """Pass on."""
         return await self._do("read_changes", lambda: self.inner.read_changes(namespace, after, limit))
 
-    async def prune_changes(self, before: datetime, limit: int) -> int:
+    async def prune_changes(self, older_than: timedelta, *, limit: int = FEED_PRUNE_ROWS_MAX) -> int:
         """Pass on."""
-        return await self._do("prune_changes", lambda: self.inner.prune_changes(before, limit))
+        return await self._do("prune_changes", lambda: self.inner.prune_changes(older_than, limit=limit))
 
     async def purge_versions(self, before: datetime, limit: int) -> int:
         """Pass on."""
         return await self._do("purge_versions", lambda: self.inner.purge_versions(before, limit))
 
-    async def start_epoch(self) -> FeedBounds:
+    async def start_epoch(self) -> str:
         """Pass on."""
         return await self._do("start_epoch", self.inner.start_epoch)
 
@@ -235,9 +235,17 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("commit", lambda: self.inner.commit(commit))
 
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
         """Pass on."""
-        return await self._do("transact", lambda: self.inner.transact(key, plan))
+        return await self._do("find_commit", lambda: self.inner.find_commit(key, commit_id))
+
+    async def settle(self, key: SessionKey, commit_id: str) -> int | None:
+        """Pass on."""
+        return await self._do("settle", lambda: self.inner.settle(key, commit_id))
+
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
+        """Pass on."""
+        return await self._do("transact", lambda: self.inner.transact(key, plan, known))
 
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         """Pass on."""

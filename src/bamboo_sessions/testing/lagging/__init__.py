@@ -6,6 +6,9 @@ through notifications. What passes on it relies on none of SQLite's luck. Exactl
 - `is_exact` is false: `still_newest` answers from what the host has read, written and been notified of.
 - Notifications of other hosts come late, and not in their order; some come twice, some not at all. The host notices the
   latter after a while, forgets all that it has heard, and tells those who listen that anything may have happened.
+- A commit is seen in the feed only a while after it was acknowledged, and perhaps before commits of other sessions that
+  were acknowledged earlier; pages say when to look again. Only with
+  `feed_delay_seconds_max`.
 - Leases are meant by the database's clock, which no host shares.
 - Every call gives other tasks a few turns before it reaches the database, and again before its answer is there.
 - Connections are cut when a test says so, before or after a commit: a `LaggingStorage` is a `FaultyStorage`.

@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.storage.commit import SessionKey, State
 from bamboo_sessions.storage.port import Hear, News
+from bamboo_sessions.storage.query import FeedPage, Window, WindowQuery
 from bamboo_sessions.testing.faults import FaultyStorage
 from bamboo_sessions.testing.lagging.database import LaggingDatabase, Notification
 
 T = TypeVar("T")
+S = TypeVar("S", bound=SessionHead | Snapshot | Tombstone | Window | None)
 
 _STEPS_MAX: Final = 3
 """Turns of other tasks on the way to the database, and on the way back."""
@@ -28,7 +31,8 @@ class LaggingStorage(FaultyStorage):
         self.is_exact = False  # type: ignore[misc] # not that of the engine behind
         self.database = database
         self._heard: dict[SessionKey, tuple[int, bool]] = {}
-        self._connection = 0
+        self.connection = 0
+        """How often the connection was lost."""
         self._listeners: dict[object, Hear] = {}
 
     # --- what this host has heard
@@ -37,7 +41,7 @@ class LaggingStorage(FaultyStorage):
         """As far as this host has heard; it knows nothing of sessions that it hasn't read, written or been told of."""
         if self._due("still_newest"):
             return None
-        return self._connection if self._heard.get(key) == (revision, True) else None
+        return self.connection if self._heard.get(key) == (revision, True) else None
 
     def listen(self, hear: Hear) -> Callable[[], None]:
         """Tell of notifications."""
@@ -57,7 +61,7 @@ class LaggingStorage(FaultyStorage):
 
     def lose_connection(self) -> None:
         """The host notices that it was deaf for a while: it knows nothing any more, and anything may have happened."""
-        self._connection += 1
+        self.connection += 1
         self._heard.clear()
         self._tell(_NEWS)
 
@@ -79,11 +83,28 @@ class LaggingStorage(FaultyStorage):
         """Pass on, and know the session."""
         return await self._knowing(key, super().read_newer(key, known))
 
-    async def _knowing(self, key: SessionKey, call: Awaitable[State]) -> State:
-        connection = self._connection
+    async def read_head(self, key: SessionKey) -> SessionHead | Tombstone | None:
+        """Pass on, and know the session."""
+        return await self._knowing(key, super().read_head(key))
+
+    async def read_window(self, key: SessionKey, query: WindowQuery) -> Window | Tombstone | None:
+        """Pass on, and know the session, unless it was a window of an older revision."""
+        window = super().read_window(key, query)
+        return await (self._knowing(key, window) if query.at_revision is None else window)
+
+    async def read_changes(self, namespace: str, after: str | None, limit: int) -> FeedPage:
+        """Pass on, and know the sessions that are told of (L55)."""
+        connection = self.connection
+        page = await super().read_changes(namespace, after, limit)
+        for change in page.changes if connection == self.connection else ():
+            self._know(SessionKey(namespace, change.session_id), change.revision, lives="deleted" not in change.kinds)
+        return page
+
+    async def _knowing(self, key: SessionKey, call: Awaitable[S]) -> S:
+        connection = self.connection
         state = await call
-        if state is not None and connection == self._connection:
-            self._know(key, state.revision, lives=isinstance(state, Snapshot))
+        if state is not None and connection == self.connection:
+            self._know(key, state.revision, lives=not isinstance(state, Tombstone))
         return state
 
     async def _do(self, call: str, work: Callable[[], Awaitable[T]]) -> T:

@@ -31,7 +31,7 @@ from bamboo_sessions.storage.sqlite.transactions.open_file import OpenFile
 from bamboo_sessions.storage.sqlite.transactions.wal import Log
 from bamboo_sessions.storage.sqlite.transactions.worker import Request
 from bamboo_sessions.storage.sqlite.transactions.writer import Writer
-from tests.unit.storage.sqlite.commits import appending, key_of
+from tests.unit.storage.sqlite.commits import START, appending, key_of
 
 pytestmark = pytest.mark.anyio
 
@@ -101,7 +101,7 @@ async def test_a_request_that_fails_half_way_leaves_nothing(storage: SqliteStora
     """What raises after it wrote something is undone alone, and the rest of the group is stored."""
 
     def half(connection: apsw.Connection) -> None:
-        apply(connection, appending("half", Message.user("x")))
+        apply(connection, appending("half", Message.user("x")), START)
         raise KeyError
 
     outcomes = await _grouped(
@@ -217,7 +217,7 @@ class _FaultyFile:
 
     def append(self, *texts: str) -> list[Request]:
         commits = [appending("s", Message.user(text)) for text in texts]
-        requests = [Request(partial(apply, commit=commit), 0, None, None) for commit in commits]
+        requests = [Request(partial(apply, commit=commit, now=START), 0, None, None) for commit in commits]
         self.writer.run(requests)
         return requests
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import anyio
@@ -44,9 +45,9 @@ class Watched:
         apply, run_in = commits.apply, Writer._run_in
         here = threading.get_ident()
 
-        def applied(connection: apsw.Connection, commit: Commit) -> Committed:
+        def applied(connection: apsw.Connection, commit: Commit, now: datetime) -> Committed:
             self.places.append("here" if threading.get_ident() == here else "elsewhere")
-            return apply(connection, commit)
+            return apply(connection, commit, now)
 
         def run(
             writer: Writer, connection: apsw.Connection, requests: Sequence[Request], outcomes: type[BaseException]

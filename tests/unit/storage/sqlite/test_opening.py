@@ -207,7 +207,7 @@ async def test_a_forgotten_storage_warns_and_ends_its_threads(path: Path) -> Non
     with pytest.warns(ResourceWarning, match="never closed"):
         del storage
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=60)
         assert not thread.is_alive()
 
 

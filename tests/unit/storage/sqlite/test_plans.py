@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 
@@ -9,7 +11,8 @@ import apsw
 import pytest
 
 from bamboo_sessions.domain.message import Message, ToolCall
-from bamboo_sessions.storage.commit import Commit, HistorySource
+from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.storage.commit import Commit, HistorySource, State
 from bamboo_sessions.storage.query import Cursor, ListQuery, Order, WindowQuery
 from bamboo_sessions.storage.sqlite import SqliteStorage
 from bamboo_sessions.storage.sqlite.history import reads, windows
@@ -72,14 +75,18 @@ async def test_a_commit_scans_and_sorts_nothing(storage: SqliteStorage) -> None:
 
     def work(connection: apsw.Connection) -> None:
         with _Plans(connection) as steps:
-            apply(connection, appending("s", Message.user("y")))
-            apply(connection, appending("s", Message.tool("", tool_call_id="c")))
-            apply(connection, appending("s", insertions=(insertion([Message.user("z")], "a"),)))
-            apply(connection, appending("s", edits=insertion([Message.user("e", id="b")]).messages, removals=("a",)))
+            apply(connection, appending("s", Message.user("y")), START)
+            apply(connection, appending("s", Message.tool("", tool_call_id="c")), START)
+            apply(connection, appending("s", insertions=(insertion([Message.user("z")], "a"),)), START)
+            apply(
+                connection,
+                appending("s", edits=insertion([Message.user("e", id="b")]).messages, removals=("a",)),
+                START,
+            )
         _check(steps)
         with _Plans(connection) as steps:
             fork = HistorySource("s", at_revision=2, through_message_id="call")
-            apply(connection, appending("fork", initial_head=head_of("fork"), history_from=fork))
+            apply(connection, appending("fork", initial_head=head_of("fork"), history_from=fork), START)
         _check_seeks(steps)  # what is copied is sorted once
 
     await storage._engine.write(work)
@@ -98,21 +105,49 @@ async def test_L132_a_fork_costs_as_much_as_what_it_copies(storage: SqliteStorag
     assert counts[1] < 2.5 * counts[0]
 
 
-def _steps_of(connection: apsw.Connection, commit: Commit) -> int:
-    """How many hundreds of SQLite's steps a commit takes."""
-    steps = 0
+async def test_a_transaction_reads_only_what_is_new_to_its_caller(storage: SqliteStorage) -> None:
+    """With a known state, planning under the write lock takes no steps for what that has already."""
+    await storage.commit(appending("s", *(Message.user("x") for _ in range(2_000))))
+    known = await storage.read(key_of("s"))
+    assert isinstance(known, Snapshot)
+    await storage.commit(appending("s", Message.user("new", id="new")))
+    counts, seen = [], []
+
+    def plan(state: State) -> None:
+        assert isinstance(state, Snapshot)
+        seen.append([message.id for message in state.messages])
+
+    connection = storage._engine._writer.connection()
+    for base in (None, known):
+        with _counted(connection) as steps:
+            assert await storage.transact(key_of("s"), plan, base) is None
+        counts.append(len(steps))
+    assert seen[0] == seen[1]
+    assert seen[0][-1] == "new"
+    assert 20 * counts[1] < counts[0]
+
+
+@contextmanager
+def _counted(connection: apsw.Connection) -> Iterator[list[None]]:
+    """One entry for every hundred of SQLite's steps."""
+    steps: list[None] = []
 
     def count() -> bool:
-        nonlocal steps
-        steps += 1
+        steps.append(None)
         return False
 
     connection.set_progress_handler(count, 100)
     try:
-        apply(connection, commit)
+        yield steps
     finally:
         connection.set_progress_handler(None)
-    return steps
+
+
+def _steps_of(connection: apsw.Connection, commit: Commit) -> int:
+    """How many hundreds of SQLite's steps a commit takes."""
+    with _counted(connection) as steps:
+        apply(connection, commit, START)
+    return len(steps)
 
 
 @pytest.mark.parametrize("order", ["-updated_at", "updated_at", "-created_at", "created_at"])

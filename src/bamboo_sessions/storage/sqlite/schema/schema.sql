@@ -10,7 +10,8 @@
 -- 1970 UTC.
 
 CREATE TABLE meta (
-    name  TEXT PRIMARY KEY,     -- 'epoch': names this store, new after a restore; 'pruned_up_to': floor of `changes`
+    name  TEXT PRIMARY KEY,     -- 'epoch': names this store, new after a restore; 'pruned_up_to': floor of `changes`,
+                                -- 'pruned_mark': the mark of the commit there
     value ANY NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -138,10 +139,19 @@ CREATE TABLE changes (                      -- one row per commit, in the same t
     incarnation   INTEGER NOT NULL,
     commit_id     TEXT    NOT NULL,
     kinds         TEXT    NOT NULL,         -- separated by commas
-    at            INTEGER NOT NULL,
+    at            INTEGER NOT NULL,         -- by the clock of whoever made it
+    logged_at     INTEGER NOT NULL,         -- by the engine's clock; pruning goes by it
     updated_at    INTEGER NOT NULL,         -- with message_count: the outcome, for whoever asks again
     message_count INTEGER NOT NULL,
     record_versions TEXT                    -- of the records that it wrote, likewise; as in `record_commits`
 ) STRICT;
 
 CREATE UNIQUE INDEX changes_commit ON changes (commit_id, session);
+
+CREATE TABLE burnt (                        -- ids of commits that were looked up and hadn't happened: they never may
+    commit_id  TEXT    NOT NULL,
+    namespace  TEXT    NOT NULL,
+    session_id TEXT    NOT NULL,
+    at         INTEGER NOT NULL,
+    PRIMARY KEY (commit_id, namespace, session_id)
+) STRICT, WITHOUT ROWID;

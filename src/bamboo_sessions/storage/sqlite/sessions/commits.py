@@ -7,6 +7,7 @@ counters. Whatever it raises, the caller rolls back.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 import apsw
@@ -18,6 +19,7 @@ from bamboo_sessions.domain.errors import (
     StorageError,
 )
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.message import StoredMessage, from_body, to_stored
 from bamboo_sessions.domain.tree import kept, placed
 from bamboo_sessions.storage.checks import check_commit
 from bamboo_sessions.storage.commit import (
@@ -28,6 +30,7 @@ from bamboo_sessions.storage.commit import (
     SessionKey,
     StoredInsertion,
     admit,
+    burnt,
     check_last_message,
     kinds_of,
     taken,
@@ -42,18 +45,22 @@ from bamboo_sessions.storage.sqlite.sessions.rows import COLUMNS, DELETED, Sessi
 from bamboo_sessions.storage.sqlite.transactions.connection import Row, reading, row_of, rows_of, value_of
 
 _FIND: Final = f"""
-    SELECT (SELECT position FROM changes WHERE commit_id = ? AND changes.session = sessions.key), {COLUMNS}
-    FROM sessions WHERE namespace = ? AND session_id = ?"""  # noqa: S608 - constants
+    SELECT (SELECT position FROM changes WHERE commit_id = ?1 AND changes.session = sessions.key),
+    EXISTS (SELECT 1 FROM burnt WHERE commit_id = ?1 AND namespace = ?2 AND session_id = ?3), {COLUMNS}
+    FROM sessions WHERE namespace = ?2 AND session_id = ?3"""  # noqa: S608 - constants
 _REPLAY: Final = (
     "SELECT revision, incarnation, updated_at, message_count, record_versions, kinds FROM changes WHERE position = ?"
 )
 _LAST: Final = """
     SELECT message_id FROM messages WHERE session = ? AND removed_revision IS NULL ORDER BY position DESC LIMIT 1"""
 _REVISION: Final = "SELECT revision FROM changes WHERE commit_id = ? AND session = ?"
+_BURN: Final = "INSERT OR IGNORE INTO burnt (commit_id, namespace, session_id, at) VALUES (?, ?, ?, ?)"
+_IS_BURNT: Final = "SELECT 1 FROM burnt WHERE commit_id = ? AND namespace = ? AND session_id = ?"
 _HASHES: Final = "SELECT message_id, content_hash FROM messages WHERE session = ? AND message_id = ?"
+_BODIES: Final = "SELECT body FROM messages WHERE session = ? AND message_id = ?"
 _LOG: Final = (
-    "INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count, "
-    "first_row, row_count, record_versions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, logged_at, updated_at, message_count, "
+    "first_row, row_count, record_versions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _COUNT: Final = (
     "UPDATE sessions SET revision = ?, updated_at = ?, message_count = ?, message_bytes = ?, tail_position = ?, "
@@ -61,7 +68,7 @@ _COUNT: Final = (
 )
 
 
-def apply(connection: apsw.Connection, commit: Commit) -> Committed:
+def apply(connection: apsw.Connection, commit: Commit, now: datetime) -> Committed:
     """Apply `commit`; the rules are those of `SessionStorage.commit`."""
     check_commit(commit)
     row, logged = _find(connection, commit)
@@ -87,13 +94,13 @@ def apply(connection: apsw.Connection, commit: Commit) -> Committed:
         history.edit(stored)
     if origin is not None:
         copy_history(connection, origin, history)
-    placements = place(history, insertions, joining=not commit.replace)
+    placements = place(history, commit, insertions)
     usage.write(connection, session, new_usage)
     recorded = _write_records(connection, commit, plan)
     kinds = kinds_of(
         commit, created=admission.created, inserted=bool(insertions), used=bool(new_usage), recorded=recorded
     )
-    _finish(connection, commit, admission, history, living, kinds=kinds, plan=plan)
+    _finish(connection, commit, admission, history, living, kinds=kinds, plan=plan, now=now)
     return Committed(
         revision=admission.revision,
         incarnation=admission.incarnation,
@@ -108,8 +115,15 @@ def apply(connection: apsw.Connection, commit: Commit) -> Committed:
 
 def _find(connection: apsw.Connection, commit: Commit) -> tuple[SessionRow | None, int | None]:
     """The session's row; and the commit's position in `changes`, if it was made already."""
-    found = row_of(connection, _FIND, (commit.commit_id, *commit.key))
-    return (None, None) if found is None else (SessionRow(*found[1:]), found[0])
+    asked = (commit.commit_id, *commit.key)
+    found = row_of(connection, _FIND, asked)
+    if found is None:
+        logged, is_burnt, row = None, row_of(connection, _IS_BURNT, asked) is not None, None
+    else:
+        logged, is_burnt, row = found[0], found[1], SessionRow(*found[2:])
+    if is_burnt:
+        raise burnt(commit.commit_id)
+    return row, logged
 
 
 def _replayed(connection: apsw.Connection, commit: Commit, row: SessionRow, position: int) -> Committed:
@@ -179,12 +193,12 @@ def _sift(
             if not hashes:
                 hashes.append(stored.content_hash)
                 fresh.append(stored)
-            elif stored.content_hash in hashes:
+            elif stored.content_hash in hashes or _is_stored(connection, living, stored):
                 duplicates.append(stored.message.id)
             else:
                 raise MessageIdConflictError(commit.key.session_id, stored.message.id)
         if fresh:
-            sifted.append(StoredInsertion(tuple(fresh), insertion.after))
+            sifted.append(insertion._replace(messages=tuple(fresh)))
     return sifted, tuple(duplicates)
 
 
@@ -199,6 +213,12 @@ def _known_hashes(connection: apsw.Connection, commit: Commit, living: SessionRo
     return known
 
 
+def _is_stored(connection: apsw.Connection, living: SessionRow | None, stored: StoredMessage) -> bool:
+    """Whether a version has this content under another hash: rows of earlier forms hashed equal messages apart."""
+    bodies = rows_of(connection, _BODIES, (living.key, stored.message.id)) if living is not None else []
+    return any(to_stored(from_body(body)).content_hash == stored.content_hash for (body,) in bodies if body)
+
+
 # --- writing
 
 
@@ -206,7 +226,7 @@ def _write_head(
     connection: apsw.Connection, commit: Commit, admission: Admission, head: SessionHead | None, row: SessionRow | None
 ) -> int:
     if head is not None:
-        return write_head(connection, commit.key, head, admission, row=row, replace=commit.replace)
+        return write_head(connection, commit.key, head, admission, row=row)
     if row is None or admission.created:
         raise StorageError(f"A commit for session {commit.key.session_id!r} creates it without a head.")
     return row.key
@@ -244,6 +264,7 @@ def _finish(
     *,
     kinds: tuple[ChangeKind, ...],
     plan: RecordPlan,
+    now: datetime,
 ) -> None:
     """Log the commit and write the counters. The rows of the messages that it added follow one another."""
     updated_at = to_micros(admission.updated_at)
@@ -256,6 +277,7 @@ def _finish(
             commit.commit_id,
             ",".join(kinds),
             to_micros(commit.at),
+            to_micros(now),
             updated_at,
             history.message_count,
             history.added[0][0] if history.added else 0,
@@ -279,8 +301,16 @@ def _finish(
 
 
 def find_commit(connection: apsw.Connection, key: SessionKey, commit_id: str) -> int | None:
-    """The revision that a commit made, or `None` if it never happened."""
+    """The revision that a commit made, or `None` if it hasn't happened."""
     with reading(connection):
         row = find(connection, key)
         found = row_of(connection, _REVISION, (commit_id, row.key)) if row else None
     return None if found is None else found[0]
+
+
+def settle(connection: apsw.Connection, key: SessionKey, commit_id: str, now: datetime) -> int | None:
+    """The revision that a commit made; `None` if it never happened, and never will."""
+    revision = find_commit(connection, key, commit_id)
+    if revision is None:
+        connection.execute(_BURN, (commit_id, *key, to_micros(now)))
+    return revision

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from datetime import datetime
 from typing import Final
 
 import apsw
@@ -130,7 +131,7 @@ def _behind(prefix: str) -> str | None:
 # --- writing
 
 
-def write(connection: apsw.Connection, commit: RecordCommit) -> tuple[int, ...]:
+def write(connection: apsw.Connection, commit: RecordCommit, now: datetime) -> tuple[int, ...]:
     """Write records as one unit, outside a session's commit; their versions."""
     asked = (commit.namespace, commit.commit_id)
     logged: str | None = value_of(connection, _LOGGED, asked)
@@ -142,7 +143,7 @@ def write(connection: apsw.Connection, commit: RecordCommit) -> tuple[int, ...]:
             raise SessionDeletedError(commit.scope.name)
     plan = planned(connection, commit.namespace, commit.scope, commit.writes)
     apply(connection, commit.namespace, plan.changes)
-    connection.execute(_LOG, (*asked, to_micros(commit.at), to_text(plan.versions)))
+    connection.execute(_LOG, (*asked, to_micros(now), to_text(plan.versions)))
     return plan.versions
 
 

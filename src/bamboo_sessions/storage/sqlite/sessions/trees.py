@@ -38,8 +38,8 @@ _BURY: Final = """
     tail_position = 0, reshaped_revision = 0, question_count = 0, open_questions = 0, pinned = 0, run_status = NULL
     WHERE key = ?"""
 _LOG: Final = """
-    INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count)
-    VALUES (?, ?, ?, ?, ?, ?, ?, 0)"""
+    INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, logged_at, updated_at, message_count)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)"""
 _KINDS: Final = "SELECT kinds FROM changes WHERE commit_id = ? AND session = ?"
 _BELOW: Final = """
     SELECT session_id FROM changes JOIN sessions ON sessions.key = changes.session
@@ -54,6 +54,15 @@ class _Member(NamedTuple):
     incarnation: int
     updated_at: int
     message_count: int
+
+
+class _Burial(NamedTuple):
+    """What the log says of all members; times in microseconds."""
+
+    commit_id: str
+    kinds: str
+    at: int
+    logged_at: int
 
 
 def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery, now: datetime) -> tuple[str, ...]:
@@ -80,7 +89,7 @@ def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery
     commit_id = query.commit_id or new_id()
     for member in members:
         its = commit_id if member.key == row.key else _id_below(commit_id, row)
-        _bury(connection, key.namespace, member, query, its)
+        _bury(connection, key.namespace, member, _Burial(its, DELETED, to_micros(query.at), to_micros(now)))
     return tuple(member.session_id for member in members)
 
 
@@ -106,9 +115,8 @@ def _spares(member: _Member, query: DeleteQuery) -> bool:
     return query.updated_before is not None and member.updated_at >= to_micros(query.updated_before)
 
 
-def _bury(connection: apsw.Connection, namespace: str, member: _Member, query: DeleteQuery, commit_id: str) -> None:
-    at = to_micros(query.at)
-    updated_at = max(at, member.updated_at + 1)
+def _bury(connection: apsw.Connection, namespace: str, member: _Member, burial: _Burial) -> None:
+    updated_at = max(burial.at, member.updated_at + 1)
     revision = member.revision + 1
     for condition in ("IS NULL", "IS NOT NULL"):  # one index each
         connection.execute(f"DELETE FROM messages WHERE session = ? AND removed_revision {condition}", (member.key,))  # noqa: S608
@@ -118,5 +126,5 @@ def _bury(connection: apsw.Connection, namespace: str, member: _Member, query: D
         "DELETE FROM records WHERE namespace = ? AND scope_type = 'session' AND scope = ?",
         (namespace, member.session_id),
     )
-    connection.execute(_BURY, (revision, updated_at, at, member.key))
-    connection.execute(_LOG, (member.key, revision, member.incarnation, commit_id, DELETED, at, updated_at))
+    connection.execute(_BURY, (revision, updated_at, burial.at, member.key))
+    connection.execute(_LOG, (member.key, revision, member.incarnation, *burial, updated_at))

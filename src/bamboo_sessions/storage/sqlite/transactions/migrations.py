@@ -87,7 +87,8 @@ def _migrate(connection: apsw.Connection, path: str) -> None:
             connection.execute(sql).fetchall()
             if number == 0:
                 connection.execute(
-                    "INSERT INTO meta (name, value) VALUES ('epoch', ?), ('pruned_up_to', 0)", (new_id(),)
+                    "INSERT INTO meta (name, value) VALUES ('epoch', ?), ('pruned_up_to', 0), ('pruned_mark', '')",
+                    (new_id(),),
                 )
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}").fetchall()
             connection.execute(f"PRAGMA user_version = {number + 1}").fetchall()
