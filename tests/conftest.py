@@ -1,6 +1,7 @@
 """What all tests share: the event loop, the profiles of hypothesis, and the `long` marker."""
 
 import os
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -39,6 +40,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     wanted = [item for item in items if is_wanted(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     items[:] = wanted
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show how often the simulation went through each branch, the rarest first."""
+    reached: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        for name, counts in report.user_properties:
+            if name == "reached":
+                reached.update(counts)
+    if reached:
+        terminalreporter.section("branches that the simulation went through")
+        for branch, count in sorted(reached.items(), key=lambda each: each[1]):
+            terminalreporter.line(f"{count:>9,}  {branch}")
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ async def _search(folder: Path, samples: int) -> AsyncIterator[Row]:
         await sessions.search("build")
         seconds = time.perf_counter() - began
         yield Row("index messages", amount / seconds, "messages/s")
-        size = (await sessions.stats())["search_bytes"]
+        size = (await sessions.storage.stats())["search_bytes"]
         yield Row("index, to the size of the texts", size / sum(map(len, texts)), "×")
         taken: list[float] = []
         for kind, questions in prose.questions(texts).items():

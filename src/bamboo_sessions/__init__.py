@@ -79,9 +79,9 @@ from bamboo_sessions.domain.search import SearchHit, SearchPage, Snippet, Snippe
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.session_json import session_from_json, session_to_json
 from bamboo_sessions.domain.usage import TokenUsage, TokenUsageRecord, TokenUsageTotals
-from bamboo_sessions.repository import RuntimeSessionPersistence, SessionRepository
+from bamboo_sessions.repository import RuntimeSessionPersistence, SessionRepository, StoreAdmin
 from bamboo_sessions.repository.run_lease import RunLease
-from bamboo_sessions.storage.commit import RecordWrite
+from bamboo_sessions.storage.commit import RecordScope, RecordWrite
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import Record
 
@@ -131,6 +131,7 @@ __all__ = [
     "QuestionError",
     "QuestionOption",
     "Record",
+    "RecordScope",
     "RecordWrite",
     "RunLease",
     "RuntimeSessionPersistence",
@@ -158,6 +159,7 @@ __all__ = [
     "StorageFullError",
     "StorageTimeoutError",
     "StorageUnavailableError",
+    "StoreAdmin",
     "SubscriberTooSlowError",
     "Summary",
     "SystemClock",

@@ -11,11 +11,15 @@ import msgspec
 
 from bamboo_sessions import (
     PendingQuestion,
+    RecordScope,
     RecordWrite,
     Session,
     SessionExistsError,
+    StoreAdmin,
     TokenUsageRecord,
 )
+from bamboo_sessions.domain.lease import Claim
+from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.kit import user
 from tests.cancellation.world import World
@@ -64,6 +68,11 @@ async def _run(world: World) -> None:
 
 async def _all(iterator: Any) -> list[object]:  # noqa: ANN401 - any async iterator
     return [each async for each in iterator]
+
+
+async def _leased(world: World) -> None:
+    claim = Claim("claim", "somebody", timedelta(seconds=30))
+    await world.others._bound.tiers.leasing.take(SessionKey("default", "chat"), claim)
 
 
 async def _copy(world: World) -> None:
@@ -161,10 +170,14 @@ READS: Final = (
     Call("token_usage", lambda w: w.repo.token_usage("chat", include_children=True)),
     Call("changes", lambda w: _all(w.repo.changes(live=False))),
     Call("feed_position", lambda w: w.repo.feed_position()),
+    Call("find_message", lambda w: w.repo.find_message("last")),
     Call("lease_of", lambda w: w.repo.lease_of("chat")),
     Call("search", lambda w: w.repo.search("one")),
     Call("stats", lambda w: w.repo.stats()),
+    Call("StoreAdmin.stats", lambda w: StoreAdmin(w.repo.storage).stats()),
+    Call("StoreAdmin.namespaces", lambda w: _all(StoreAdmin(w.repo.storage).namespaces())),
     Call("records.get", lambda w: w.repo.records.get("kind", "key", session="chat")),
+    Call("records.get_many", lambda w: w.repo.records.get_many("kind", ["key"], session="chat")),
     Call("records.scan", lambda w: _all(w.repo.records.scan("kind", session="chat"))),
 )
 
@@ -203,8 +216,10 @@ CHANGES: Final = (
     Call("edit", lambda w: _block(w.repo.edit("chat")), _lock, "while it is being written"),
     Call("lease", _run),
     Call("lease", _run, _lock, "while it is being written"),
-    Call("prune_changes", lambda w: w.repo.prune_changes(older_than=timedelta(days=1))),
-    Call("start_epoch", lambda w: w.repo.start_epoch()),
+    Call("release_lease", lambda w: w.repo.release_lease("chat", token=1), _leased),
+    Call("StoreAdmin.prune_changes", lambda w: StoreAdmin(w.repo.storage).prune_changes(older_than=timedelta(days=1))),
+    Call("StoreAdmin.purge_versions", lambda w: StoreAdmin(w.repo.storage).purge_versions(older_than=timedelta(0))),
+    Call("StoreAdmin.start_epoch", lambda w: StoreAdmin(w.repo.storage).start_epoch()),
     Call("rename", lambda w: w.repo.rename("chat", "New")),
     Call("rename", lambda w: w.repo.rename("chat", "New"), _cached_and_old, "what others changed"),
     Call("rename", lambda w: w.repo.rename("chat", "New"), _lock, "while it is being written"),
@@ -233,7 +248,16 @@ CHANGES: Final = (
     Call("delete", lambda w: w.repo.delete("chat"), _lock, "while it is being written"),
     Call("cleanup", lambda w: w.repo.cleanup("all")),
     Call("check", lambda w: w.repo.check(repair=True)),
+    Call("StoreAdmin.check", lambda w: StoreAdmin(w.repo.storage).check(repair=True)),
     Call("records.put", lambda w: w.repo.records.put("kind", "key", b"2", session="chat"), repeats=True),
+    Call(
+        "records.write",
+        lambda w: w.repo.records.write(
+            [RecordWrite("kind", "key", b"2"), RecordWrite("kind", "key", b"2", scope=RecordScope("shared", "all"))],
+            session="chat",
+        ),
+        repeats=True,
+    ),
     Call("records.delete", lambda w: w.repo.records.delete("kind", "key", shared="all")),
 )
 

@@ -30,7 +30,7 @@ from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import ListQuery, RecordQuery
 from bamboo_sessions.testing import FaultyStorage, ManualClock
 from bamboo_sessions.testing.clock import START
-from bamboo_sessions.testing.conformance.kit import call, result, user
+from bamboo_sessions.testing.conformance.kit import call, recording, result, user
 from tests.cancellation.points import Points
 
 T = TypeVar("T")
@@ -97,13 +97,13 @@ class World:
     async def settle(self) -> None:
         """Wait for all that was begun, in the store and on the storage's thread."""
         self.release()
-        await self.repo.persistence.aclose()
-        await self.storage.inner.write_records("default", SHARED, [RecordWrite("no", "such", None)])
+        await self.repo.persistence.tasks.finish()
+        await self.storage.inner.write_records(recording(RecordWrite("no", "such", None), scope=SHARED))
 
 
 def _repository(storage: SessionStorage, clock: ManualClock) -> SessionRepository:
-    repo = SessionRepository.open(storage, clock=clock)._repository
-    repo.persistence._backoff = Backoff(first_seconds=1, longest_seconds=1, sleep=_one_step)
+    repo = SessionRepository.open(storage, clock=clock)._handle
+    repo.persistence._committer._backoff = Backoff(first_seconds=1, longest_seconds=1, sleep=_one_step)
     repo._bound.tiers.tolerant._backoff = Backoff(first_seconds=1, longest_seconds=1, sleep=_for_ever)
     return repo
 
@@ -155,7 +155,7 @@ def told_where(at: int, how: str) -> Iterator[None]:
 async def seed(storage: SessionStorage) -> None:
     """Sessions of every kind."""
     clock = ManualClock()
-    repo = SessionRepository.open(storage, clock=clock)._repository
+    repo = SessionRepository.open(storage, clock=clock)._handle
     chat = Session("chat", "m1", title="Chat", metadata={"key": 1}, clock=clock)
     for message in (
         Message.system("rules", id="system", created_at=START),

@@ -23,7 +23,7 @@ def _counts(cli: Cli, path: str, *args: str) -> tuple[int, dict[str, int]]:
 
 
 def _imported(**counts: int) -> dict[str, int]:
-    return {"imported": 0, "appended": 0, "unchanged": 0, "failed": 0, "new_messages": 0, **counts}
+    return {"imported": 0, "appended": 0, "unchanged": 0, "failed": 0, "new_messages": 0, "repeated_ids": 0, **counts}
 
 
 def test_what_is_imported_is_exported(cli: Cli) -> None:
@@ -81,6 +81,19 @@ def test_metadata_of_a_session_is_not_overwritten(cli: Cli) -> None:
     outcome = cli.ok("import", "openai-chat", cli.write("b.jsonl", [other]))
     assert "session 'a' keeps its own model and metadata" in outcome.err
     assert cli.ok("export").lines[0]["metadata"] == {"team": "blue"}
+
+
+def test_L115_messages_of_one_id_are_told_apart(cli: Cli) -> None:
+    """Later messages of an id get one of their place, as the import says; they go out as they came (L115)."""
+    line = conversation("a", "1", "2", "3")
+    line["messages"] = [{**message, "id": "same"} for message in line["messages"]]
+    path = cli.write("a.jsonl", [line])
+    outcome = cli.ok("import", "openai-chat", path, "--json")
+    assert outcome.json == _imported(imported=1, new_messages=3, repeated_ids=2)
+    assert "line 1: 2 messages got new ids, as earlier ones have theirs" in outcome.err
+    assert [message["content"] for message in cli.ok("export").lines[0]["messages"]] == ["1", "2", "3"]
+    assert cli.ok("export").lines == [line]
+    assert _counts(cli, path) == (0, _imported(unchanged=1, repeated_ids=2))
 
 
 def test_a_bad_line_does_not_stop_the_others(cli: Cli) -> None:

@@ -12,6 +12,7 @@ from bamboo_sessions import (
     Problem,
     Session,
     SessionRepository,
+    StoreAdmin,
     TokenUsageRecord,
     ToolCall,
 )
@@ -71,12 +72,12 @@ def test_a_repair_makes_a_backup(cli: Cli) -> None:
 def test_what_can_not_be_repaired_is_exit_code_1(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a problem remains after a repair, the exit code is 1."""
 
-    async def check(_: SessionRepository, *, repair: bool) -> CheckReport:
+    async def check(_: StoreAdmin, *, repair: bool) -> CheckReport:
         mended = Problem(kind="count", detail="Off.", repair="Counts.", repaired=repair)
         return CheckReport(sessions=1, messages=1, problems=(Problem(kind="hash", detail="Torn."), mended))
 
     cli.ok("migrate")
-    monkeypatch.setattr(SessionRepository, "check", check)
+    monkeypatch.setattr(StoreAdmin, "check", check)
     outcome = cli("check", "--repair")
     assert outcome.code == 1
     assert "Torn. [can't be repaired]" in outcome.out

@@ -5,6 +5,7 @@ from anyio.lowlevel import checkpoint
 
 from bamboo_sessions import Session, SimpleStorage
 from bamboo_sessions.storage.port import SessionStorage
+from bamboo_sessions.testing import ManualClock
 from bamboo_sessions.testing.conformance import MakeStorage, RepositoryConformance, StorageConformance
 
 
@@ -31,15 +32,15 @@ class Copies:
         self.kept.pop(session_id, None)
 
 
-async def make() -> SessionStorage:
-    """An empty storage."""
-    return SimpleStorage(Copies())
-
-
 class TestSimpleStorage(StorageConformance, RepositoryConformance):
+    moves_clock = True
     namespaces = False
 
     @pytest.fixture
-    def make_storage(self) -> MakeStorage:
+    def make_storage(self, clock: ManualClock) -> MakeStorage:
         """Wrapped calls need no opening."""
+
+        async def make() -> SessionStorage:
+            return SimpleStorage(Copies(), clock=clock)
+
         return make

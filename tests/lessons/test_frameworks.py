@@ -28,6 +28,7 @@ from bamboo_sessions import (
     StorageCorruptError,
     StorageError,
     StorageUnavailableError,
+    TextPart,
     TokenUsageRecord,
     ToolCall,
 )
@@ -137,7 +138,7 @@ async def test_L86_a_history_is_replaced_as_a_whole_or_not_at_all(
     sessions: SessionRepository, others: SessionRepository, chat: Session, path: Path
 ) -> None:
     """If the second message of a new history can't be stored, the old history stays as it was."""
-    broken: Any = (Message.user("fine"), Message(role="user", content=(3,)))  # type: ignore[arg-type]
+    broken: Any = (Message.user("fine"), Message(role="user", content=(TextPart(3),)))  # type: ignore[arg-type]
     with pytest.raises(InvalidMessageError):
         await sessions.replace_history("chat", broken)
     assert texts(await others.get("chat")) == ["hello"]
@@ -370,7 +371,7 @@ async def test_L98_each_model_call_is_counted_once(
     await anyio.lowlevel.checkpoint()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await sessions.persistence.aclose()
+    await sessions.persistence.tasks.finish()
     fork = await others.fork("chat", new_id="fork")
     totals = await others.token_usage("chat")
     assert (totals.calls, totals.input_tokens, totals.output_tokens) == (2, 105, 11)
@@ -484,4 +485,4 @@ def test_L85_whoever_waited_for_the_lock_finds_the_schema_made(path: Path, monke
 
     monkeypatch.setattr(migrations, "_migrate", be_slower)
     migrations.prepare(str(path), busy_timeout_ms=1_000)
-    assert rows(path, "SELECT count(*) FROM meta") == [(2,)]
+    assert rows(path, "SELECT count(*) FROM meta") == [(3,)]

@@ -97,7 +97,7 @@ async def test_L03_a_run_persists_on_success_on_error_and_on_cancel(
         await anyio.lowlevel.checkpoint()  # the save has begun
         task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await sessions.persistence.aclose()  # commits under way go on without their caller
+    await sessions.persistence.tasks.finish()  # commits under way go on without their caller
     assert texts(await others.get("chat")) == ["hello", "partial answer"]
 
 

@@ -170,7 +170,7 @@ async def test_L106_ones_own_commits_do_not_empty_the_cache(
     assert not storage.calls["read"]
 
 
-@pytest.mark.parametrize("way", ["load", "load_merged", "load while storage is down", "cache.get"])
+@pytest.mark.parametrize("way", ["load", "load_merged", "load while storage is down"])
 async def test_L107_work_that_is_not_durable_is_still_written_by_the_next_save(
     sessions: SessionRepository, others: SessionRepository, chat: Session, storage: WatchedStorage, way: str
 ) -> None:
@@ -180,8 +180,7 @@ async def test_L107_work_that_is_not_durable_is_still_written_by_the_next_save(
     assert not await sessions.save_best_effort(chat)
     if way == "load while storage is down":
         storage.fail_reads()
-    loaded = sessions.cache.get("chat") if way == "cache.get" else None
-    loaded = loaded or await (sessions.load_merged("chat") if way == "load_merged" else sessions.load("chat"))
+    loaded = await (sessions.load_merged("chat") if way == "load_merged" else sessions.load("chat"))
     assert loaded is not None
     assert (texts(loaded), loaded.revision) == (["hello", "waiting"], 1)
     storage.heal()
@@ -204,7 +203,7 @@ async def test_L108_blind_appenders_cannot_starve_a_saver(
     chat.add_message(Message.user("patient"))
     with anyio.fail_after(10):
         await sessions.save(chat)
-    assert (storage.calls["transact"], (await sessions.stats())["conflicts"]) == (1, 3)
+    assert (storage.calls["transact"], sessions.persistence.stats()["conflicts"]) == (1, 3)
     assert texts(await others.get("chat")) == ["hello", "faster", "faster", "faster", "patient"]
 
 

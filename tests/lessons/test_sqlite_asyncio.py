@@ -54,11 +54,11 @@ async def test_L72_cancelling_at_any_moment_leaves_no_transaction_open(
             task.cancel()
             tasks.append(task)
     await asyncio.gather(*tasks, return_exceptions=True)
-    await sessions.persistence.aclose()
+    await sessions.persistence.tasks.finish()
     with raw(path) as connection:
         connection.set_busy_timeout(10_000)  # the log may just be made longer; one left open would be so for ever
         connection.execute("BEGIN IMMEDIATE; COMMIT")
-    assert (await sessions.stats())["locks"] == 0
+    assert sessions.persistence.stats()["locks"] == 0
     await others.append("chat", Message.user("end"))
     said = [message.text for message in (await sessions.get("chat")).messages]
     assert said == [message.text for message in (await others.get("chat")).messages]

@@ -225,7 +225,7 @@ async def test_L21_a_save_with_an_unknown_outcome_is_settled_by_its_commit_id(
 async def test_L21_after_an_unknown_outcome_the_cache_asks_storage(
     sessions: SessionRepository, chat: Session, storage: WatchedStorage
 ) -> None:
-    """If the outcome can't be settled, the cached copy is dropped, and trying again adds nothing twice."""
+    """If the outcome can't be settled, the cached copy isn't believed any more, and trying again adds nothing twice."""
     assert texts(await sessions.get("chat")) == ["hello"]
     chat.add_message(Message.user("committed"))
     storage.fail("commit", StorageTimeoutError, after=True)
@@ -233,7 +233,6 @@ async def test_L21_after_an_unknown_outcome_the_cache_asks_storage(
     with pytest.raises(StorageTimeoutError) as caught:
         await sessions.save(chat)
     assert caught.value.outcome_unknown
-    assert sessions.cache.get("chat") is None
     storage.heal()
     assert texts(await sessions.get("chat")) == ["hello", "committed"]
     await sessions.save(chat)

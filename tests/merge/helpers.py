@@ -11,11 +11,12 @@ import msgspec
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.merge import Merged, merge
-from bamboo_sessions.domain.merge_history import FRONT, HistoryDelta
+from bamboo_sessions.domain.merge_history import HistoryDelta
 from bamboo_sessions.domain.message import Message, ToolCall
 from bamboo_sessions.domain.question import PendingQuestion, QuestionState
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.splices import FRONT
 from bamboo_sessions.domain.working_copy import copy_of, freeze, link_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -97,32 +98,12 @@ def ids(messages: Iterable[Message]) -> str:
 
 
 def apply(durable: Iterable[Message], delta: HistoryDelta) -> list[Message]:
-    """What storage makes of a delta: edits in place, insertions behind their message, removals last.
-
-    Messages that go behind all are added one by one; a tool's result joins its newest call, if there is one.
-    """
+    """What storage makes of a delta: edits in place, insertions behind their message, removals last."""
     edits = {edit.id: edit for edit in delta.edits}
     rows = [edits.get(message.id, message) for message in durable]
     for insertion in delta.insertions:
-        if insertion.after is None:
-            for one in insertion.messages:
-                if one.id not in delta.removals:
-                    rows.insert(_joined(rows, one, delta.removals), one)
-        else:
+        place = len(rows)
+        if insertion.after is not None:
             place = 0 if insertion.after == FRONT else [row.id for row in rows].index(insertion.after) + 1
-            rows[place:place] = insertion.messages
+        rows[place:place] = insertion.messages
     return [row for row in rows if row.id not in delta.removals]
-
-
-def _joined(rows: list[Message], one: Message, removed: tuple[str, ...]) -> int:
-    calls = [
-        place
-        for place, row in enumerate(rows)
-        if row.id not in removed and any(call.id == one.tool_call_id for call in row.tool_calls)
-    ]
-    if one.role != "tool" or not calls:
-        return len(rows)
-    place = calls[-1] + 1
-    while place < len(rows) and rows[place].role == "tool":
-        place += 1
-    return place

@@ -4,8 +4,8 @@ import pytest
 
 from bamboo_sessions.domain.errors import InvalidMessageError
 from bamboo_sessions.domain.ids import check_message_id
-from bamboo_sessions.domain.merge_history import FRONT, Insertion
 from bamboo_sessions.domain.report import MergeConflict
+from bamboo_sessions.domain.splices import FRONT, Insertion
 from tests.merge.helpers import history, ids, load, snapshot
 from tests.merge.history_kit import add, committed_meanwhile, delta_of, edit, insert, remove, replace, saved_on
 

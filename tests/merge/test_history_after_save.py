@@ -2,9 +2,9 @@
 
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.merge import rebase
-from bamboo_sessions.domain.merge_history import Insertion
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.splices import Insertion
 from bamboo_sessions.domain.working_copy import freeze, rebase_copy
 from tests.merge.helpers import after, changed, commit, history, ids, load, save, snapshot
 from tests.merge.history_kit import add, replace, saved_on

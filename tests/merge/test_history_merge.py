@@ -136,13 +136,6 @@ def test_what_both_added_is_there_once() -> None:
     assert merged.delta.gained == ("x",)
 
 
-def test_an_id_added_twice_is_added_once() -> None:
-    """A working copy refuses that; should a history have it all the same, the first message of an id counts."""
-    delta = delta_of([message("a")], [message("a"), message("m"), message("m"), message("m", "other")], [message("a")])
-    assert ids(delta.messages) == "a m"
-    assert [one.text for one in delta.duplicates] == ["m", "other"]
-
-
 # --- checkpoints
 
 

@@ -4,12 +4,14 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bamboo_sessions.domain.call_groups import groups_of, makes_call
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.merge import POLICY, Merged, Policy, group_changed, merge, rebase
-from bamboo_sessions.domain.merge_history import Insertion, find_call
 from bamboo_sessions.domain.message import Message, is_tool_result
+from bamboo_sessions.domain.placing import newest_call
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
+from bamboo_sessions.domain.splices import Insertion
 from bamboo_sessions.domain.working_copy import copy_of, freeze, is_clean, rebase_copy
 from bamboo_sessions.testing.strategies import Divergence, divergences, edits, snapshots
 from tests.merge.helpers import NOW, after, apply, ids
@@ -33,7 +35,9 @@ def _both(two: Divergence) -> tuple[Draft, Snapshot, Merged]:
 
 @given(divergences())
 def test_with_nothing_in_between_the_result_is_the_copy(two: Divergence) -> None:
-    """If storage is as the copy was loaded, the result is the copy; only tool results move to their calls."""
+    """If storage is as the copy was loaded, the result is the copy; only tool results move to their calls, and what
+    was put inside a call group moves to its end.
+    """
     mine = freeze(two.mine)
     merged = merge(two.base, mine, two.base, now=NOW)
     expected = _without_clocks(mine.head)
@@ -45,10 +49,24 @@ def test_with_nothing_in_between_the_result_is_the_copy(two: Divergence) -> None
     assert sorted(ids(merged.messages).split()) == sorted(ids(mine.messages).split())
     added = {message.id for message in mine.messages} - {message.id for message in two.base.messages}
     moved = {message.id for message in mine.messages if message.id in added and is_tool_result(message)}
+    moved |= _put_inside_groups(two.base.messages, mine.messages)
     kept = [message for message in mine.messages if message.id not in moved]
     assert [message for message in merged.messages if message.id not in moved] == kept
     assert merged.conflicts == ()
     assert merged.authoritative_ignored == ()
+
+
+def _put_inside_groups(base: FrozenMessages, mine: FrozenMessages) -> set[str]:
+    """The ids of what stands in `mine` between messages of one group of `base`."""
+    numbers = {one.id: n for n, group in enumerate(groups_of(base)) for one in base[group.start : group.end]}
+    known = {message.id for message in base}
+    inside: set[str] = set()
+    for place, message in enumerate(mine):
+        if message.id not in known:
+            before = next((numbers.get(one.id) for one in reversed(mine[:place]) if one.id in known), None)
+            behind = next((numbers.get(one.id) for one in mine[place:] if one.id in known), None)
+            inside |= {message.id} if before == behind is not None else set()
+    return inside
 
 
 @given(divergences())
@@ -115,8 +133,9 @@ def test_edits_are_kept(two: Divergence) -> None:
 def test_additions_keep_their_order(two: Divergence) -> None:
     """What I added stays in my order; only tool results may move, to their calls."""
     mine, durable, merged = _both(two)
-    if merged.delta.duplicates:
-        return  # both added the same message in different places, and it is an anchor
+    base = {message.id for message in two.base.messages}
+    if merged.delta.duplicates or not {gone for places in mine.replaced.values() for gone in places} <= base:
+        return  # both added the same message in different places, and it is an anchor, or was replaced
     known = {*ids(two.base.messages).split(), *ids(durable.messages).split()}
     plain = {message.id for message in mine.messages if not is_tool_result(message)} - known
     added = [message.id for message in merged.messages if message.id in plain]
@@ -140,25 +159,38 @@ def test_G3_what_is_added_at_the_end_stays_together(two: Divergence) -> None:
 
 @given(divergences())
 def test_L105_results_stand_behind_their_calls(two: Divergence) -> None:
-    """A result that I add stands behind the call that I meant; if that is gone it is reported as orphaned (L105)."""
+    """A result that I add stands in the group of the call that I meant; if that is gone it is reported (L105)."""
     mine, durable, merged = _both(two)
     committed = {message.id for message in durable.messages}
-    seen = [message.id for message in mine.messages]
+    in_mine = {message.id: message for message in mine.messages}
+    seen = list(in_mine)
     for place, message in enumerate(merged.messages):
         if not is_tool_result(message) or message.id in committed:
             continue
-        meant = find_call(mine.messages, message.tool_call_id, before=seen.index(message.id))
+        meant = newest_call(mine.messages[: seen.index(message.id)], message.tool_call_id)
+        calls = [one for one in merged.messages if makes_call(one, message.tool_call_id)]
         if meant is None:
-            callers = {one.id for one in merged.messages if one.id not in seen and _calls(one, message)}
+            calls = [one for one in calls if not makes_call(in_mine.get(one.id, message), message.tool_call_id)]
         else:
-            callers = {seen[meant]} & {one.id for one in merged.messages}
-        before = next((one.id for one in reversed(merged.messages[:place]) if one.role != "tool"), None)
-        assert (before in callers) == bool(callers)
-        assert (message.id in merged.delta.orphaned) <= (before not in callers)
+            calls = [one for one in calls if one.id == seen[meant]]
+        assert (message.id in merged.delta.orphaned) == (not calls)
+        if calls:
+            group = next(group for group in groups_of(merged.messages) if group.start <= place < group.end)
+            assert any(one in calls for one in merged.messages[group.start : place])
 
 
-def _calls(message: Message, result: Message) -> bool:
-    return any(call.id == result.tool_call_id for call in message.tool_calls)
+@given(divergences())
+def test_L124_no_message_stands_between_a_call_group_and_its_results(two: Divergence) -> None:
+    """What was in a call's group in the committed history is in it afterwards, with nothing put between (L124)."""
+    _, durable, merged = _both(two)
+    alive = {message.id: message for message in merged.messages}
+    places = {message.id: place for place, message in enumerate(merged.messages)}
+    groups = [range(group.start, group.end) for group in groups_of(merged.messages)]
+    for group in groups_of(durable.messages):
+        members = durable.messages[group.start : group.end]
+        if all(alive.get(message.id) is message for message in members):
+            first, last = places[members[0].id], places[members[-1].id]
+            assert any(first in group and last in group for group in groups)
 
 
 @given(divergences())

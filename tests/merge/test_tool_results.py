@@ -3,8 +3,10 @@
 import pytest
 
 from bamboo_sessions.domain.history import FrozenMessages
-from bamboo_sessions.domain.merge_history import Insertion, find_call, merge_history
+from bamboo_sessions.domain.merge_history import merge_history
 from bamboo_sessions.domain.message import Message
+from bamboo_sessions.domain.placing import newest_call
+from bamboo_sessions.domain.splices import Insertion
 from tests.merge.helpers import call, ids, load, message, result, snapshot
 from tests.merge.history_kit import add, committed_meanwhile, delta_of, insert, remove, saved_on
 
@@ -60,7 +62,7 @@ def test_reused_call_ids_mean_the_nearest_call() -> None:
     assert ids(saved_on(later, committed_meanwhile([one, "a", "x"])).messages) == "c1 a x c2 r"
     at_call = load(snapshot([one]))
     add(at_call, result("r", "k"))
-    assert ids(saved_on(at_call, committed_meanwhile([one, two])).messages) == "c1 r c2"
+    assert ids(saved_on(at_call, committed_meanwhile([one, "x", two])).messages) == "c1 r x c2"
 
 
 def test_a_result_never_joins_a_call_that_was_not_meant() -> None:
@@ -146,27 +148,27 @@ def test_a_call_is_not_parted_from_results_that_came_meanwhile() -> None:
     assert ids(saved_on(copy, committed_meanwhile([call("c"), result("r", "c"), "z"])).messages) == "c r n z"
 
 
-def test_a_result_does_not_go_behind_results_of_another_call() -> None:
-    """An orphan that happens to stand behind the call isn't one of its results, at the end of a history or inside."""
+def test_a_result_at_the_end_goes_behind_one_of_another_call() -> None:
+    """An orphan that happens to stand behind the call is in its group, where a result that is put at the end stays."""
     base = snapshot([call("c"), result("orphan", "gone")])
     copy = load(base)
     add(copy, result("r", "c"))
-    assert ids(saved_on(copy, base).messages) == "c r orphan"
+    assert ids(saved_on(copy, base).messages) == "c orphan r"
     base = snapshot([result("orphan", "gone")])
     copy = load(base)
     insert(copy, "orphan", call("c"), result("r", "c"), "n")
     assert ids(saved_on(copy, base).messages) == "c r n orphan"
 
 
-def test_a_result_that_stands_behind_its_call_stays_there() -> None:
-    """Only a result that is parted from its call moves; among the results of the call the copy's order counts."""
+def test_a_result_goes_behind_those_that_came_before() -> None:
+    """The results of a group stand in the order in which they came, wherever the copy put a new one."""
     base = snapshot([call("c", "1", "2"), result("r1", "1"), "z"])
     copy = load(base)
     insert(copy, "r1", result("r2", "2"))
     insert(copy, "z", "n")
-    assert ids(saved_on(copy, base).messages) == "c r2 r1 n z"
+    assert ids(saved_on(copy, base).messages) == "c r1 r2 n z"
     theirs = committed_meanwhile([call("c", "1", "2", "3"), result("r3", "3"), result("r1", "1"), "z"])
-    assert ids(saved_on(copy, theirs).messages) == "c r3 r2 r1 n z"
+    assert ids(saved_on(copy, theirs).messages) == "c r3 r1 r2 n z"
 
 
 def test_an_old_result_with_a_reused_id_does_not_part_a_pair() -> None:
@@ -188,12 +190,11 @@ def test_a_tool_message_without_a_call_id_is_like_any_other() -> None:
 
 
 def test_finding_a_call() -> None:
-    """The newest call of an id is found, or the newest before a position."""
-    messages = [call("c1", "k"), message("u"), call("c2", "k")]
-    assert find_call(messages, "k") == 2
-    assert find_call(messages, "k", before=2) == 0
-    assert find_call(messages, "other") is None
-    assert find_call(messages, None) is None
+    """The newest call of an id is found."""
+    messages = [call("c1", "k"), message("u"), call("c2", "k"), message("v")]
+    assert newest_call(messages, "k") == 2
+    assert newest_call(messages, "other") is None
+    assert newest_call(messages, None) is None
 
 
 @pytest.mark.parametrize(
@@ -212,11 +213,11 @@ def test_a_result_that_follows_its_call_costs_only_itself(turn: list[Message]) -
     assert merge_history(base, mine, base, replaced={}).messages is mine
 
 
-def test_a_result_joins_its_call_past_a_foreign_one() -> None:
-    """A result stands behind those of its call, also if a result of another call has come behind them."""
-    base = FrozenMessages([call("c", "1", "2"), result("r1", "1"), result("x", "other")])
+def test_a_result_joins_its_group_past_a_foreign_one() -> None:
+    """A result stands behind all of its group, also if a result of another call has come there."""
+    base = FrozenMessages([call("c", "1", "2"), result("r1", "1"), result("x", "other"), message("z")])
     mine = base.extended([result("r2", "2")])
-    assert ids(merge_history(base, mine, base, replaced={}).messages) == "c r1 r2 x"
+    assert ids(merge_history(base, mine, base, replaced={}).messages) == "c r1 x r2 z"
 
 
 def test_a_result_never_takes_the_place_of_what_it_replaces() -> None:
@@ -235,10 +236,10 @@ def test_a_result_goes_behind_a_call_that_others_added() -> None:
     assert ids(delta_of([a], [result("r", "c"), a], [a, call("c")]).messages) == "a c r"
 
 
-def test_a_run_with_a_result_names_its_place() -> None:
-    """Additions at the end that begin with a result say behind which message they go; storage is not to look again."""
+def test_a_run_with_a_result_at_the_end() -> None:
+    """Additions at the end are in order already; storage is not to look for calls again."""
     a, c, m, r = message("a"), call("c"), message("m"), result("r", "c")
-    assert delta_of([a, c], [c, r, m], [a, c]).insertions == (Insertion((r, m), after="c"),)
+    assert delta_of([a, c], [c, r, m], [a, c]).insertions == (Insertion((r, m)),)
 
 
 def test_an_orphan_among_other_additions_is_reported() -> None:

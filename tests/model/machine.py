@@ -26,6 +26,7 @@ from bamboo_sessions import (
     StorageTimeoutError,
     ToolCall,
 )
+from bamboo_sessions.domain.call_groups import groups_of
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.working_copy import copy_of, freeze
 from bamboo_sessions.storage.commit import Commit, Committed, SessionKey
@@ -90,8 +91,11 @@ class Machine:
     # --- the system under test
 
     def _storage(self) -> Storage:
-        storage = SqliteStorage(Path(self.folder.name) / "sessions.db", durability="relaxed")
+        storage = SqliteStorage(Path(self.folder.name) / "sessions.db", durability="relaxed", clock=self.clock)
         return Storage(storage)
+
+    def hear(self) -> None:
+        """Hear of what others did, where that isn't known at once."""
 
     def open_repositories(self) -> None:
         """One repository with a usual cache, one that can keep hardly anything."""
@@ -104,6 +108,7 @@ class Machine:
 
     def check_at_the_end(self) -> None:
         """Read every revision back, let the engine check itself, and see that nothing waits any more."""
+        self.hear()
         self.run(self._check_past())
         report = self.run(self.repositories[0].storage.check())
         assert report.ok, report.problems
@@ -167,6 +172,8 @@ class Machine:
         """
         self.steps += 1
         looked_at = [self.repositories[self.steps // 3 % len(self.repositories)]] if self.steps % 3 else []
+        if looked_at:
+            self.hear()
         for sid in touched:
             self.run(self._check_session(sid, looked_at))
         self.run(self._check_listing())
@@ -215,19 +222,21 @@ class Machine:
         self._remember(kept, state, ids)
 
     def _check_pairs(self, messages: list[Message]) -> None:
-        """Between a call and its results stand only results: providers accept nothing else.
+        """A result stands in the group of its call, where no message parts them: providers accept nothing else.
 
         A result that once stood without its call stays where it is, also if somebody brings the call later.
         """
-        places = {call.id: index for index, message in enumerate(messages) for call in message.tool_calls}
-        for index, message in enumerate(messages):
-            call = places.get(message.tool_call_id or "")
-            if message.role == "tool" and call is None:
+        made = {call.id for message in messages for call in message.tool_calls}
+        answered: set[str] = set()
+        for group in groups_of(messages):
+            members = messages[group.start : group.end]
+            calls = {call.id for message in members for call in message.tool_calls}
+            answered |= {message.id for message in members if message.tool_call_id in calls}
+        for message in messages:
+            if message.role == "tool" and message.tool_call_id not in made:
                 self.orphans.add(message.id)
-            elif call is not None and message.id not in self.orphans:
-                assert call < index, "a result in front of its call"
-                between = messages[call + 1 : index]
-                assert all(each.role == "tool" for each in between), "a call was parted from its result"
+            elif message.role == "tool" and message.id not in self.orphans:
+                assert message.id in answered, "a call was parted from its result"
 
     def _remember(self, kept: Kept, state: Snapshot, ids: list[str]) -> None:
         kept.revision = state.revision

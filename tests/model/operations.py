@@ -31,6 +31,7 @@ class Operations(Machine):
     def load(self, sid: str, repo: int) -> None:
         """Somebody takes a working copy."""
         repository = self.repository(repo)
+        self.hear()  # what is loaded may be late; what is written then may not
 
         def begin() -> Work:
             if sid in self.plain.dead:
@@ -81,7 +82,7 @@ class Operations(Machine):
         elif how == "remove":
             del messages[index]
             work.remove(old.id)
-        elif old.role != "tool":  # never between a call and its results
+        else:
             new = self.message(0, [])
             if how == "insert":
                 messages.insert(index, new)
@@ -317,7 +318,8 @@ class Operations(Machine):
             gone = list(kept.order)
             call = repository.clear(kept.id)
         else:
-            state = self.run(repository.get(kept.id))
+            state = self.run(repository.load(kept.id, fresh=True))
+            assert state is not None
             users = [message for message in state.messages if message.role == "user"]
             new = [*users[index:], self.message(0, []), *users[:index]]
             gone = [id_ for id_ in kept.order if id_ not in {message.id for message in new}]

@@ -94,7 +94,7 @@ def _rewrite(how: str) -> Rule:
 
 
 def _lose(world: Operations, step: Step) -> None:
-    world.lose_an_answer(step.number, ("commit", "commit", "freshness", "peek")[step.value % 4])
+    world.lose_an_answer(step.number, ("commit", "commit", "still_newest", "still_newest")[step.value % 4])
 
 
 RULES: Final[dict[str, Rule]] = {

@@ -21,6 +21,7 @@ from bamboo_sessions import (
     SessionChange,
     SessionRepository,
     SqliteStorage,
+    StoreAdmin,
 )
 from bamboo_sessions.testing import ManualClock
 
@@ -180,7 +181,7 @@ class Machine:
     async def prune(self, count: int) -> None:
         """All that was committed so far is forgotten; commits go on."""
         self.clock.move(2 * DAY)
-        pruned = await self.repositories[1].prune_changes(older_than=DAY)
+        pruned = await StoreAdmin(self.repositories[1].storage, clock=self.clock).prune_changes(older_than=DAY)
         assert pruned == len(self.expected) - self.floor
         self.floor = len(self.expected)
         await self.resume(count)
@@ -197,7 +198,7 @@ def test_a_subscriber_that_stops_and_resumes_sees_each_commit_once_in_order(step
                 repositories = [
                     await stack.enter_async_context(
                         SessionRepository.open(
-                            SqliteStorage(Path(folder, "sessions.db"), durability="relaxed"), clock=clock
+                            SqliteStorage(Path(folder, "sessions.db"), durability="relaxed", clock=clock), clock=clock
                         )
                     )
                     for _ in range(2)

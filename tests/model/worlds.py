@@ -12,6 +12,7 @@ import msgspec
 
 from bamboo_sessions import MemoryStorage
 from bamboo_sessions.storage.commit import Commit, Committed
+from bamboo_sessions.testing.lagging import LaggingDatabase
 from tests.model.machine import Storage
 from tests.model.operations import Operations
 from tests.model.rules import take
@@ -32,6 +33,21 @@ class InMemory(Operations):
         return Storage(MemoryStorage())
 
 
+class OnNetwork(Operations):
+    """Two hosts, each of which hears of what the other one did when somebody looks, and not before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._database = LaggingDatabase(delay_seconds_max=None, clock=self.clock)
+
+    def _storage(self) -> Storage:
+        return Storage(self._database.connect())
+
+    def hear(self) -> None:
+        """All notifications arrive."""
+        self._database.deliver()
+
+
 class ForgetfulStorage(MemoryStorage):
     """A bug on purpose: a commit that edits a message and adds one to a session of some age forgets the edit."""
 
@@ -50,7 +66,7 @@ class Forgetful(InMemory):
         return Storage(ForgetfulStorage())
 
 
-WORLDS: Final[dict[str, Callable[[], Operations]]] = {"file": OnFile, "memory": InMemory}
+WORLDS: Final[dict[str, Callable[[], Operations]]] = {"file": OnFile, "memory": InMemory, "network": OnNetwork}
 PLANTED: Final[dict[str, Callable[[], Operations]]] = {"forgetful": Forgetful}
 """Worlds that are wrong on purpose, to see that this is found."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from bamboo_sessions import Message, Session, SessionRepository
+from bamboo_sessions import Message, Session, SessionRepository, StoreAdmin
 from tests.multiprocess.processes import Worker, together
 
 pytestmark = [pytest.mark.anyio, pytest.mark.multiprocess]
@@ -52,7 +52,7 @@ async def test_two_processes_lose_nothing_and_tear_no_turn(path: Path) -> None:
         assert_whole_turns(session, ["a", "b"], TURNS)
         assert session.revision == 1 + 2 * TURNS
         assert session.metadata == {"a": TURNS - 1, "b": TURNS - 1}
-        assert (await sessions.check()).ok
+        assert (await StoreAdmin(sessions.storage).check()).ok
 
 
 async def _count(worker: Worker) -> int:
@@ -117,5 +117,5 @@ async def test_a_cached_load_sees_what_another_process_committed(path: Path) -> 
             assert await writer.line() == f"message {number}"
             found = await sessions.get("chat")
             assert found.messages[-1].text == f"message {number}"
-        assert (await sessions.stats())["cache_hits"] >= 199  # and it was the cache that noticed
+        assert sessions.persistence.stats()["cache_hits"] >= 199  # and it was the cache that noticed
         writer.tell("")

@@ -9,7 +9,16 @@ from collections.abc import Awaitable, Callable
 
 import apsw
 
-from bamboo_sessions import LeaseLostError, Message, RunLease, Session, SessionRepository, SqliteStorage
+from bamboo_sessions import (
+    LeaseLostError,
+    Message,
+    PreconditionFailedError,
+    RecordWrite,
+    RunLease,
+    Session,
+    SessionRepository,
+    SqliteStorage,
+)
 from bamboo_sessions.storage.sqlite.search.file import discard, index_path
 
 COPIES = 8
@@ -74,6 +83,33 @@ async def open_and_save(path: str, name: str) -> None:
         session.add_message(Message.user(f"from {name}"))
         await sessions.save(session)
     say("saved")
+
+
+async def put_records(path: str, session_id: str, name: str, count: str) -> None:
+    """Put records of its own into one session by blind commits, and into a counter of all by compare-and-put."""
+    async with SessionRepository.open(f"sqlite:///{path}") as sessions:
+        await barrier()
+        for number in range(int(count)):
+            await sessions.append(
+                session_id, Message.user(f"{name}{number}"), records=[RecordWrite("own", f"{name}{number}", b"")]
+            )
+            await count_up(sessions)
+            say(number)
+
+
+async def count_up(sessions: SessionRepository) -> None:
+    """Add one to a number that is kept in a record."""
+    while True:
+        record = await sessions.records.get("counter", "all", shared="app")
+        value = str(int(record.value) + 1 if record else 1).encode()
+        try:
+            if record is None:
+                await sessions.records.put("counter", "all", value, shared="app", if_absent=True)
+            else:
+                await sessions.records.put("counter", "all", value, shared="app", if_version=record.version)
+        except PreconditionFailedError:
+            continue
+        return
 
 
 async def append_on_request(path: str, session_id: str) -> None:
@@ -187,6 +223,7 @@ ROLES: dict[str, Callable[..., Awaitable[None]]] = {
         hold_iteration,
         hold_read,
         open_and_save,
+        put_records,
         run_leased,
         save_turns,
         write_for_ever,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.errors import StorageError
 from bamboo_sessions.domain.snapshot import Snapshot
-from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
+from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
 from bamboo_sessions.storage.memory import MemoryStorage
 from bamboo_sessions.storage.port import Plan, SessionStorage
 from bamboo_sessions.storage.query import DeleteQuery, ListQuery, RecordQuery
@@ -94,7 +94,7 @@ class Mirror(FaultyStorage):
         await self._note(begun, commit, committed)
         return committed
 
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         """Insist, then do in the model what was planned."""
         planned: list[Commit | None] = []
 
@@ -103,7 +103,7 @@ class Mirror(FaultyStorage):
             return planned[-1]
 
         begun = self._clock()
-        committed = await self._insist(lambda: self.inner.transact(key, noted))
+        committed = await self._insist(lambda: self.inner.transact(key, noted, known))
         commit = planned[-1]
         if commit is not None:
             await self.model.commit(commit)
@@ -118,10 +118,10 @@ class Mirror(FaultyStorage):
         await self._note(begun)
         return deleted
 
-    async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
+    async def write_records(self, commit: RecordCommit) -> tuple[int, ...]:
         """Insist, then do the same in the model."""
         begun = self._clock()
-        versions = await self._insist(lambda: self.inner.write_records(namespace, scope, writes))
-        await self.model.write_records(namespace, scope, writes)
+        versions = await self._insist(lambda: self.inner.write_records(commit))
+        await self.model.write_records(commit)
         await self._note(begun)
         return versions

@@ -110,7 +110,7 @@ async def _look(path: Path, moments: Iterable[Moment]) -> Left:
                     found.add(moment.commit_id)
                 elif revision is not None:
                     return Left(state, trouble=f"commit {moment.commit_id} has another revision")
-        after = SessionRepository.open(storage)._repository
+        after = SessionRepository.open(storage)._handle
         await after.append(AFTER, Message.user("after the cut"), create=True)
         return Left(state, frozenset(found), None if report.ok else repr(report.problems[:3]))
     finally:

@@ -22,7 +22,9 @@ from bamboo_sessions.testing.history_checker import (
 from tests.simulation.clients import view
 from tests.simulation.feed_checks import feed_findings
 from tests.simulation.linearizability import Span, is_linearizable
-from tests.simulation.network import Version
+from tests.simulation.network import Version, last_revision
+from tests.simulation.recorders import record_findings
+from tests.simulation.retriers import retry_findings
 from tests.simulation.world import CHAT, LIFE, LOG, Operation, World
 
 NEVER_REFUSED = {"MessageIdConflictError", "InputError", "InvalidMessageError", "StorageCorruptError"}
@@ -37,9 +39,13 @@ def check(world: World) -> list[str]:
         *_lives(world),
         *_forks(world),
         *_removals(world),
+        *_edits(world),
+        *_accepted(world),
         *_order(world),
         *_leases(world),
         *feed_findings(world),
+        *record_findings(world),
+        *retry_findings(world),
         *world.findings,
         *(f"{done.what} was refused: {done.error}" for done in world.history if done.error in NEVER_REFUSED),
         *(
@@ -117,6 +123,70 @@ def _removals(world: World) -> Iterator[str]:
                     yield f"{session_id}: message {id_} went by operation {after.operation}, which removes nothing (G2)"
 
 
+# --- G2: an edit that was acknowledged was made, and a text that it replaced doesn't come back
+
+
+def _edits(world: World) -> Iterator[str]:
+    for done in world.history:
+        if done.what == "save" and done.result is not None and done.argument["how"] != "checkpoint":
+            yield from _unmade_edits(world, done)
+    for session_id in world.store.log:
+        yield from _texts_that_came_back(session_id, list(_states(world, session_id)))
+
+
+def _unmade_edits(world: World, done: Operation) -> Iterator[str]:
+    states = list(_states(world, done.session))
+    for id_, text in done.argument["edited"].items():
+        shown = {message.text for state in states for message in state.messages if message.id == id_}
+        there = [any(message.id == id_ for message in state.messages) for state in states]
+        removed = any(was and not stays for was, stays in pairwise(there))
+        if text not in shown and not removed and not _is_edited_later(world, done, id_):
+            yield f"{done} was to make {id_} {text!r}; it was only {shown} (G2)"
+
+
+def _is_edited_later(world: World, done: Operation, id: str) -> bool:
+    later = world.history[done.number :]
+    return any(other.what == "save" and id in other.argument["edited"] for other in later)
+
+
+def _texts_that_came_back(session_id: str, states: list[Snapshot]) -> Iterator[str]:
+    last: dict[str, str] = {}
+    replaced: set[str] = set()
+    for state in states:
+        for message in state.messages:
+            text = message.text
+            if message.role == "user" and last.get(message.id, text) != text:
+                replaced.add(last[message.id])
+                if text in replaced:
+                    yield f"{session_id}: message {message.id} is {text!r} again, in revision {state.revision} (G2)"
+            last[message.id] = text
+
+
+# --- tolerant saves: what was accepted gets through, unless that is told
+
+
+def _accepted(world: World) -> Iterator[str]:
+    if world.unsaved is None:
+        return
+    for done in world.history:
+        waited = done.what == "save" and done.outcome == "ok" and done.result is None
+        if not waited or (done.process, done.session) in world.unsaved:
+            continue
+        there = {message.id for state in _states(world, done.session) for message in state.messages}
+        yield from (
+            f"{done} was accepted, and {id_} was never saved (G2)"
+            for turn in done.argument["turns"]
+            for id_ in turn
+            if id_ not in there
+        )
+        last = world.store.state(done.session)
+        left = {message.id for message in last.messages} if isinstance(last, Snapshot) else set()
+        yield from (
+            f"{done} was accepted, and {id_} is still there (G2)" for id_ in done.argument["removed"] if id_ in left
+        )
+        yield from _unmade_edits(world, done)
+
+
 # --- G7: reads show a state that was there while they ran
 
 
@@ -127,9 +197,34 @@ def _reads(world: World) -> Iterator[str]:
         if done.result is not None and done.result[0] == "dirty":
             continue
         there = list(_during(world.store.log[done.session], done.start, done.end))
+        if done.argument == "load" and not world.store.is_exact:
+            there = list(_known(world, done, done.end))
         shown = [view(copy_of(s)) if isinstance(s, Snapshot) else None for s in there]
         if done.result not in shown:
             yield f"read {done.number} of {done.session} by {done.client} shows {done.result}; there was {shown} (G7)"
+
+
+def _known(world: World, read: Operation, end: int) -> Iterator[Snapshot | Tombstone | None]:
+    """The states from the newest one on that the process had seen when `read` began."""
+    seen = [
+        _revision_in(done)
+        for done in world.history
+        if (done.process, done.session) == (read.process, read.session) and (done.end or end) < read.start
+    ]
+    for version in world.store.log[read.session]:
+        if version.step <= end and last_revision(version.state) >= max(seen, default=0):
+            yield version.state
+
+
+def _revision_in(done: Operation) -> int:
+    """The revision that a process learnt of."""
+    if done.result is None or done.outcome != "ok":
+        return 0
+    if done.what == "read":
+        return int(done.result[0]) if done.result[0] != "dirty" else 0
+    if done.what in {"save", "append"}:
+        return int(done.result["revision"])
+    return int(done.result[1]) if done.what == "author" else 0
 
 
 def _during(versions: list[Version], start: int, end: int) -> Iterator[Snapshot | Tombstone | None]:
@@ -241,10 +336,11 @@ def _order(world: World) -> Iterator[str]:
     state = world.store.state(LOG)
     final = tuple(message.id for message in state.messages) if isinstance(state, Snapshot) else ()
     nothing: tuple[str, ...] = ()
-    log = [done for done in world.history if done.session == LOG and done.what in {"append", "save", "read", "finish"}]
+    history = [done for done in world.history if done.argument != "load" or world.store.is_exact]  # it may be late
+    log = [done for done in history if done.session == LOG and done.what in {"append", "save", "read", "finish"}]
     if is_linearizable(list(_spans(log)), nothing, lambda state, action: _append(state, action, final)) is False:
         yield "the appends to the log and what was read of it have no order (G2, G7)"
-    authors = [done for done in world.history if done.session == CHAT and done.what in {"author", "read"}]
+    authors = [done for done in history if done.session == CHAT and done.what in {"author", "read"}]
     if is_linearizable(list(_spans(authors)), (0, None), _author) is False:
         yield "the titles that were set and read have no order (G5, G7)"
 

@@ -9,13 +9,15 @@ from bamboo_sessions import Message, PendingQuestion, Session, ToolCall
 from bamboo_sessions.domain.working_copy import is_clean
 from bamboo_sessions.testing.clock import START
 from tests.simulation.network import key_of
-from tests.simulation.world import CHAT, LIFE, LOG, Client, Operation, Work
+from tests.simulation.reached import note_save
+from tests.simulation.world import CHAT, LIFE, LOG, Client, Work
 
 Saved = tuple[int, tuple[tuple[str, ...], ...], tuple[str, ...]]
 """What a save reports: the revision, the turns that are durable now, the messages that are removed now."""
 
 
-def _user(client: Client) -> Message:
+def user(client: Client) -> Message:
+    """A message that nobody has yet."""
     id_ = client.world.id("m")
     return Message.user(f"text of {id_}", id=id_, created_at=START)
 
@@ -36,10 +38,10 @@ def view(session: Session | None) -> Any:  # noqa: ANN401 - plain values
     return session.revision, session.title, session.metadata_version, session.model, ids
 
 
-async def load(client: Client, session_id: str) -> Session | None:
+async def load(client: Client, session_id: str, *, fresh: bool = False) -> Session | None:
     """Look at a session in one of the ways there are."""
-    how = client.chance.choice(("load", "load", "load", "fresh", "load_merged"))
-    waited = client.repo.cache.is_dirty(key_of(session_id))
+    how = "fresh" if fresh else client.chance.choice(("load", "load", "load", "fresh", "load_merged"))
+    waited = key_of(session_id) in client.repo.persistence.waiting
     call = (
         client.repo.load_merged(session_id)
         if how == "load_merged"
@@ -47,7 +49,7 @@ async def load(client: Client, session_id: str) -> Session | None:
     )
     done, session = await client.do("read", session_id, call, how)
     # While work waits, `load` carries on without storage: it may then show what the cache had (tolerant saves).
-    waits = waited or client.repo.cache.is_dirty(key_of(session_id))
+    waits = waited or key_of(session_id) in client.repo.persistence.waiting
     clean = session is None or is_clean(session)
     done.result = view(session) if clean and not waits else ("dirty", session and session.revision)
     return session if done.outcome == "ok" else None
@@ -63,7 +65,7 @@ async def agent(client: Client, session_id: str) -> None:
         await client.pause()
         if client.copy is None:
             work = client.work = Work()
-            client.copy = await _begin(client, session_id)
+            client.copy = await begin(client, session_id)
             if client.copy is None:
                 continue
         change(client, client.copy, work)
@@ -73,7 +75,8 @@ async def agent(client: Client, session_id: str) -> None:
             await _save_twice(client, client.copy, work)
 
 
-async def _begin(client: Client, session_id: str) -> Session | None:
+async def begin(client: Client, session_id: str) -> Session | None:
+    """A working copy, also of what nobody has written to yet."""
     if client.chance.random() < 0.3:
         done, session = await client.do("load_or_create", session_id, client.repo.load_or_create(session_id))
         return session if done.outcome == "ok" else None
@@ -84,10 +87,12 @@ def change(client: Client, copy: Session, work: Work) -> None:
     """A turn: messages, and now and then a register, a value, a question, a removal."""
     chance = client.chance
     tools = copy.id != LOG and chance.random() < 0.4
-    turn = _tool_turn(client) if tools else tuple(_user(client) for _ in range(chance.randint(1, 3)))
+    turn = _tool_turn(client) if tools else tuple(user(client) for _ in range(chance.randint(1, 3)))
     for message in turn:
         copy.add_message(message)
-    work.turns.append(tuple(message.id for message in turn))
+    ids = tuple(message.id for message in turn)
+    work.turns.append(ids)
+    client.world.begin_turn(ids)
     if copy.id == LOG:
         return
     if chance.random() < 0.4:
@@ -99,10 +104,11 @@ def change(client: Client, copy: Session, work: Work) -> None:
         copy.set_pending_question(PendingQuestion(client.world.id("call"), "ask", "?", id=id_, asked_at=START))
         work.asked.append(id_)
     if chance.random() < 0.2:
-        _remove(client, copy, work)
+        remove(client, copy, work)
 
 
-def _remove(client: Client, copy: Session, work: Work) -> None:
+def remove(client: Client, copy: Session, work: Work) -> None:
+    """Take a message out that somebody has saved."""
     new = {id_ for turn in work.turns for id_ in turn}
     old = [n for n, message in enumerate(copy.messages) if message.role == "user" and message.id not in new]
     if old:
@@ -115,11 +121,14 @@ async def save(client: Client, copy: Session, work: Work, how: str) -> None:
     """Save a copy, and note what is acknowledged by that."""
     turns, removed, asked = tuple(work.turns), tuple(work.removed), tuple(work.asked)
     life = copy.incarnation
+    edited = dict(work.edited)
     call: Any = getattr(client.repo, how)(copy)
-    argument = {"how": how, "turns": turns, "removed": removed, "life": life}
+    argument = {"how": how, "turns": turns, "removed": removed, "life": life, "edited": edited}
     done, answer = await client.do("save", copy.id, call, argument)
     if done.outcome == "refused":
         client.copy = None
+    note_save(client.world.reached, answer)
+    client.is_accepted = done.outcome == "ok" and how != "checkpoint"
     if answer is None or answer is False:
         return
     done.result = {"life": copy.incarnation, "revision": copy.revision if answer is True else answer.revision}
@@ -128,6 +137,7 @@ async def save(client: Client, copy: Session, work: Work, how: str) -> None:
     done.result["asked"] = asked
     if how != "checkpoint":
         del work.removed[: len(removed)]
+        work.edited = {id_: text for id_, text in work.edited.items() if edited.get(id_) != text}
 
 
 async def _save_twice(client: Client, copy: Session, work: Work) -> None:
@@ -143,7 +153,7 @@ async def _save_twice(client: Client, copy: Session, work: Work) -> None:
 
 
 def _copied(work: Work) -> Work:
-    return Work(list(work.turns), list(work.removed), list(work.asked))
+    return Work(list(work.turns), list(work.removed), list(work.asked), dict(work.edited))
 
 
 async def finish(client: Client) -> None:
@@ -161,9 +171,15 @@ async def appender(client: Client, session_id: str) -> None:
 
 
 async def append(client: Client, session_id: str) -> None:
+    """Add new messages."""
+    await append_these(client, session_id, tuple(user(client) for _ in range(client.chance.randint(1, 2))))
+
+
+async def append_these(client: Client, session_id: str, messages: tuple[Message, ...]) -> None:
     """Add messages, a few times if need be."""
-    messages = tuple(_user(client) for _ in range(client.chance.randint(1, 2)))
-    argument = {"how": "append", "turns": (tuple(m.id for m in messages),), "removed": (), "life": 0}
+    ids = tuple(message.id for message in messages)
+    client.world.begin_turn(ids)
+    argument = {"how": "append", "turns": (ids,), "removed": (), "life": 0}
     for _ in range(3):
         create = session_id == LIFE and client.chance.random() < 0.5
         done, added = await client.do(
@@ -171,6 +187,7 @@ async def append(client: Client, session_id: str) -> None:
         )
         if added is not None:
             done.result = {"revision": added.revision, "count": added.message_count, "asked": ()}
+            client.world.reached["append: known message"] += bool(added.duplicates)
         if done.outcome not in {"unknown", "failed"}:
             break
 
@@ -263,7 +280,7 @@ async def reaper(client: Client, session_id: str) -> None:
             done.result = deleted
         else:
             session = Session(session_id, client.world.id("model"), clock=client.process.clock)
-            session.add_message(_user(client))
+            session.add_message(user(client))
             for _ in range(2):
                 done, _ = await client.do("create", session_id, client.repo.create(session), session.messages[0].id)
                 done.result = session.revision
@@ -300,5 +317,3 @@ WHO: Final[Who] = (
     (forker, (LOG, CHAT, LIFE), 1),
 )
 """Who there is, on which sessions, and how many of a hundred or so. Further kinds of clients are added here."""
-
-__all__ = ["WHO", "Behaviour", "Operation", "Who", "append", "author", "change", "finish", "load", "save", "view"]

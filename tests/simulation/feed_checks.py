@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bamboo_sessions.domain.change import FeedPosition, parse_position
+from bamboo_sessions.storage.feed_position import FeedPosition, parse_position
 from tests.simulation.network import Kept
 from tests.simulation.world import Follow, World
 

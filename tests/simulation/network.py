@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar, copy_context
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, TypeVar
 
 from bamboo_sessions import MemoryStorage, StorageUnavailableError
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
-from bamboo_sessions.storage.commit import Commit, Committed, SessionKey, State
-from bamboo_sessions.storage.port import Plan
+from bamboo_sessions.storage.commit import Commit, Committed, RevisionConflict, SessionKey, State
+from bamboo_sessions.storage.port import Plan, SessionStorage
 from bamboo_sessions.storage.query import FeedPage
 from bamboo_sessions.testing import FaultyStorage
+from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.faults import READS, SYNCHRONOUS, WRITES
+from bamboo_sessions.testing.lagging import LaggingDatabase, LaggingStorage
 from tests.simulation.loop import SimulatedLoop, process
 
 T = TypeVar("T")
@@ -57,15 +60,44 @@ class Kept(NamedTuple):
     floor: int
 
 
-class Store:
-    """The shared storage, the states of each session that it went through, and its commits in their order."""
+class StoreClock:
+    """The store's own time, which is right."""
 
     def __init__(self, loop: SimulatedLoop) -> None:
+        self._loop = loop
+
+    def now(self) -> datetime:
+        """The present time."""
+        return START + timedelta(seconds=self._loop.time())
+
+
+class Store:
+    """The shared storage, the states of each session that it went through, and its commits in their order.
+
+    Args:
+        loop: The loop that everything runs on.
+        lag: If given, processes hear of one another's commits late, twice or not at all; what of that, it decides.
+    """
+
+    def __init__(self, loop: SimulatedLoop, lag: int | None = None) -> None:
         self.loop = loop
-        self.engine = MemoryStorage()
+        clock = StoreClock(loop)
+        self.database = None if lag is None else LaggingDatabase(lag, delay_seconds_max=0.1, clock=clock)
+        self.engine = MemoryStorage(clock=clock) if self.database is None else self.database.engine
         self.log: defaultdict[str, list[Version]] = defaultdict(lambda: [Version(0, 0, None)])
         self.commits: list[Made] = []
+        self.reached: Counter[str] = Counter()
         self.kept = [self._kept()]
+        self.engine.listen(lambda _: self.note(operation.get()))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether processes know at once of each commit that was acknowledged to others."""
+        return self.database is None
+
+    def connect(self) -> SessionStorage:
+        """The storage, as one process has it."""
+        return self.engine if self.database is None else self.database.connect()
 
     def note(self, number: int) -> None:
         """Log what has changed."""
@@ -102,12 +134,13 @@ class Link(FaultyStorage):
     def __init__(
         self, store: Store, chance: random.Random, *, slowest: float, faults: float, page: int | None = None
     ) -> None:
-        super().__init__(store.engine)
+        super().__init__(store.connect())
         self._store = store
         self._chance = chance
         self._slowest = slowest
         self._page = page
         self._process = process.get()
+        self._read: set[SessionKey] = set()
         self.back_at = 0.0
         """When the store can be reached again, if it can't now."""
         if faults:
@@ -117,11 +150,16 @@ class Link(FaultyStorage):
         """Pass on."""
         before = fence.set(commit.fence)
         try:
-            return await super().commit(commit)
+            committed = await super().commit(commit)
+        except RevisionConflict:
+            self._reached("commit: conflict")
+            raise
         finally:
             fence.reset(before)
+        self._reached("commit: id known, answered again", committed.replayed)
+        return committed
 
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         """Pass on."""
 
         def noted(state: State) -> Commit | None:
@@ -129,11 +167,44 @@ class Link(FaultyStorage):
             fence.set(commit.fence if commit is not None else None)
             return commit
 
-        return await super().transact(key, noted)
+        self._reached("commit: inside a transaction")
+        return await super().transact(key, noted, known)
 
-    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
+        """Pass on."""
+        revision = await super().find_commit(key, commit_id)
+        self._reached("settle: it never was" if revision is None else "settle: it was made")
+        return revision
+
+    @property
+    def losses(self) -> int:
+        """How often the process noticed that it had been deaf for a while."""
+        return self.inner.connection if isinstance(self.inner, LaggingStorage) else 0
+
+    def still_newest(self, key: SessionKey, revision: int, token: int | None) -> int | None:
+        """Pass on."""
+        answer = super().still_newest(key, revision, token)
+        self._reached("cache: still the newest", answer is not None)
+        return answer
+
+    async def read(self, key: SessionKey) -> State:
+        """Pass on."""
+        state = await super().read(key)
+        self._reached("cache: read anew after eviction", isinstance(state, Snapshot) and key in self._read)
+        self._read.add(key)
+        return state
+
+    async def read_newer(self, key: SessionKey, known: Snapshot) -> State:
+        """Pass on."""
+        self._reached("cache: read what is newer")
+        return await super().read_newer(key, known)
+
+    async def read_changes(self, namespace: str, after: str | None, limit: int) -> FeedPage:
         """Pass on; a page may be shorter than what was asked for."""
         return await super().read_changes(namespace, after, min(limit, self._page or limit))
+
+    def _reached(self, branch: str, really: bool = True) -> None:
+        self._store.reached[branch] += really
 
     async def _do(self, call: str, work: Callable[[], Awaitable[T]]) -> T:
         if self._store.loop.is_crashed(self._process):
@@ -148,6 +219,8 @@ class Link(FaultyStorage):
         await asyncio.sleep(self._chance.random() * self._slowest)  # noqa: TID251 - simulated time
         if self._store.loop.is_crashed(self._process) and self._chance.random() < 0.5:
             raise ConnectionResetError  # it was still in the dead process
+        late = self._store.loop.is_crashed(self._process) and call == "commit"
+        self._reached("commit: arrived after its process had crashed", late)
         if self._store.loop.time() < self.back_at:
             message = f"{call}: the store can't be reached."
             raise StorageUnavailableError(message)

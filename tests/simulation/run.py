@@ -6,6 +6,8 @@ import asyncio
 import random
 import sys
 import traceback
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -15,7 +17,8 @@ from bamboo_sessions.domain.working_copy import link_of
 from tests.simulation.checks import check
 from tests.simulation.clients import Behaviour, finish
 from tests.simulation.loop import SimulatedLoop, process
-from tests.simulation.population import RUNS_FROM, UPKEEP_FROM, population
+from tests.simulation.population import LAG_FROM, RUNS_FROM, UPKEEP_FROM, population
+from tests.simulation.reached import note_world
 from tests.simulation.subscribers import follow
 from tests.simulation.world import (
     CHAT,
@@ -40,6 +43,7 @@ class Outcome(NamedTuple):
     steps: int
     seconds: float
     trace: str
+    reached: Mapping[str, int] = MappingProxyType({})
 
     def __str__(self) -> str:
         lines = [f"seed {self.seed}: repeat it with  python -m tests.simulation.run {self.seed}", *self.findings]
@@ -49,7 +53,7 @@ class Outcome(NamedTuple):
 def simulate(seed: int) -> Outcome:
     """Run the world of `seed` to its end and judge it."""
     loop = SimulatedLoop(seed)
-    world = World(loop, seed)
+    world = World(loop, seed, lag=seed if seed >= LAG_FROM else None)
     if seed >= RUNS_FROM:
         troubles = {"pauses": world.chance.choice((0, 1, 3)), "outages": world.chance.choice((0, 0, 1, 4))}
         world.plan = msgspec.structs.replace(world.plan, **troubles)
@@ -66,7 +70,9 @@ def simulate(seed: int) -> Outcome:
         findings = [traceback.format_exc()]
     finally:
         loop.close()
-    return Outcome(seed, (*findings, *errors), tuple(world.history), *(told or (loop.steps, loop.time(), loop.trace)))
+    note_world(world)
+    told = told or (loop.steps, loop.time(), loop.trace)
+    return Outcome(seed, (*findings, *errors), tuple(world.history), *told, world.reached)
 
 
 async def _live(world: World, seed: int) -> list[str]:
@@ -128,20 +134,26 @@ async def _end(world: World, clients: list[Client]) -> list[str]:
     """Nothing fails any more: all work gets through, and nothing is left over (G13)."""
     findings = []
     living = {client.process.name: client.process for client in clients}
+    world.unsaved = {
+        (name, session_id) for name in set(world.processes) - set(living) for session_id in world.store.log
+    }
     world.plan = msgspec.structs.replace(world.plan, faults=0.0, impatience=0.0)
     for each in living.values():
         each.link.heal()
         each.link.back_at = 0.0
     for each in living.values():
+        refused = await each.repo.flush()
+        world.reached["waiting: refused"] += len(refused)
+        world.unsaved.update((each.name, work.session_id) for work in refused)
         findings += [
             f"{each.name} couldn't save: {work.code} {work.session_id}"
-            for work in await each.repo.flush()
+            for work in refused
             if work.code not in {"session_deleted", "lease_lost"}
         ]
     for client in clients:
         await finish(client)
     for each in living.values():
-        await each.repo.persistence.aclose()
+        await each.repo.persistence.tasks.finish()
     await asyncio.sleep(1)  # noqa: TID251 - simulated time: what the crashed ones had sent has arrived
     for each in living.values():
         for session_id in list(world.store.log):
@@ -150,6 +162,7 @@ async def _end(world: World, clients: list[Client]) -> list[str]:
                 findings.append(f"{each.name}: the cache of {session_id} differs from storage (G10)")
         findings += [f"{each.name}: closing with unsaved {w.session_id}" for w in await each.repo.aclose()]
         stats = each.repo.persistence.stats()
+        world.reached["cache: hit"] += stats["cache_hits"]
         if stats["locks"] or stats["dirty_bytes"] or stats["cache_bytes"] > each.repo.cache.bytes_max:
             findings.append(f"{each.name}: left over: {stats} (G13)")
     return findings

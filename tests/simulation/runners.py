@@ -6,7 +6,7 @@ from bamboo_sessions import RunLease
 from bamboo_sessions.domain.working_copy import link_of
 from bamboo_sessions.repository.leases import LeaseBlock
 from tests.simulation.clients import append, author, change, load, save
-from tests.simulation.world import Client, Work
+from tests.simulation.world import Client, Work, World
 
 
 async def runner(client: Client, session_id: str) -> None:
@@ -46,10 +46,12 @@ async def _look(client: Client, session_id: str) -> None:
 
 
 async def _in_block(client: Client, session_id: str, block: LeaseBlock, on_busy: str) -> None:
+    begun = client.world.loop.time()
     done, lease = await client.do("lease", session_id, block.__aenter__(), on_busy)
     if lease is None:
         return
     done.result = lease.session.id
+    _note_lease(client.world, lease, waited=client.world.loop.time() > begun)
     if lease.session.id not in {session_id, *client.world.forks}:
         client.world.forks.append(lease.session.id)
     if link_of(lease.session).fence != lease.token:
@@ -58,7 +60,16 @@ async def _in_block(client: Client, session_id: str, block: LeaseBlock, on_busy:
         await run(client, lease)
     finally:
         client.copy = None
+        if client.world.runs.get(lease.session.id) is lease:
+            del client.world.runs[lease.session.id]
         await block.__aexit__(None, None, None)
+
+
+def _note_lease(world: World, lease: RunLease, *, waited: bool) -> None:
+    before = world.runs.get(lease.session.id)
+    world.reached["lease: taken over from one that ended"] += before is not None
+    world.reached["lease: given after waiting"] += waited
+    world.runs[lease.session.id] = lease
 
 
 async def run(client: Client, lease: RunLease) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 from bamboo_sessions import PositionExpiredError, SessionRepository, SubscriberTooSlowError
-from bamboo_sessions.domain.change import parse_position
+from bamboo_sessions.storage.feed_position import parse_position
 from tests.simulation.clients import load
 from tests.simulation.network import key_of
 from tests.simulation.world import Client, Follow, Told, World
@@ -73,11 +73,11 @@ async def _begin_anew(client: Client, told: Told) -> None:
 
 
 async def _read_state(client: Client, position: str) -> None:
-    """What is read after a position was taken shows all commits up to it (G11, L56)."""
+    """What is read, freshly if reads may lag, after a position was taken shows all commits up to it (G11, L56)."""
     number = parse_position(position).number
     newest = {made.session_id: made.revision for made in client.world.store.commits[:number]}
     for session_id, revision in newest.items():
-        await _read(client, session_id, revision, f"position {number}")
+        await _read(client, session_id, revision, f"position {number}", fresh=not client.world.store.is_exact)
 
 
 async def _look(client: Client, told: Told) -> None:
@@ -86,10 +86,10 @@ async def _look(client: Client, told: Told) -> None:
         await _read(client, last.session_id, last.revision, f"{last}")
 
 
-async def _read(client: Client, session_id: str, revision: int, behind: str) -> None:
-    waits = client.repo.cache.is_dirty(key_of(session_id))
-    session = await load(client, session_id)
-    if session is None or waits or client.repo.cache.is_dirty(key_of(session_id)):
+async def _read(client: Client, session_id: str, revision: int, behind: str, *, fresh: bool = False) -> None:
+    waits = key_of(session_id) in client.repo.persistence.waiting
+    session = await load(client, session_id, fresh=fresh)
+    if session is None or waits or key_of(session_id) in client.repo.persistence.waiting:
         return
     if session.revision < revision:
         client.world.findings.append(f"{client.name} knew of {behind} and then loaded {session} (G11)")

@@ -24,7 +24,7 @@ def world() -> World:
 
 
 def _change(number: int, revision: int | None = None, epoch: str = "e") -> SessionChange:
-    return SessionChange(f"{epoch}:{number}:", "s", revision or number, ("head",), (), START)
+    return SessionChange(f"{epoch}:{number:019}:", "s", revision or number, ("head",), (), START)
 
 
 def _told(*numbers: int) -> list[SessionChange]:
@@ -41,12 +41,12 @@ def _findings(world: World, follow: Follow) -> list[str]:
     [
         Follow(None, 1, _told(1, 2), "left", 30),
         Follow(None, 40, _told(3, 4, 5), "all", 55),
-        Follow("e:2:", 46, _told(3, 4, 5), "all", 55),
-        Follow("e:5:", 52, [], "all", 55),
-        Follow("e:1:", 46, [], "refused", 47, "pruned", "e:2:"),
-        Follow("e:0:", 1, _told(1), "refused", 47, "too slow", "e:2:"),
-        Follow("e:5:", 55, [], "refused", 61, "other_epoch", "f:2:"),
-        Follow("e:0:", 1, _told(1)),  # crashed: nobody knows how it went on
+        Follow("e:0000000000000000002:", 46, _told(3, 4, 5), "all", 55),
+        Follow("e:0000000000000000005:", 52, [], "all", 55),
+        Follow("e:0000000000000000001:", 46, [], "refused", 47, "pruned", "e:0000000000000000002:"),
+        Follow("e:0000000000000000000:", 1, _told(1), "refused", 47, "too slow", "e:0000000000000000002:"),
+        Follow("e:0000000000000000005:", 55, [], "refused", 61, "other_epoch", "f:0000000000000000002:"),
+        Follow("e:0000000000000000000:", 1, _told(1)),  # crashed: nobody knows how it went on
     ],
     ids=repr,
 )
@@ -58,23 +58,35 @@ def test_what_is_right_is_not_found(world: World, follow: Follow) -> None:
 @pytest.mark.parametrize(
     ("follow", "what"),
     [
-        (Follow("e:1:", 21, _told(3), "left", 40), "gap at its beginning"),
-        (Follow("e:1:", 21, _told(1), "left", 40), "gap at its beginning"),
+        (Follow("e:0000000000000000001:", 21, _told(3), "left", 40), "gap at its beginning"),
+        (Follow("e:0000000000000000001:", 21, _told(1), "left", 40), "gap at its beginning"),
         (Follow(None, 46, _told(4, 5), "left", 52), "doesn't begin where"),
-        (Follow("e:0:", 1, _told(1, 3), "left", 40), "the commits were"),
-        (Follow("e:0:", 1, _told(1, 1), "left", 40), "the commits were"),
-        (Follow("e:0:", 1, [_change(1), _change(2, 3)], "left", 40), "the commits were"),
-        (Follow("e:4:", 1, _told(5, 6), "left", 70), "the commits were"),
-        (Follow("e:3:", 45, [_change(4), _change(5, epoch="f")], "left", 70), "over epochs"),
-        (Follow("e:3:", 61, _told(4, 5), "all", 70), "over epochs"),
-        (Follow("e:2:", 51, _told(3, 4), "all", 55), "too early"),
-        (Follow("e:5:", 61, [], "all", 70), "an epoch that is over was not refused"),
-        (Follow("e:1:", 46, [], "all", 47), "was pruned was not refused"),
-        (Follow("e:2:", 46, [], "refused", 50, "pruned", "e:2:"), "for no reason"),
-        (Follow("e:1:", 1, _told(2), "refused", 46, "too slow", "e:2:"), "for no reason"),
-        (Follow("e:5:", 51, [], "refused", 55, "other_epoch", "e:2:"), "for no reason"),
-        (Follow("e:5:", 51, [], "refused", 55, "restored", "e:2:"), "for no reason"),
-        (Follow("e:0:", 46, [], "refused", 50, "pruned", "e:1:"), "oldest position"),
+        (Follow("e:0000000000000000000:", 1, _told(1, 3), "left", 40), "the commits were"),
+        (Follow("e:0000000000000000000:", 1, _told(1, 1), "left", 40), "the commits were"),
+        (Follow("e:0000000000000000000:", 1, [_change(1), _change(2, 3)], "left", 40), "the commits were"),
+        (Follow("e:0000000000000000004:", 1, _told(5, 6), "left", 70), "the commits were"),
+        (Follow("e:0000000000000000003:", 45, [_change(4), _change(5, epoch="f")], "left", 70), "over epochs"),
+        (Follow("e:0000000000000000003:", 61, _told(4, 5), "all", 70), "over epochs"),
+        (Follow("e:0000000000000000002:", 51, _told(3, 4), "all", 55), "too early"),
+        (Follow("e:0000000000000000005:", 61, [], "all", 70), "an epoch that is over was not refused"),
+        (Follow("e:0000000000000000001:", 46, [], "all", 47), "was pruned was not refused"),
+        (Follow("e:0000000000000000002:", 46, [], "refused", 50, "pruned", "e:0000000000000000002:"), "for no reason"),
+        (
+            Follow("e:0000000000000000001:", 1, _told(2), "refused", 46, "too slow", "e:0000000000000000002:"),
+            "for no reason",
+        ),
+        (
+            Follow("e:0000000000000000005:", 51, [], "refused", 55, "other_epoch", "e:0000000000000000002:"),
+            "for no reason",
+        ),
+        (
+            Follow("e:0000000000000000005:", 51, [], "refused", 55, "restored", "e:0000000000000000002:"),
+            "for no reason",
+        ),
+        (
+            Follow("e:0000000000000000000:", 46, [], "refused", 50, "pruned", "e:0000000000000000001:"),
+            "oldest position",
+        ),
     ],
     ids=repr,
 )

@@ -12,20 +12,21 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.simulation.linearizability import Span, is_linearizable
 from tests.simulation.loop import SimulatedLoop, StuckError, process
-from tests.simulation.population import RUNS_FROM, UPKEEP_FROM
+from tests.simulation.population import RUNS_FROM, WORLDS
+from tests.simulation.reached import BRANCHES, missing
 from tests.simulation.run import Outcome, simulate
 
 HERE = Path(__file__).parent
 SECONDS = 10
 LONG_SEEDS = 2_500
-WORLDS = (0, RUNS_FROM, UPKEEP_FROM)
 
 
 @pytest.fixture(autouse=True)
@@ -49,13 +50,16 @@ def test_seeds_that_found_something(seed: int) -> None:
 
 
 @pytest.mark.parametrize("first", WORLDS)
-def test_as_many_seeds_as_time_allows(first: int) -> None:
+def test_as_many_seeds_as_time_allows(first: int, record_property: Callable[[str, object], None]) -> None:
     """G2, G3, G5 to G7, G9 to G13 hold in worlds that nobody thought of: others each time, and a failure names its."""
     chance = random.SystemRandom()
     begun = time.monotonic()
+    reached: Counter[str] = Counter(dict.fromkeys(BRANCHES, 0))
     while time.monotonic() - begun < SECONDS:
         outcome = simulate(first + chance.randrange(RUNS_FROM))
         assert not outcome.findings, str(outcome)
+        reached.update(outcome.reached)
+    record_property("reached", dict(reached))
 
 
 @pytest.mark.long
@@ -66,6 +70,18 @@ def test_thousands_of_seeds(first: int, tenth: int) -> None:
     for seed in range(first + tenth, first + LONG_SEEDS, 10):
         outcome = simulate(seed)
         assert not outcome.findings, str(outcome)
+
+
+@pytest.mark.long
+def test_every_branch_is_reached_sometimes() -> None:
+    """What the simulation never gets to it proves nothing about: merge, takeover, retry, settle and recovery."""
+    reached: Counter[str] = Counter()
+    for number in range(LONG_SEEDS):
+        for first in WORLDS:
+            reached.update(simulate(first + number).reached)
+        if not missing(reached):
+            break
+    assert not missing(reached)
 
 
 @pytest.mark.parametrize("first", WORLDS)
@@ -84,6 +100,14 @@ def test_a_seed_can_be_repeated(first: int) -> None:
 def test_a_failure_names_the_command_that_repeats_it() -> None:
     """Whoever reads a failure can copy the command."""
     assert "python -m tests.simulation.run 5" in str(Outcome(5, ("wrong",), (), 0, 0.0, ""))
+
+
+def test_branches_are_counted() -> None:
+    """A world that is known to get somewhere tells so, and what no world got to is named."""
+    outcome = simulate(_known()[0])
+    assert outcome.reached["commit: conflict"]
+    assert set(missing(outcome.reached)) == set(BRANCHES) - set(+Counter(outcome.reached))
+    assert set(outcome.reached) <= set(BRANCHES)
 
 
 # --- the loop

@@ -13,6 +13,7 @@ import msgspec
 from bamboo_sessions import (
     BambooSessionsError,
     LockedSessionStore,
+    RunLease,
     Session,
     SessionCache,
     SessionChange,
@@ -134,23 +135,39 @@ class Told(msgspec.Struct):
 class World:
     """Everything in a simulation, and its history."""
 
-    def __init__(self, loop: SimulatedLoop, seed: int) -> None:
+    def __init__(self, loop: SimulatedLoop, seed: int, *, lag: int | None = None) -> None:
         self.loop = loop
         self.seed = seed
         self.chance = random.Random(f"world {seed}")
         self.plan = Plan.drawn(self.chance)
-        self.store = Store(loop)
+        self.store = Store(loop, lag)
         self.history: list[Operation] = []
         self.processes: dict[str, Process] = {}
         self.told: list[Told] = []
         self.forks: list[str] = []
+        self.runs: dict[str, RunLease] = {}
+        """Who runs on each session, or did so until its process crashed."""
         self.findings: list[str] = []
+        self.reached = self.store.reached
+        self.first_of_turns: set[str] = set()
+        self.last_of_turns: set[str] = set()
+        self.anchors: dict[str, str] = {}
+        """Behind which message an addition inside was put, by the ids of both."""
+        self.unsaved: set[tuple[str, str]] | None = None
+        """Processes and sessions whose accepted work was refused in the end; `None` if it didn't come to that."""
+        self.calls: dict[str, str] = {}
+        """Calls of tools whose results come separately, and their sessions."""
         self._made = 0
 
     def id(self, what: str) -> str:
         """A word that never was before."""
         self._made += 1
         return f"{what}-{self._made}"
+
+    def begin_turn(self, ids: tuple[str, ...]) -> None:
+        """Somebody will write these messages, which have to stay together."""
+        self.first_of_turns.add(ids[0])
+        self.last_of_turns.add(ids[-1])
 
     def subscribe(self, name: str) -> Told:
         """A record for a subscriber in the process `name`: one that a crashed subscriber left, or a new one."""
@@ -177,6 +194,7 @@ class Work(msgspec.Struct):
     turns: list[tuple[str, ...]] = msgspec.field(default_factory=list)
     removed: list[str] = msgspec.field(default_factory=list)
     asked: list[str] = msgspec.field(default_factory=list)
+    edited: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Process:
@@ -218,6 +236,8 @@ class Client:
         self.chance = chance
         self.copy: Session | None = None
         self.work = Work()
+        self.is_accepted = True
+        """Whether the last save was acknowledged, or accepted to be made later: the copy isn't needed any more."""
 
     async def pause(self) -> None:
         """Do nothing for a while."""

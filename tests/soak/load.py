@@ -123,7 +123,7 @@ async def read_slowly(sessions: SessionRepository, moved: asyncio.Event) -> None
 
 async def sample(sessions: SessionRepository, life: int) -> Sample:
     """What this process uses now."""
-    stats = await sessions.stats()
+    stats = sessions.persistence.stats()
     gc.collect()
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return Sample(

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, Callable
 from typing import Final
 
 from bamboo_sessions.cli.lines import InputLine
-from bamboo_sessions.cli.text import one_line
+from bamboo_sessions.cli.text import counted, one_line
 from bamboo_sessions.domain.errors import (
     BambooSessionsError,
     InputError,
@@ -38,6 +38,7 @@ class Tally:
         self.unchanged = 0
         self.failed = 0
         self.new_messages = 0
+        self.repeated_ids = 0
 
     def document(self) -> dict[str, int]:
         """The counts as a JSON document."""
@@ -53,15 +54,23 @@ class Importer:
         tell: Gets a line for each conversation that failed, or that differs from what is stored in a way that an
             import doesn't change.
         recreate: Whether ids that were deleted may be used again.
+        repeated_ids: How many messages of a session got another id than they came with.
     """
 
     def __init__(
-        self, sessions: SessionRepository, tally: Tally, tell: Callable[[str], None], *, recreate: bool
+        self,
+        sessions: SessionRepository,
+        tally: Tally,
+        tell: Callable[[str], None],
+        *,
+        recreate: bool,
+        repeated_ids: Callable[[Session], int] = lambda _: 0,
     ) -> None:
         self._sessions = sessions
         self._tally = tally
         self._tell = tell
         self._recreate = recreate
+        self._repeated_ids = repeated_ids
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
     async def bring_in(self, name: str, lines: AsyncIterable[InputLine], read: Callable[[InputLine], Session]) -> None:
@@ -85,6 +94,9 @@ class Importer:
                 self._under_way[session.id] = group.create_task(self._one(where, session))
 
     async def _one(self, where: str, session: Session) -> None:
+        if repeated := self._repeated_ids(session):
+            self._tally.repeated_ids += repeated
+            self._tell(f"Note: {where}: {counted(repeated, 'message')} got new ids, as earlier ones have theirs.")
         try:
             await self._store(where, session)
         except StorageCorruptError as exc:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
-    from bamboo_sessions.repository import SessionRepository
+    from bamboo_sessions.repository import SessionRepository, StoreAdmin
     from bamboo_sessions.storage.port import SessionStorage
 
 T = TypeVar("T")
@@ -79,5 +79,17 @@ class Store:
         async def session() -> T:
             async with SessionRepository.open(storage, namespace=self.namespace) as sessions:
                 return await work(sessions)
+
+        return asyncio.run(session())
+
+    def run_as_owner(self, work: Callable[[StoreAdmin], Awaitable[T]], *, creates: bool = False) -> T:
+        """As `run`, for what concerns all namespaces."""
+        from bamboo_sessions.repository import StoreAdmin
+
+        storage = self.storage() if creates else self._storage_if_there()
+
+        async def session() -> T:
+            async with StoreAdmin.open(storage) as store:
+                return await work(store)
 
         return asyncio.run(session())

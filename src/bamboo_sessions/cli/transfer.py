@@ -84,7 +84,7 @@ def import_conversations(store: Store, *, _format: str, files: tuple[str, ...], 
 
 async def _import(sessions: SessionRepository, files: tuple[str, ...], tally: Tally, *, recreate: bool) -> None:
     from bamboo_sessions.cli.formats.json_text import parsed
-    from bamboo_sessions.cli.formats.openai_chat import to_session
+    from bamboo_sessions.cli.formats.openai_chat import repeated_ids, to_session
 
     def read(line: InputLine) -> Session:
         if line.flaw is not None:
@@ -92,7 +92,7 @@ async def _import(sessions: SessionRepository, files: tuple[str, ...], tally: Ta
         return to_session(parsed(line.data), namespace=sessions.namespace)
 
     with _progress() as progress:
-        importer = Importer(sessions, tally, note, recreate=recreate)
+        importer = Importer(sessions, tally, note, recreate=recreate, repeated_ids=repeated_ids)
         for path in files:
             source = Input(path)
             await importer.bring_in(source.name, _watched(source, progress), read)

@@ -14,7 +14,7 @@ from bamboo_sessions.cli.store import Store
 from bamboo_sessions.cli.text import counted, plain
 from bamboo_sessions.cli.versions import schema_version
 from bamboo_sessions.domain.report import CheckReport, Problem
-from bamboo_sessions.repository import SessionRepository
+from bamboo_sessions.repository import StoreAdmin
 
 
 @click.command()
@@ -45,9 +45,9 @@ def stats(store: Store, *, as_json: bool) -> None:
 
     Sessions, messages, bytes and so on, of all namespaces.
     """
-    counters = store.run(lambda sessions: sessions.storage.stats())
+    counters = store.run_as_owner(lambda owner: owner.stats())
     if as_json:
-        print_json(dict(counters))
+        print_json(counters)
     else:
         print_facts(counters.items())
 
@@ -62,12 +62,12 @@ def migrate(store: Store, *, new_epoch: bool, as_json: bool) -> None:
     Every other command does so, too; this one says what it did. It makes the store if there is none.
     """
 
-    async def work(sessions: SessionRepository) -> None:
+    async def work(owner: StoreAdmin) -> None:
         if new_epoch:
-            await sessions.start_epoch()
+            await owner.start_epoch()
 
     before = schema_version(store)
-    store.run(work, creates=True)
+    store.run_as_owner(work, creates=True)
     after = schema_version(store)
     if as_json:
         print_json({"store": store.location, "before": before, "after": after, "new_epoch": new_epoch})
@@ -94,10 +94,10 @@ def migrate(store: Store, *, new_epoch: bool, as_json: bool) -> None:
 def check(store: Store, *, repair: bool, as_json: bool) -> None:
     """Look for what can't be right in the store.
 
-    Broken rows, counts out of step, tool calls without results. Nothing is changed without --repair, and --repair never
-    drops what was written. The exit code is 1 if a problem remains.
+    Broken rows, counts out of step, tool calls without results, of all namespaces. Nothing is changed without --repair,
+    and --repair never drops what was written. The exit code is 1 if a problem remains.
     """
-    report = store.run(lambda sessions: sessions.check(repair=repair))
+    report = store.run_as_owner(lambda owner: owner.check(repair=repair))
     if as_json:
         print_json({**document(report), "ok": report.ok})
     else:

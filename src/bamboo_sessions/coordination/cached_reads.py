@@ -1,16 +1,15 @@
 """Reads through the cache: microseconds on a hit, and never behind what any process acknowledged (G7).
 
-A hit asks storage one question that costs next to nothing: has anybody committed since? If so, a second one: this
-session? Only then its newer part is read. A miss takes the session's lock, looks again, reads, fills (L16).
+A hit asks storage one question that costs next to nothing: as far as this process has heard, is the session still at
+this revision? If not, its newer part is read. A miss takes the session's lock, looks again, reads, fills (L16).
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from bamboo_sessions.coordination.cache import Entry, SessionCache
+from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.locks import SessionLocks
-from bamboo_sessions.domain.errors import StorageError
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.commit import SessionKey, State
 from bamboo_sessions.storage.port import SessionStorage
@@ -33,22 +32,15 @@ class CachedReads:
         self.counters = ReadCounters()
 
     def current(self, key: SessionKey) -> Snapshot | None:
-        """The cached snapshot if it is the newest, told without waiting; else `None`."""
+        """The cached snapshot if it is the newest that this process has heard of, told without waiting; else `None`."""
         entry = self._cache.entry(key)
         if entry is None or entry.by_hand:
             return None
-        token = self._storage.freshness()
-        if token is None or (token != entry.token and not self._still_newest(key, entry)):
+        token = self._storage.still_newest(key, entry.snapshot.revision, entry.token)
+        if token is None:
             return None
         entry.token = token
         return entry.snapshot
-
-    def _still_newest(self, key: SessionKey, entry: Entry) -> bool:
-        try:
-            peek = self._storage.peek(key)
-        except StorageError:  # the reading call, which may wait, will say what is wrong
-            return False
-        return peek is not None and not peek.deleted and peek.revision == entry.snapshot.revision
 
     async def load(self, key: SessionKey, *, fresh: bool = False) -> State:
         """The newest committed state; fills the cache."""
@@ -67,7 +59,6 @@ class CachedReads:
 
     async def refresh(self, key: SessionKey, known: Snapshot | None = None) -> State:
         """Read what is new and publish it. Only under the session's lock, or to settle a conflict."""
-        token = self._storage.freshness()
         entry = self._cache.entry(key)
         if entry is not None and not entry.by_hand and (known is None or entry.snapshot.revision > known.revision):
             known = entry.snapshot
@@ -75,7 +66,7 @@ class CachedReads:
         if entry is not None and entry.by_hand:
             return state  # whoever reads decides which of the two is the newer one
         if isinstance(state, Snapshot):
-            self._cache.publish(key, state, token)
+            self._cache.publish(key, state, None)
         else:
             self._cache.evict(key)
         return state

@@ -14,17 +14,17 @@ async def check_fence(storage: SessionStorage, key: SessionKey, fence: int | Non
     """
     if fence is None:
         return
-    leases = await storage.read_lease(key)
-    if leases is not None and leases.token > fence:
-        raise LeaseLostError(key.session_id, token=fence, newer_token=leases.token, holder=leases.holder)
+    view = await storage.read_lease(key)
+    if view is not None and view.state.token > fence:
+        raise LeaseLostError(key.session_id, token=fence, newer_token=view.state.token, holder=view.state.holder)
 
 
-async def told_by_whom(storage: SessionStorage, key: SessionKey, lost: LeaseLostError) -> LeaseLostError:
+async def with_holder(storage: SessionStorage, key: SessionKey, lost: LeaseLostError) -> LeaseLostError:
     """The error with the name of who runs the session now, if that can be told."""
     try:
-        leases = await storage.read_lease(key)
+        view = await storage.read_lease(key)
     except StorageError:
         return lost
-    if leases is None or leases.holder is None:
+    if view is None or view.state.holder is None:
         return lost
-    return LeaseLostError(key.session_id, token=lost.token, newer_token=leases.token, holder=leases.holder)
+    return LeaseLostError(key.session_id, token=lost.token, newer_token=view.state.token, holder=view.state.holder)

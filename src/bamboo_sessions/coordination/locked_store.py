@@ -1,40 +1,166 @@
 """The locked store: one writer at a time per session and process, merge-on-write, publishing inside the lock.
 
-A save is a plan that merges a frozen working copy into what is committed (`saving`), brought in like every change
-(`committing`). What storage can't take now is kept (`waiting`), and goes first when it is back.
+A save is a plan that merges a frozen working copy into what is committed (`saving`), and is committed like every change
+(`committing`), in a task that outlives its caller (`tasks`): afterwards there is the whole commit or nothing, the lock
+is free and the cache agrees with storage (G10). What storage can't take now is kept (`waiting`), and goes first when it
+is back.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
-from bamboo_sessions.coordination.committing import Committing, Planned, Write, living
+from bamboo_sessions.coordination.backoff import Backoff
+from bamboo_sessions.coordination.cache import SessionCache
+from bamboo_sessions.coordination.cached_reads import CachedReads
+from bamboo_sessions.coordination.committing import Committer
+from bamboo_sessions.coordination.encoding import encode_in_slices
 from bamboo_sessions.coordination.fencing import check_fence
-from bamboo_sessions.coordination.saving import SavePlan
-from bamboo_sessions.coordination.waiting import Included
+from bamboo_sessions.coordination.foreign import check_base
+from bamboo_sessions.coordination.locks import SessionLocks
+from bamboo_sessions.coordination.plan import HeadPlan, Plan, Written, living
+from bamboo_sessions.coordination.saving import SavePlan, caught_up, correct, plan_save, report_of
+from bamboo_sessions.coordination.signal import CommitSignal
+from bamboo_sessions.coordination.tasks import OwnedTasks
+from bamboo_sessions.coordination.waiting import Waiting, WaitingWork
+from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import (
     BambooSessionsError,
     PreconditionFailedError,
     SessionDeletedError,
     StorageError,
 )
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.limits import DIRTY_BYTES_MAX
 from bamboo_sessions.domain.report import MergeReport
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.working_copy import is_clean, link_of
-from bamboo_sessions.storage.commit import (
-    RecordWrite,
-    SessionKey,
-    State,
-)
+from bamboo_sessions.storage.commit import Commit, Committed, RecordWrite, SessionKey, State
+from bamboo_sessions.storage.port import SessionStorage
+from bamboo_sessions.storage.query import DeleteQuery
 
+T = TypeVar("T")
 _log: Final = logging.getLogger("bamboo_sessions")
 
 
-class LockedSessionStore(Committing):
-    """Merge-on-write over a storage and a cache; made like `Committing`."""
+class LockedSessionStore:
+    """Changes of sessions over a storage and a cache, one at a time for each session of this process.
+
+    Args:
+        storage: The durable tier.
+        cache: The in-memory tier that sees every commit made here.
+        clock: Where commits take their time from.
+        backoff: Waits between conflicts.
+        waiting_bytes_max: Bound of the work that waits for storage to come back, in bytes, roughly counted.
+    """
+
+    def __init__(
+        self,
+        storage: SessionStorage,
+        cache: SessionCache,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        backoff: Backoff | None = None,
+        waiting_bytes_max: int = DIRTY_BYTES_MAX,
+    ) -> None:
+        self.storage = storage
+        self.cache = cache
+        self.clock = clock
+        self.waiting = WaitingWork(clock, waiting_bytes_max)
+        self.signal = CommitSignal(storage)
+        self._locks = SessionLocks()
+        self.reads = CachedReads(storage, cache, self._locks)
+        self.tasks = OwnedTasks(self._locks.clear)
+        backoff = backoff or Backoff(first_seconds=0.001, longest_seconds=0.02)
+        self._committer = Committer(storage, cache, self.reads, backoff)
+        self.writes = self._committer.counters
+
+    # --- reading
+
+    async def load(self, key: SessionKey, *, fresh: bool = False) -> State:
+        """The newest committed state, from the cache if that is current."""
+        self.tasks.check_usable()
+        return await self.reads.load(key, fresh=fresh)
+
+    # --- changes of the latest state
+
+    async def write(
+        self,
+        key: SessionKey,
+        plan: Plan,
+        *,
+        then: Callable[[Written], T],
+        start: State = None,
+        commit_id: str | None = None,
+    ) -> T:
+        """Commit a plan and hand what became of it to `then`, still inside the lock.
+
+        Args:
+            key: Which session.
+            plan: The change.
+            then: Called once, after publishing; its result is returned.
+            start: A state to try first without asking storage; it may be old, the commit compares anyway.
+            commit_id: The caller's own, which the plan's commits have: if the plan is refused, or has nothing to do,
+                it is looked up whether an earlier call with it was made, and that is the outcome (G4).
+        """
+
+        async def work() -> T:
+            await self._save_waiting(key)
+            return then(await self._committer.commit(key, plan, start=start, commit_id=commit_id))
+
+        release = await self._lock(key)
+        return await self.tasks.run(work(), release)
+
+    async def write_head(self, key: SessionKey, plan: HeadPlan, *, commit_id: str | None = None) -> SessionHead:
+        """Commit a change that looks at the head alone, so that messages needn't be read; the head after it.
+
+        Raises:
+            SessionNotFoundError, SessionDeletedError: It doesn't live.
+        """
+
+        async def work() -> SessionHead:
+            await self._save_waiting(key)
+            return await self._committer.commit_head(key, plan, commit_id=commit_id)
+
+        release = await self._lock(key)
+        return await self.tasks.run(work(), release)
+
+    # --- changes that need no state
+
+    async def append(self, commit: Commit) -> Committed:
+        """A blind commit: no lock, no revision, no conflict. Readers of this process see it on return."""
+        self.tasks.check_usable()
+        await self.save_waiting(commit.key)
+        return await self.tasks.run(self._committer.append(commit))
+
+    async def delete(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
+        """Delete a session and all below it, under its lock (L37); the ids deleted."""
+        release = await self._lock(key)
+        return await self.tasks.run(self._delete(key, query), release)
+
+    async def _delete(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
+        try:
+            deleted = await self.storage.delete_tree(key, query)
+        except StorageError as exc:
+            exc.commit_id = query.commit_id if exc.outcome_unknown else None
+            raise
+        for session_id in deleted:
+            self.cache.evict(SessionKey(key.namespace, session_id))
+        return deleted
+
+    async def _lock(self, key: SessionKey) -> Callable[[], None]:
+        self.tasks.check_usable()
+        release = await self._locks.acquire(key)
+        try:
+            self.tasks.check_usable()  # it may have been closed meanwhile
+        except StorageError:
+            release()
+            raise
+        return release
 
     # --- saving working copies
 
@@ -46,6 +172,9 @@ class LockedSessionStore(Committing):
         additions_only: bool = False,
         records: tuple[RecordWrite, ...] = (),
         creating: bool = False,
+        commit_id: str | None = None,
+        fence: int | None = None,
+        if_last_message: str | None = None,
     ) -> MergeReport:
         """Merge a working copy into what is committed, commit, and bring the copy up to date in place.
 
@@ -59,124 +188,180 @@ class LockedSessionStore(Committing):
             additions_only: Hold back removals and edits; they stay pending in the copy.
             records: Adapter state to write in the same commit.
             creating: Refuse with `SessionExistsError` if a session of this id lives; a deleted id may be used again.
+            commit_id: The commit's; if an earlier call with it was made, its outcome is given again and nothing is
+                written. `None` makes one.
+            fence: The token of the run lease that this is written through; `None`: the one that the copy has, if any.
+            if_last_message: Refuse likewise if the history ends with another message (`""`: if it has any).
 
         Raises:
             SessionDeletedError: It was deleted (G9).
             MessageIdConflictError: A message id is taken by other content (G4).
-            LeaseLostError: The copy writes through a run lease, and a newer one exists (G12), also if nothing changed.
+            LeaseLostError: A newer run lease exists than the one that this is written through (G12), also if nothing
+                changed.
             PreconditionFailedError, InputError, StorageError.
         """
         key = SessionKey(session.namespace, session.id)
-        if self._is_saved(session) and not (records or creating) and if_revision is None:
-            await check_fence(self.storage, key, link_of(session).fence)
+        fence = fence if fence is not None else link_of(session).fence
+        asked = (if_revision, if_last_message, commit_id)
+        if not (records or creating) and asked == (None, None, None) and self._is_saved(session):
+            await check_fence(self.storage, key, fence)
             return MergeReport(revision=session.revision)
-        plan = SavePlan(
+        plan = plan_save(
             session,
             now=self.clock.now(),
             if_revision=if_revision,
             additions_only=additions_only,
             records=records,
             creating=creating,
+            commit_id=commit_id,
+            fence=fence,
+            if_last_message=if_last_message,
         )
-        release = await self._locks.acquire(key)
-        return await self.run_to_end(self._save(session, plan), release)
+        release = await self._lock(key)
+        return await self.tasks.run(self._save(session, plan, commit_id), release)
 
     def _is_saved(self, session: Session) -> bool:
-        if not is_clean(session) or link_of(session).unsettled is not None:
+        self.tasks.check_usable()
+        link = link_of(session)
+        if not self.storage.is_exact or not is_clean(session) or link.unsettled is not None or link.is_foreign:
             return False
         snapshot = self.reads.current(SessionKey(session.namespace, session.id))
         return snapshot is not None and snapshot.revision == session.revision
 
-    async def _save(self, session: Session, plan: SavePlan) -> MergeReport:
-        plan.if_revision = await self._save_waiting(plan.key, plan.if_revision)
-        return await self._save_now(session, plan)
+    async def _save(self, session: Session, plan: SavePlan, commit_id: str | None = None) -> MergeReport:
+        expected = await self._save_waiting(plan.key, plan.if_revision)
+        return await self._save_now(session, plan.expecting(expected), commit_id)
 
-    async def _save_now(self, session: Session, plan: SavePlan) -> MergeReport:
+    async def _save_now(self, session: Session, plan: SavePlan, commit_id: str | None = None) -> MergeReport:
         """Save under the session's lock, after what waited."""
-
-        def planner(state: State) -> Planned | None:
-            commit = plan(state)
-            return None if commit is None else Planned(commit, plan.result)
-
+        await check_base(self.storage, plan.key, session)
+        link = link_of(session)
+        if await self._settle(session, plan.commit_id) and plan.creating:
+            return MergeReport(revision=session.revision, changed=True)  # it was this copy that made the session
+        plan = caught_up(plan, session)
+        link.unsettled = plan
         try:
-            settled = await self._settle(session)
-            plan.catch_up(session)
-            if settled and plan.creating:
-                return MergeReport(revision=session.revision, changed=True)  # it was this copy that made the session
-            link_of(session).unsettled = plan
-            written = await self._bring_in(
-                Write(plan.key, planner, heads_only=False), None if plan.creating else plan.base
-            )
+            written = await self._commit(plan, commit_id)
             after = living(plan.key, written.after)
-            link_of(session).unsettled = None
-            if written.committed is None:
-                await check_fence(self.storage, plan.key, plan.fence)
-            return plan.finish(session, after, written.committed)
         except BambooSessionsError as exc:
-            may_have_happened = exc.outcome_unknown or isinstance(exc, SessionDeletedError)  # deleted before or after?
-            if link_of(session).unsettled is plan and not may_have_happened:
-                link_of(session).unsettled = None
+            if not (exc.outcome_unknown or isinstance(exc, SessionDeletedError)):  # deleted before the commit or after?
+                link.unsettled = None
             raise
+        link.unsettled = None
+        if written.committed is None:
+            await check_fence(self.storage, plan.key, plan.fence)
+        correct(session, plan, after)
+        return report_of(written)
 
-    async def _settle(self, session: Session) -> bool:
+    async def _commit(self, plan: SavePlan, commit_id: str | None) -> Written:
+        await encode_in_slices(plan.added(), plan.encode)
+        start = None if plan.creating or plan.base is None else self._newest_known(plan.key, plan.base)
+        return await self._committer.commit(plan.key, plan, start=start, commit_id=commit_id)
+
+    def _newest_known(self, key: SessionKey, base: Snapshot | None) -> Snapshot | None:
+        """The newest committed state that is known: the cache's may be newer than a copy's base (L133)."""
+        entry = self.cache.entry(key)
+        if entry is None or entry.by_hand or (base is not None and entry.snapshot.revision <= base.revision):
+            return base
+        return entry.snapshot
+
+    async def _settle(self, session: Session, next_id: str) -> bool:
         """Find out what became of earlier saves of what the copy has in it; whether one of its own was made.
 
-        If the outcome of its last save is unknown, its commit id is looked up first (G4). Then the copy becomes one
-        of what is committed now, and what was saved then isn't saved again over what others have committed since.
+        If the outcome of its last save is unknown, its commit id is looked up first (G4): for good, unless `next_id` is
+        the same, so that what had not happened by then never will. If it was made, the copy becomes one of what is
+        committed now, and what was saved then isn't saved again over what others have committed since.
         Only under the session's lock: no save of this copy is under way then.
 
         Raises:
             SessionDeletedError: It was made, and the session was deleted since.
         """
         plan = link_of(session).unsettled
-        if isinstance(plan, Included):
-            return plan.adopt(session)
+        if isinstance(plan, Waiting):
+            return plan.give_outcome_to(session)
         if not isinstance(plan, SavePlan):
             return False
-        revision = await self.storage.find_commit(plan.key, plan.commit_id)
-        if revision is not None:
-            state = await self.reads.refresh(plan.key)
-            if not isinstance(state, Snapshot) or state.head.incarnation > revision:
-                raise SessionDeletedError(plan.key.session_id)  # the copy is of a life that is over (G9)
-            plan.finish(session, state, None)
+        state = await self._outcome(plan, is_final=next_id != plan.commit_id)
+        if state is not None:
+            correct(session, plan, state)
         link_of(session).unsettled = None
-        return revision is not None
+        return state is not None
+
+    async def _outcome(self, plan: SavePlan, *, is_final: bool = False) -> Snapshot | None:
+        """What is committed now, if an earlier save was made that nobody knew the outcome of; else `None`."""
+        ask = self.storage.settle if is_final else self.storage.find_commit
+        revision = await ask(plan.key, plan.commit_id)
+        if revision is None:
+            return None
+        state = await self.reads.refresh(plan.key)
+        if not isinstance(state, Snapshot) or state.head.incarnation > revision:
+            raise SessionDeletedError(plan.key.session_id)  # the save was of a life that is over (G9)
+        return state
 
     # --- tolerant saves
 
-    async def save_or_keep(self, session: Session, *, then: Callable[[], None]) -> bool:
+    async def save_or_keep(
+        self,
+        session: Session,
+        *,
+        then: Callable[[], None],
+        commit_id: str | None = None,
+        fence: int | None = None,
+    ) -> bool:
         """As `merge_save`, but what storage can't take now is kept (see `waiting`); whether it is durable.
 
         Args:
             session: The copy.
             then: Called if it is kept, also if the caller was cancelled meanwhile.
+            commit_id, fence: As for `merge_save`.
 
         Raises:
             StorageError: One that isn't retryable, or the bound on waiting work would be passed.
         """
-        if link_of(session).fence is None and self._is_saved(session):
+        if commit_id is None and fence is None and link_of(session).fence is None and self._is_saved(session):
             return True
-        plan = SavePlan(session, now=self.clock.now())
-        release = await self._locks.acquire(plan.key)
-        return await self.run_to_end(self._save_or_keep(session, plan, then), release)
+        plan = plan_save(session, now=self.clock.now(), commit_id=commit_id, fence=fence)
+        release = await self._lock(plan.key)
+        return await self.tasks.run(self._save_or_keep(session, plan, then, commit_id), release)
 
-    async def _save_or_keep(self, session: Session, plan: SavePlan, then: Callable[[], None]) -> bool:
+    async def _save_or_keep(
+        self, session: Session, plan: SavePlan, then: Callable[[], None], commit_id: str | None
+    ) -> bool:
+        known = self._newest_known(plan.key, None)  # a failing commit makes the cache forget it
         try:
-            await self._save_waiting(plan.key)
-            await self._save_now(session, plan)
+            await self._save(session, plan, commit_id)
         except StorageError as exc:
-            if not exc.retryable or not self.waiting.keep(session):
+            if not exc.retryable or link_of(session).is_foreign or not self._keep(session, plan, known):
                 raise
+            if plan.key not in self.waiting:
+                return True  # there was nothing in it that isn't committed
             _log.warning("session %r waits in memory: %s", session.id, exc)
             then()
             return False
         return True
 
+    def _keep(self, session: Session, plan: SavePlan, known: Snapshot | None) -> bool:
+        """Let what could not be saved wait; `False` if there is too much of that."""
+        link = link_of(session)
+        if isinstance(link.unsettled, Waiting):
+            link.unsettled.give_outcome_to(session)
+        if isinstance(link.unsettled, SavePlan) and link.unsettled.commit_id == plan.commit_id:
+            plan = link.unsettled  # what was sent, perhaps with success
+        else:
+            plan = caught_up(plan, session)
+        base = plan.base
+        if base is not None and base.is_committed and (known is None or known.revision < base.revision):
+            known = base
+        view = self.waiting.accept(session, plan, self._newest_known(plan.key, known))
+        if view is not None:
+            correct(session, plan, view)
+        return view is not None
+
     async def save_waiting(self, key: SessionKey) -> None:
-        """Save what waits. What is refused is told by `waiting`; raises what may pass."""
-        if self.waiting.first(key) is not None:
+        """Save what waits of a session. What is refused is told by `waiting`; raises what may pass."""
+        if key in self.waiting:
             release = await self._locks.acquire(key)
-            await self.run_to_end(self._save_waiting(key), release)
+            await self.tasks.run(self._save_waiting(key), release)
 
     async def _save_waiting(self, key: SessionKey, if_revision: int | None = None) -> int | None:
         """Save what waits, the oldest first: all errors of ours but storage's refuse the work for good.
@@ -185,14 +370,49 @@ class LockedSessionStore(Committing):
         """
         while item := self.waiting.first(key):
             try:
-                report = await self._save_now(
-                    item.work, SavePlan(item.work, now=self.clock.now(), if_revision=if_revision)
-                )
+                after = await self._save_item(key, item, if_revision)
             except (StorageError, PreconditionFailedError):
                 raise
             except BambooSessionsError as exc:
                 self.waiting.refuse(key, item, exc)
             else:
-                self.waiting.durable(key, item)
-                if_revision = None if if_revision is None else report.revision
+                self.waiting.durable(key, item, after)
+                if_revision = None if if_revision is None else after.revision
+            await asyncio.sleep(0)  # a long chain isn't saved in one turn of the event loop
         return if_revision
+
+    async def _save_item(self, key: SessionKey, item: Waiting, if_revision: int | None) -> Snapshot:
+        if item.earlier is not None:
+            self.waiting.settled(key, item, await self._outcome(item.earlier))
+        plan = self.waiting.plan(key, item, if_revision)
+        written = await self._commit(plan, plan.commit_id)
+        return living(key, written.after)
+
+    # --- life
+
+    def open(self) -> None:
+        """Let calls begin again after `aclose`."""
+        self.tasks.open()
+        self.signal.open()
+
+    async def aclose(self) -> None:
+        """Refuse new calls, wait for the commits under way, and end the waiting for further ones."""
+        self.tasks.close()
+        await self.tasks.finish()
+        self.signal.close()
+
+    def stats(self) -> dict[str, int]:
+        """Counters of this store and its cache."""
+        writes, reads = self.writes, self.reads.counters
+        return {
+            "cache_entries": len(self.cache),
+            "cache_bytes": self.cache.bytes,
+            "cache_hits": reads.hits,
+            "cache_misses": reads.misses,
+            "dirty_bytes": self.waiting.bytes,
+            "locks": len(self._locks),
+            "commits": writes.commits,
+            "unchanged": writes.unchanged,
+            "conflicts": writes.conflicts,
+            "transactions": writes.transactions,
+        }

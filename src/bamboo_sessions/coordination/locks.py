@@ -46,8 +46,12 @@ class SessionLocks:
 
     def _leave(self, key: SessionKey, entry: _Lock) -> None:
         entry.users -= 1
-        if not entry.users:
+        if not entry.users and self._locks.get(key) is entry:
             del self._locks[key]
+
+    def clear(self) -> None:
+        """Forget all locks: their event loop runs no more, so that nobody would release them."""
+        self._locks = {}
 
     def __len__(self) -> int:
         return len(self._locks)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import msgspec
 
+from bamboo_sessions.coordination.plan import Planned, Seen, Written
+from bamboo_sessions.domain.call_groups import Kind, kind_of, orphans
 from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.errors import (
     PreconditionFailedError,
@@ -14,6 +16,7 @@ from bamboo_sessions.domain.errors import (
     SessionExistsError,
     SessionNotFoundError,
 )
+from bamboo_sessions.domain.history import NO_MESSAGES, differences
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.limits import COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, check_limit
 from bamboo_sessions.domain.merge import Merged, merge, rebase, with_raised_version
@@ -21,63 +24,78 @@ from bamboo_sessions.domain.merge_history import HistoryDelta
 from bamboo_sessions.domain.message import Message, StoredMessage, to_stored
 from bamboo_sessions.domain.report import MergeReport
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.snapshot import Draft, Snapshot, Tombstone
 from bamboo_sessions.domain.working_copy import freeze, link_of, rebase_copy, unchanged_since
 from bamboo_sessions.storage.commit import Commit, Committed, RecordWrite, SessionKey, State, StoredInsertion
 
 
-class SavePlan:
-    """One save of one working copy. Called with a state, it gives the commit; it may be called again."""
+class EncodeOnce:
+    """Encodes messages, each one once, however often a plan runs."""
 
-    def __init__(
-        self,
-        session: Session,
-        *,
-        now: datetime,
-        if_revision: int | None = None,
-        additions_only: bool = False,
-        records: tuple[RecordWrite, ...] = (),
-        refuse_conflicts: bool = False,
-        creating: bool = False,
-    ) -> None:
-        self.key = SessionKey(session.namespace, session.id)
-        self.base = link_of(session).base
-        self.draft = freeze(session)
-        self.fence = link_of(session).fence
-        self.now = now
-        self.if_revision = if_revision
-        self.additions_only = additions_only
-        self.records = records
-        self.refuse_conflicts = refuse_conflicts
-        self.creating = creating
-        if refuse_conflicts and self.base is not None:
-            self.draft = msgspec.structs.replace(self.draft, head=with_raised_version(self.base.head, self.draft.head))
-        self.result: Snapshot | None = None
-        self._merged: Merged | None = None
+    def __init__(self) -> None:
         self._stored: dict[str, StoredMessage] = {}
-        self.commit_id = new_id()
 
-    def catch_up(self, session: Session) -> None:
-        """Freeze the copy again if an earlier save of it has ended since: what that saved isn't saved twice (G5).
+    def __call__(self, message: Message) -> StoredMessage:
+        """The stored form of `message`."""
+        stored = self._stored.get(message.id)
+        if stored is None or stored.message is not message:
+            stored = self._stored[message.id] = to_stored(message)
+        return stored
 
-        Called under the session's lock, before the plan runs.
-        """
-        if link_of(session).base is not self.base:
-            self.base = link_of(session).base
-            self.draft = freeze(session)
 
-    def __call__(self, state: State) -> Commit | None:
-        """The commit that brings the copy into `state`; `None` if that changes nothing."""
+class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One save of one working copy. Called with a state, it says what to commit; it may be called again.
+
+    Args:
+        base: What the copy was loaded as.
+        draft: The copy at the moment of the call.
+        fence: The token of the run lease that it is written through.
+        commit_id: Of the commit, whatever the plan comes to.
+        if_revision: Refuse to merge if this isn't the newest revision.
+        additions_only: Hold back removals and edits.
+        refuse_conflicts: Refuse what would have to be settled; authoritative changes raise their version.
+        creating: Refuse if the session lives; a deleted id may be used again.
+        if_last_message: Refuse if the history ends with another message, as storage tells.
+    """
+
+    key: SessionKey
+    base: Snapshot | None
+    draft: Draft
+    now: datetime
+    commit_id: str
+    fence: int | None = None
+    if_revision: int | None = None
+    additions_only: bool = False
+    records: tuple[RecordWrite, ...] = ()
+    refuse_conflicts: bool = False
+    creating: bool = False
+    if_last_message: str | None = None
+    encode: EncodeOnce = msgspec.field(default_factory=EncodeOnce)
+
+    def __call__(self, state: State) -> Planned:
+        """The commit that brings the copy into `state`."""
         durable = self._admitted(state)
-        merged = self._merged = merge(self.base, self.draft, durable, now=self.now, additions_only=self.additions_only)
+        mine = self._raised()
+        merged = merge(self.base, mine, durable, now=self.now, additions_only=self.additions_only)
         if self.refuse_conflicts and self.base and durable and (merged.conflicts or merged.authoritative_ignored):
             raise PreconditionFailedError(self.base.revision, durable.revision, session_id=self.key.session_id)
-        if not (merged.changed or merged.delta.duplicates or self.records):
-            return None
-        commit = to_commit(self.key, durable, merged, self._store, commit_id=self.commit_id, at=self.now)
-        commit = msgspec.structs.replace(commit, records=self.records, fence=self.fence, reuse_deleted=self.creating)
-        self.result = Snapshot(merged.head, merged.messages, _bytes_after(durable, commit))
-        return commit
+        is_asked = self.records or self.if_last_message is not None
+        if not (merged.changed or merged.delta.duplicates or is_asked):
+            return Planned(None, merged=merged)
+        commit = to_commit(self.key, durable, merged, self.encode, commit_id=self.commit_id, at=self.now)
+        commit = msgspec.structs.replace(
+            commit,
+            records=self.records,
+            fence=self.fence,
+            reuse_deleted=self.creating,
+            if_last_message=self.if_last_message,
+        )
+        return Planned(commit, Snapshot(merged.head, merged.messages, _bytes_after(durable, commit)), merged)
+
+    def _raised(self) -> Draft:
+        if not self.refuse_conflicts or self.base is None:
+            return self.draft
+        return msgspec.structs.replace(self.draft, head=with_raised_version(self.base.head, self.draft.head))
 
     def _admitted(self, state: State) -> Snapshot | None:
         """What is committed, if this copy may be merged into it at all."""
@@ -99,38 +117,109 @@ class SavePlan:
                 raise SessionDeletedError(self.key.session_id)
         return state
 
-    def _store(self, message: Message) -> StoredMessage:
-        """Encode once, however often the plan runs."""
-        stored = self._stored.get(message.id)
-        if stored is None or stored.message is not message:
-            stored = self._stored[message.id] = to_stored(message)
-        return stored
+    def expecting(self, revision: int | None) -> SavePlan:
+        """The plan, expecting `revision`."""
+        return self if revision == self.if_revision else msgspec.structs.replace(self, if_revision=revision)
 
-    def finish(self, session: Session, after: Snapshot, committed: Committed | None) -> MergeReport:
-        """Bring the caller's copy up to date, keeping what was done to it meanwhile (L100); the report."""
-        assert self._merged is not None  # noqa: S101 - a save ends after its plan ran
-        if unchanged_since(session, self.draft) and not self.additions_only:
-            rebase_copy(session, after, after.head)
-        else:
-            head, messages = rebase(self._saved(), freeze(session), after)
-            rebase_copy(session, after, head, messages)
-        merged = self._merged
-        return MergeReport(
-            revision=after.revision,
-            changed=committed is not None and committed.changed,
-            merged=merged.delta.gained,
-            removed=merged.delta.removals,
-            conflicts=merged.conflicts,
-            authoritative_ignored=merged.authoritative_ignored,
-            orphaned_tool_results=merged.delta.orphaned,
-        )
+    def added(self) -> Sequence[Message]:
+        """The messages that the copy has and its base hasn't."""
+        known = self.base.messages if self.base is not None else NO_MESSAGES
+        messages = self.draft.messages
+        return messages[len(known) :] if messages.extends(known) else differences(known, messages).added
 
-    def _saved(self) -> Snapshot:
+    def sent(self) -> Snapshot:
         """What this save stands for: the copy as it was, less what a checkpoint holds back."""
         if not self.additions_only:
             return Snapshot(self.draft.head, self.draft.messages)
         sent = merge(self.base, self.draft, self.base, now=self.now, additions_only=True)
         return Snapshot(self.draft.head, sent.messages)
+
+
+def plan_save(
+    session: Session,
+    *,
+    now: datetime,
+    commit_id: str | None = None,
+    fence: int | None = None,
+    if_revision: int | None = None,
+    additions_only: bool = False,
+    records: tuple[RecordWrite, ...] = (),
+    refuse_conflicts: bool = False,
+    creating: bool = False,
+    if_last_message: str | None = None,
+) -> SavePlan:
+    """The plan of a save of `session` as it is now. `commit_id`, `fence`: `None` makes one, and takes the copy's."""
+    link = link_of(session)
+    return SavePlan(
+        key=SessionKey(session.namespace, session.id),
+        base=link.base,
+        draft=freeze(session),
+        now=now,
+        commit_id=commit_id if commit_id is not None else new_id(),
+        fence=fence if fence is not None else link.fence,
+        if_revision=if_revision,
+        additions_only=additions_only,
+        records=records,
+        refuse_conflicts=refuse_conflicts,
+        creating=creating,
+        if_last_message=if_last_message,
+    )
+
+
+def caught_up(plan: SavePlan, session: Session) -> SavePlan:
+    """The plan, for the copy as it is now if an earlier save of it has ended since: nothing is saved twice (G5).
+
+    Called under the session's lock, before the plan runs.
+    """
+    base = link_of(session).base
+    if base is plan.base:
+        return plan
+    return msgspec.structs.replace(plan, base=base, draft=freeze(session))
+
+
+def correct(session: Session, plan: SavePlan, after: Snapshot) -> None:
+    """Bring a copy that was saved by `plan` up to date, keeping what was done to it meanwhile (L100)."""
+    if unchanged_since(session, plan.draft) and not plan.additions_only:
+        rebase_copy(session, after, after.head)
+    else:
+        head, messages = rebase(plan.sent(), freeze(session), after)
+        rebase_copy(session, after, head, messages)
+
+
+def report_of(written: Written) -> MergeReport:
+    """What a save did."""
+    assert written.after is not None  # noqa: S101 - a save ends with a session
+    committed, revision = written.committed, written.after.revision
+    if committed is not None and committed.replayed:
+        revision = committed.revision
+    if written.planned is None or written.planned.merged is None:
+        return MergeReport(revision=revision, changed=True)
+    merged = written.planned.merged
+    return MergeReport(
+        revision=revision,
+        changed=committed is not None and committed.changed,
+        merged=merged.delta.gained,
+        removed=merged.delta.removals,
+        conflicts=merged.conflicts,
+        authoritative_ignored=merged.authoritative_ignored,
+        orphaned_tool_results=_orphaned(merged.delta, written.after),
+        duplicates=_duplicates(merged.delta, committed),
+    )
+
+
+def _duplicates(delta: HistoryDelta, committed: Committed | None) -> tuple[str, ...]:
+    """The ids of additions that weren't made: storage knows removed messages, too."""
+    return tuple(message.id for message in delta.duplicates) if committed is None else committed.duplicates
+
+
+def _orphaned(delta: HistoryDelta, after: Seen) -> tuple[str, ...]:
+    """The results without a call, also those whose call was an addition that storage didn't make."""
+    added = [message for insertion in delta.insertions for message in insertion.messages]
+    calls = [message.id for message in added if kind_of(message) is Kind.CALL]
+    if not isinstance(after, Snapshot) or all(after.messages.index_of(id_) is not None for id_ in calls):
+        return delta.orphaned
+    candidates = {*delta.orphaned, *(message.id for message in added)}
+    return tuple(id_ for id_ in orphans(after.messages) if id_ in candidates)
 
 
 def to_commit(
@@ -162,7 +251,7 @@ def to_commit(
 
 def _insertions(delta: HistoryDelta, store: Callable[[Message], StoredMessage]) -> tuple[StoredInsertion, ...]:
     insertions = [
-        StoredInsertion(tuple(store(message) for message in insertion.messages), insertion.after)
+        StoredInsertion(tuple(store(message) for message in insertion.messages), insertion.after, in_order=True)
         for insertion in delta.insertions
     ]
     if delta.duplicates:  # there already by id: storage compares the contents (G4)

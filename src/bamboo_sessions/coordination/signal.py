@@ -1,45 +1,106 @@
-"""Wakes those who wait for the next commit: at once if this process makes it, soon if another one does.
+"""Wakes those who wait: for a change of one session, or for a commit in one namespace.
 
-Storage tells commits of other processes by `freshness()`, which costs microseconds; it is asked on the event loop's
-timer, once for all who wait, and only while somebody waits. Nothing is carried but "look again": what there is to see
-is read from storage, so a wake-up too many costs a read, and none is lost (L56).
+Storage tells what it hears (`SessionStorage.listen`); this passes it on to those whom it concerns, and listens only
+while there are any. Nothing is carried but "look again": what there is to see is read from storage, so a wake-up too
+many costs a read. Whoever waits begins before it reads, so that nothing falls in between (L56).
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
-from bamboo_sessions.domain.errors import BambooSessionsError, StorageError
-from bamboo_sessions.storage.port import SessionStorage
+from bamboo_sessions.domain.errors import StorageError
+from bamboo_sessions.storage.commit import SessionKey
+from bamboo_sessions.storage.port import News, SessionStorage
 
-POLL_SECONDS: Final = 0.02
-"""How often storage is asked for commits of other processes: a fifth of the 100 ms in which `tail` shows them."""
+Topic = SessionKey | str
+"""What somebody waits for: a change of a session or its run lease, or a commit in a namespace."""
 
 
-class Moment(NamedTuple):
-    """When somebody looked: how many notifications there had been, and storage's freshness."""
+class Watch:
+    """`with signal.session(key) as watch:` look, wait, look again. From `with` on no change is missed."""
 
-    notified: int
-    freshness: int | None
+    def __init__(self, signal: CommitSignal, topic: Topic) -> None:
+        self._signal = signal
+        self._topic = topic
+        self._is_due = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._future: asyncio.Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._loop = asyncio.get_running_loop()
+        self._signal.begin(self, self._topic)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End."""
+        self._signal.end(self, self._topic)
+
+    async def wait(self, *, timeout_seconds: float | None = None) -> bool:
+        """Wait until something may have changed since the beginning, or since the last wait ended.
+
+        Args:
+            timeout_seconds: `None` waits for ever.
+
+        Returns:
+            `False` if that took too long.
+
+        Raises:
+            StorageError: The repository was closed.
+        """
+        self._signal.check_open()
+        if not self._is_due:
+            self._future = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    await self._future
+            except TimeoutError:
+                return False
+            finally:
+                self._future = None
+        self._is_due = False
+        self._signal.check_open()
+        return True
+
+    def wake(self) -> None:
+        """Let it look again."""
+        self._is_due = True
+        if self._future is not None and not self._future.done() and not self.is_stranded:
+            self._future.set_result(None)
+
+    @property
+    def is_stranded(self) -> bool:
+        """Whether the event loop that it waits in was closed, so that it will never end by itself."""
+        return self._loop is not None and self._loop.is_closed()
 
 
 class CommitSignal:
-    """Tells that something may have been committed. Belongs to one event loop.
+    """Passes on what storage hears to those who wait for it.
 
     Args:
-        storage: Whose commits.
-        poll_seconds: How often it is asked while somebody waits.
+        storage: Whose news.
     """
 
-    def __init__(self, storage: SessionStorage, *, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(self, storage: SessionStorage) -> None:
         self._storage = storage
-        self._poll_seconds = poll_seconds
-        self._notified = 0
-        self._seen: int | None = None
-        self._waiting: set[asyncio.Future[None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._watches: dict[Topic, dict[Watch, None]] = {}
+        self._stop: Callable[[], None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._is_open = True
+
+    def session(self, key: SessionKey) -> Watch:
+        """For whoever waits for a change of this session, a change of its run lease included."""
+        return Watch(self, key)
+
+    def feed(self, namespace: str) -> Watch:
+        """For whoever waits for a commit in this namespace."""
+        return Watch(self, namespace)
 
     def open(self) -> None:
         """Let waiting begin again after `close`."""
@@ -48,89 +109,62 @@ class CommitSignal:
     def close(self) -> None:
         """End all waiting, now and later, with a `StorageError`: nobody would be told of anything any more."""
         self._is_open = False
-        for future in self._waiting:
-            if not future.done():
-                future.set_exception(_closed())
+        self._wake_all()
+
+    def check_open(self) -> None:
+        """Raise `StorageError` after `close`."""
+        if not self._is_open:
+            message = "The repository was closed while somebody waited for changes."
+            raise StorageError(message, hint="Open it, and go on.")
 
     @property
     def is_waiting(self) -> bool:
         """Whether anybody waits."""
-        return bool(self._waiting)
+        return bool(self._watches)
 
-    def notify(self) -> None:
-        """Say that this process has just changed something."""
-        self._notified += 1
-        self._wake()
+    # --- for watches
 
-    def now(self) -> Moment:
-        """The moment to wait past; take it before reading, so that nothing falls in between."""
-        return Moment(self._notified, self._storage.freshness())
+    def begin(self, watch: Watch, topic: Topic) -> None:
+        """Wake `watch` from now on when something happens to `topic`."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # one event loop after another; the one before can't hear any more
+            self._leave_behind()
+            self._rest()
+        self._watches.setdefault(topic, {})[watch] = None
+        if self._stop is None:
+            self._loop = loop
+            self._stop = self._storage.listen(self._hear)
 
-    async def changed_since(self, moment: Moment, *, timeout_seconds: float | None = None) -> bool:
-        """Wait until something may have been committed after `moment`; `False` if that took too long.
+    def end(self, watch: Watch, topic: Topic) -> None:
+        """Wake it no more."""
+        watches = self._watches.get(topic, {})
+        watches.pop(watch, None)
+        if not watches:
+            self._watches.pop(topic, None)
+        if not self._watches:
+            self._rest()
 
-        Args:
-            moment: From `now`.
-            timeout_seconds: `None` waits for ever.
-
-        Raises:
-            StorageError: Storage can't be asked any more, or the repository was closed.
-        """
-        if not self._is_open:
-            raise _closed()
-        if self.now() != moment:
-            return True
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(future)
-        self._watch(moment.freshness)
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await future
-        except TimeoutError:
-            return False
-        finally:
-            self._waiting.discard(future)
-            if not self._waiting:
-                self._rest()
-        return True
-
-    # --- the timer
-
-    def _watch(self, freshness: int | None) -> None:
-        if freshness is None:
-            self._seen = None  # whatever storage tells next may be news to this one
-        if self._timer is None:
-            self._seen = freshness
-            self._set_timer()
-
-    def _set_timer(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._poll_seconds, self._poll)
-
-    def _poll(self) -> None:
-        self._timer = None
-        try:
-            freshness = self._storage.freshness()
-        except BambooSessionsError as exc:
-            for future in self._waiting:
-                if not future.done():
-                    future.set_exception(exc)
+    def _hear(self, news: News) -> None:
+        if news.key is None:
+            self._wake_all()
             return
-        if freshness is not None and freshness != self._seen:
-            self._seen = freshness
-            self._wake()
-        if self._waiting:
-            self._set_timer()
+        for topic in (news.key, news.key.namespace) if news.has_commit else (news.key,):
+            for watch in list(self._watches.get(topic, ())):
+                watch.wake()
+
+    def _wake_all(self) -> None:
+        for watches in list(self._watches.values()):
+            for watch in list(watches):
+                watch.wake()
+
+    def _leave_behind(self) -> None:
+        """Forget those who wait in a closed event loop: they would keep the others from being told."""
+        for topic, watches in list(self._watches.items()):
+            for watch in list(watches):
+                if watch.is_stranded:
+                    self.end(watch, topic)
 
     def _rest(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _wake(self) -> None:
-        for future in self._waiting:
-            if not future.done():
-                future.set_result(None)
-
-
-def _closed() -> StorageError:
-    return StorageError("The repository was closed while somebody waited for changes.", hint="Open it, and go on.")
+        if self._stop is not None:
+            self._stop()
+            self._stop = None

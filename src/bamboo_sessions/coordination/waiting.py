@@ -1,9 +1,9 @@
-"""Work that waits for storage to come back: one state of each working copy whose tolerant save failed, in order.
+"""Work that waits for storage to come back: for each session a chain of overlays, and what of it was refused.
 
-Each is saved on its own, the oldest first, and before anything newer of its session: nothing is ever united, so
-nothing can get lost in between, and older work is never merged on top of newer work. A copy that has waiting work in
-it, as the one it is a state of or because it was loaded meanwhile, notes that. Its next save goes on from what became
-of that work, and puts nothing back. All this happens under the session's lock.
+This is the one home of such work; the cache knows nothing of it. What loads show is what is committed with the chain on
+top, and a copy loaded meanwhile has that as its base, so that what is done to waiting messages is recorded like all
+else. When storage is back, the overlays are saved in order, before anything newer of the session and under its lock. A
+refused one is told, and the later ones go on without it.
 """
 
 from __future__ import annotations
@@ -15,225 +15,316 @@ from typing import Final
 
 import msgspec
 
-from bamboo_sessions.coordination.cache import SessionCache
-from bamboo_sessions.domain import json
+from bamboo_sessions.coordination.saving import SavePlan
 from bamboo_sessions.domain.clock import Clock
-from bamboo_sessions.domain.errors import BambooSessionsError, LeaseLostError
-from bamboo_sessions.domain.limits import UNSAVED_WORK_MAX
-from bamboo_sessions.domain.merge import merge, rebase
+from bamboo_sessions.domain.errors import BambooSessionsError, LeaseLostError, SessionDeletedError
+from bamboo_sessions.domain.limits import DIRTY_BYTES_MAX, UNSAVED_WORK_MAX
+from bamboo_sessions.domain.merge import rebase
+from bamboo_sessions.domain.message import Message
+from bamboo_sessions.domain.overlay import Overlay, accepted, nothing_on
 from bamboo_sessions.domain.report import UnsavedWork
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
-from bamboo_sessions.domain.working_copy import copy_of, copy_without_base, freeze, link_of, rebase_copy
+from bamboo_sessions.domain.working_copy import (
+    copy_of,
+    copy_without_base,
+    forget_base,
+    freeze,
+    link_of,
+    rebase_copy,
+)
 from bamboo_sessions.storage.commit import SessionKey
 
 _log: Final = logging.getLogger("bamboo_sessions")
 
-_NEVER_A_BASE: Final = -1
-"""The revision of a state that isn't committed: no copy was loaded at it."""
-
 
 class Waiting(msgspec.Struct, eq=False):
-    """Waiting work.
+    """One accepted state.
 
     Args:
-        maker: The working copy that it is a state of.
-        work: That state, which is saved in the place of the maker.
-        is_durable: Whether that was done; `work` is what came of it then.
+        overlay: What it does.
+        commit_id: The one that it was, and will be, saved with: an unknown outcome settles itself.
+        fence: The token of the run lease that it was written through.
+        earlier: An earlier save of the copy that nobody knows the outcome of, and whose changes are in it, too.
+        mine: The copy then: when the outcome is known, it is told anew what of it is new.
+        is_done: Whether it waits no longer.
+        outcome: What was committed then; `None`: nothing.
     """
 
-    maker: Session
-    work: Session
-    is_durable: bool = False
+    overlay: Overlay
+    commit_id: str
+    fence: int | None = None
+    earlier: SavePlan | None = None
+    mine: Draft | None = None
+    is_done: bool = False
+    outcome: Snapshot | None = None
 
+    def give_outcome_to(self, session: Session) -> bool:
+        """Make a copy that has this work in it one of what became of that, with what was done to it since.
 
-class Included(msgspec.Struct, frozen=True):
-    """What a copy notes that has waiting work in it.
-
-    Args:
-        items: The work.
-        draft: The copy when that was all that it had.
-    """
-
-    items: tuple[Waiting, ...]
-    draft: Draft
-
-    def adopt(self, session: Session) -> bool:
-        """Make `session` what became of the work, with what was done to it since; whether its own work is durable.
-
-        What was refused is still in the copy, whose own save will be refused for the same reason.
+        Whether there was an outcome: not if it still waits, or if nothing of the session was ever committed.
         """
-        link_of(session).unsettled = None
-        if not all(item.is_durable for item in self.items):
+        link = link_of(session)
+        if not self.is_done:
             return False
-        newest = link_of(max((item.work for item in self.items), key=lambda work: work.revision)).base
-        assert newest is not None  # noqa: S101 - it is durable
-        _go_on(session, self.draft, newest, newest)
-        return any(item.maker is session for item in self.items)
+        link.unsettled = None
+        if self.outcome is None:
+            forget_base(session)
+            return False
+        if link.base is not None:
+            head, messages = rebase(link.base, freeze(session), self.outcome)
+            rebase_copy(session, self.outcome, head, messages)
+        return True
+
+
+class _Chain:
+    """The overlays of one session, and the newest committed state that they are known to be on."""
+
+    def __init__(self, committed: Snapshot | None) -> None:
+        self.committed = committed
+        self.items: deque[Waiting] = deque()
+        self.gone: dict[str, list[Message]] = {}
+        self.view: Snapshot | None = None
+
+    @property
+    def incarnation(self) -> int:
+        """The life of the session that it belongs to; 0: one that it will begin."""
+        before = self.items[0].overlay.before
+        return before.head.incarnation if before is not None else 0
+
+    def is_of(self, state: Snapshot) -> bool:
+        """Whether it belongs to this life of the session (G9)."""
+        return self.incarnation in {0, state.head.incarnation}
+
+    def add(self, item: Waiting, view: Snapshot) -> None:
+        """Put `item` behind all others; `view` is what loads show then."""
+        self.items.append(item)
+        self.view = view
+        for message in item.overlay.gone:
+            self.gone.setdefault(message.id, []).append(message)
+
+    def move_to(self, committed: Snapshot | None) -> None:
+        """Be on top of `committed`, if that is newer than what it was on."""
+        known = self.committed
+        if committed is not None and (known is None or committed.revision > known.revision):
+            self.committed = committed
+            self.view = None
 
 
 class WaitingWork:
-    """All work that waits, and what of it was refused for good."""
+    """All work that waits, and what of it was refused for good.
 
-    def __init__(self, cache: SessionCache, clock: Clock) -> None:
-        self._cache = cache
+    Args:
+        clock: Dates what was refused.
+        bytes_max: Bound of the work that waits, in bytes, roughly counted.
+    """
+
+    def __init__(self, clock: Clock, bytes_max: int = DIRTY_BYTES_MAX) -> None:
+        self.bytes_max = bytes_max
+        self.bytes = 0
         self._clock = clock
-        self._items: dict[SessionKey, tuple[Waiting, ...]] = {}
+        self._chains: dict[SessionKey, _Chain] = {}
         self._refused: deque[UnsavedWork] = deque()
 
-    def first(self, key: SessionKey) -> Waiting | None:
-        """The oldest waiting work of a session."""
-        return next(iter(self._items.get(key, ())), None)
+    def __contains__(self, key: SessionKey) -> bool:
+        """Whether work of this session waits."""
+        return key in self._chains
 
-    def keep(self, session: Session) -> bool:
-        """Let the present state of `session` wait, behind all other; `False` if the bound would be passed.
+    def sessions(self) -> tuple[SessionKey, ...]:
+        """The sessions whose work waits."""
+        return tuple(self._chains)
 
-        That may be later than the save that failed, whose caller perhaps gave up waiting and went on.
+    # --- accepting
+
+    def accept(self, session: Session, plan: SavePlan, committed: Snapshot | None) -> Snapshot | None:
+        """Let what `plan` would have saved wait, behind all other; what loads show then.
+
+        `None`: the bound would be passed. `committed` is the newest state that is known. The copy isn't touched but for
+        the note that it has this work in it.
 
         Raises:
             LeaseLostError: It is of an older run lease than other work that waits.
+            MessageIdConflictError: A message that it adds has an id with other content.
         """
-        key = SessionKey(session.namespace, session.id)
-        self._fence_off(key, link_of(session).fence)
-        items = self._items.get(key, ())
-        others = tuple(item for item in items if item.maker is not session)
-        mine = next((item for item in items if item.maker is session), None)
-        before, work = (mine.work, _later(mine)) if mine else (None, session.copy())
-        mine = mine or Waiting(session, work)
-        mine.work = work
-        if not self._show(key, (*others, mine)):
-            mine.work = before or work
-            return False
-        self._items[key] = (*others, mine)
-        link_of(session).unsettled = Included((mine,), freeze(session))
-        return True
+        self._fence_off(plan.key, plan.fence)
+        link, chain = link_of(session), self._chain_of(plan, committed)
+        state, base, earlier, gone = self._view(chain), plan.base, link.unsettled, chain.gone
+        if not isinstance(earlier, SavePlan) or earlier.commit_id == plan.commit_id:
+            earlier = None
+        elif state is not None and base is not None:
+            base = _with_those_in(base, state, earlier.added())
+        elif state is not None:  # it was to create the session
+            gone = {**gone, **_versions_in(state, plan.draft, earlier.added())}
+        overlay = accepted(base, plan.draft, state, gone, now=self._clock.now())
+        if overlay is None and state is not None and earlier is not None:
+            overlay = nothing_on(state)  # more may be told of it when the earlier save is settled
+        if overlay is None:  # all of it waits already, or was committed
+            link.unsettled = chain.items[-1] if chain.items else None
+            return state
+        if self.bytes + overlay.size > self.bytes_max:
+            return None
+        item = Waiting(overlay, plan.commit_id, plan.fence, earlier, plan.draft if earlier is not None else None)
+        view = Snapshot(overlay.draft.head, overlay.draft.messages, is_committed=False)
+        self._chains[plan.key] = chain
+        chain.add(item, view)
+        self.bytes += overlay.size
+        link.unsettled = item
+        return view
+
+    def _chain_of(self, plan: SavePlan, committed: Snapshot | None) -> _Chain:
+        """The session's chain on top of `committed`, which the copy has to be of, too (G9)."""
+        key, base = plan.key, plan.base
+        if base is not None and committed is not None and base.head.incarnation not in {0, committed.head.incarnation}:
+            raise SessionDeletedError(key.session_id)
+        chain = self._chains.get(key)
+        if chain is not None and committed is not None and not chain.is_of(committed):
+            for item in tuple(chain.items):
+                self.refuse(key, item, SessionDeletedError(key.session_id))
+            chain = None
+        if chain is None:
+            return _Chain(committed)
+        chain.move_to(committed)
+        return chain
 
     def _fence_off(self, key: SessionKey, fence: int | None) -> None:
         """The work of an older run lease is refused, so that loads show nothing that can't be saved (G12)."""
-        for item in self._items.get(key, ()):
-            other = link_of(item.work).fence
-            if fence is None or other is None:
+        chain = self._chains.get(key)
+        for item in tuple(chain.items) if chain is not None and fence is not None else ():
+            if item.fence is None or item.fence == fence:
                 continue
-            if other > fence:
-                raise LeaseLostError(key.session_id, token=fence, newer_token=other)
-            if other < fence:
-                self.refuse(key, item, LeaseLostError(key.session_id, token=other, newer_token=fence))
+            if item.fence > (fence or 0):
+                raise LeaseLostError(key.session_id, token=fence or 0, newer_token=item.fence)
+            self.refuse(key, item, LeaseLostError(key.session_id, token=item.fence, newer_token=fence))
 
-    def durable(self, key: SessionKey, item: Waiting) -> None:
-        """It waits no longer: it was saved."""
-        item.is_durable = True
-        self._remove(key, item)
+    # --- saving
+
+    def first(self, key: SessionKey) -> Waiting | None:
+        """The oldest waiting work of a session."""
+        chain = self._chains.get(key)
+        return chain.items[0] if chain is not None else None
+
+    def plan(self, key: SessionKey, item: Waiting, if_revision: int | None) -> SavePlan:
+        """The save of the oldest waiting work. Raises `MessageIdConflictError`."""
+        base = self._chains[key].committed
+        now = self._clock.now()
+        item.overlay.check_ids(base)
+        return SavePlan(
+            key=key,
+            base=base,
+            draft=item.overlay.on(base, now=now),
+            now=now,
+            commit_id=item.commit_id,
+            fence=item.fence,
+            if_revision=if_revision,
+        )
+
+    def settled(self, key: SessionKey, item: Waiting, committed: Snapshot | None) -> None:
+        """The earlier save that it has in it was made, and led to `committed`; `None`: it wasn't made."""
+        earlier, mine = item.earlier, item.mine
+        item.earlier = item.mine = None
+        if committed is None or earlier is None or mine is None:
+            return
+        chain = self._chains[key]
+        chain.move_to(committed)
+        chain.view = None
+        rest = accepted(earlier.sent(), mine, committed, {}, now=self._clock.now()) or nothing_on(committed)
+        item.overlay = msgspec.structs.replace(rest, size=item.overlay.size)
+
+    def durable(self, key: SessionKey, item: Waiting, after: Snapshot) -> None:
+        """It waits no longer: it was saved, and `after` is what is committed now."""
+        chain = self._chains[key]
+        chain.move_to(after)
+        self._remove(key, chain, item)
 
     def refuse(self, key: SessionKey, item: Waiting, exc: BambooSessionsError) -> None:
         """It waits no longer: it never can be saved, and has to be told (L22)."""
         _log.error("session %r: work that waited in memory was refused: %s", key.session_id, exc)
         if len(self._refused) >= UNSAVED_WORK_MAX:
             _log.error("the list of refused work is full; dropped the oldest: %r", self._refused.popleft())
-        self._refused.append(_unsaved(key, item.work, exc.code, str(exc), self._clock))
-        self._remove(key, item)
+        self._refused.append(self._unsaved(key, item, exc.code, str(exc)))
+        self._remove(key, self._chains[key], item)
 
-    def _remove(self, key: SessionKey, item: Waiting) -> None:
-        left = tuple(other for other in self._items[key] if other is not item)
-        if left:
-            self._items[key] = left
-            self._show(key, left)
-        else:
-            del self._items[key]
-            self._cache.clear_dirty(key, self._cache.dirty()[key])
-
-    def _show(self, key: SessionKey, items: Sequence[Waiting]) -> bool:
-        """Pin in the cache what loads show; `False` if the bound on such work would be passed."""
-        entry = self._cache.entry(key)
-        known = entry.snapshot if entry is not None and not entry.by_hand else link_of(items[0].work).base
-        shown = on_top(known, items, self._clock)
-        return self._cache.set_dirty(key, shown, sum(_size(item.work) for item in items))
+    def _remove(self, key: SessionKey, chain: _Chain, item: Waiting) -> None:
+        item.is_done, item.outcome = True, chain.committed
+        chain.items.remove(item)
+        chain.view = None
+        self.bytes -= item.overlay.size
+        if not chain.items:
+            del self._chains[key]
 
     # --- for those who read and ask
 
-    def on_top(self, key: SessionKey, state: Snapshot | None) -> Session | None:
-        """What is committed with what waits on top, so that the next save still writes the latter (L107)."""
-        items = self._items.get(key, ())
-        return None if state is None and not items else on_top(state, items, self._clock)
+    def load(self, key: SessionKey, committed: Snapshot | None, clock: Clock) -> Session | None:
+        """A copy of what is committed with what waits on top."""
+        view = self.view(key, committed)
+        if view is None:
+            return None
+        session = copy_of(view, clock)
+        if not view.is_committed:
+            link_of(session).unsettled = self._chains[key].items[-1]
+        return session
+
+    def view(self, key: SessionKey, committed: Snapshot | None) -> Snapshot | None:
+        """What is committed with what waits on top; work of a former life isn't shown (G9)."""
+        chain = self._chains.get(key)
+        if chain is None or (committed is not None and not chain.is_of(committed)):
+            return committed
+        chain.move_to(committed)
+        return self._view(chain)
+
+    def _view(self, chain: _Chain) -> Snapshot | None:
+        if chain.view is None:
+            chain.view = chain.committed
+            for item in chain.items:
+                draft = item.overlay.on(chain.view, now=self._clock.now())
+                chain.view = Snapshot(draft.head, draft.messages, is_committed=False)
+        return chain.view
 
     def unsaved(self, namespace: str | None) -> tuple[UnsavedWork, ...]:
         """What was refused, told once, and what waits, of a namespace or of all."""
-        refused = [work for work in self._refused if namespace in {None, work.namespace}]
-        self._refused = deque(work for work in self._refused if work not in refused)
+        refused = tuple(work for work in self._refused if namespace in {None, work.namespace})
+        self._refused = deque(work for work in self._refused if namespace not in {None, work.namespace})
         error = "Storage could not be reached; the work is kept in memory and retried."
-        waiting = [
-            _unsaved(key, item.work.copy(), "storage_unavailable", error)
-            for key, items in self._items.items()
-            for item in items
+        waiting = tuple(
+            self._unsaved(key, item, "storage_unavailable", error)
+            for key, chain in self._chains.items()
+            for item in chain.items
             if namespace in {None, key.namespace}
-        ]
+        )
         return (*refused, *waiting)
 
-    def stats(self) -> dict[str, int]:
-        """How many sessions have waiting work, and how much work was refused."""
-        return {"dirty_sessions": len(self._items), "refused_saves": len(self._refused)}
+    def _unsaved(self, key: SessionKey, item: Waiting, code: str, error: str) -> UnsavedWork:
+        before, draft = item.overlay.before, item.overlay.draft
+        if before is None:
+            session = copy_without_base(draft.head, draft.messages, self._clock)
+        else:
+            session = copy_of(before, self._clock)
+            rebase_copy(session, before, draft.head, draft.messages)
+        link = link_of(session)
+        link.unsettled, link.fence = item, item.fence
+        at = self._clock.now()
+        return UnsavedWork(
+            namespace=key.namespace, session_id=key.session_id, error=error, code=code, at=at, session=session
+        )
+
+    def stats(self, namespace: str | None) -> dict[str, int]:
+        """How many sessions have waiting work, and how much work was refused: of a namespace, or of all."""
+        return {
+            "dirty_sessions": sum(namespace in {None, key.namespace} for key in self._chains),
+            "refused_saves": sum(namespace in {None, work.namespace} for work in self._refused),
+        }
 
 
-def on_top(state: Snapshot | None, items: Sequence[Waiting], clock: Clock) -> Session:
-    """A copy of `state` with the work of `items` in it, one after another; but no work of a former life (G9)."""
-    if state is not None:
-        items = tuple(item for item in items if _life(item.work) in {None, state.head.incarnation})
-        if not items:
-            return copy_of(state, clock)
-    shown = state
-    for item in items:
-        merged = merge(link_of(item.work).base, freeze(item.work), shown, now=clock.now())
-        head = msgspec.structs.replace(merged.head, revision=_NEVER_A_BASE)
-        shown = Snapshot(head, merged.messages)
-    assert shown is not None  # noqa: S101 - there is a state, or an item
-    if state is None:
-        head = msgspec.structs.replace(shown.head, revision=0)
-        session = copy_without_base(head, shown.messages, clock)
-    else:
-        session = copy_of(state, clock)
-        rebase_copy(session, state, shown.head, shown.messages)
-    # Part of it was written through a run lease, and stays so (G12).
-    link_of(session).fence = next(
-        (link_of(item.work).fence for item in items if link_of(item.work).fence is not None), None
-    )
-    link_of(session).unsettled = Included(tuple(items), freeze(session))
-    return session
+def _versions_in(state: Snapshot, mine: Draft, added: Sequence[Message]) -> dict[str, list[Message]]:
+    """What the copy has of those of `added` that are in `state`: it contradicts nothing before that is settled."""
+    found = (mine.messages.find(message.id) for message in added if state.messages.find(message.id) is not None)
+    return {message.id: [message] for message in found if message is not None}
 
 
-def _later(mine: Waiting) -> Session:
-    """The present state of the maker, in the place of the earlier one that waits."""
-    work = mine.maker.copy()
-    note = link_of(mine.maker).unsettled
-    if (
-        isinstance(note, Included) and link_of(mine.work).base is not link_of(mine.maker).base
-    ):  # part of it turned out to be durable
-        before = freeze(mine.work)
-        _go_on(work, note.draft, link_of(mine.work).base, Snapshot(before.head, before.messages))
-    link_of(work).unsettled = link_of(mine.work).unsettled
-    return work
+def _with_those_in(base: Snapshot, state: Snapshot, added: Sequence[Message]) -> Snapshot:
+    """`base` with those of `added` that are in `state`, whoever brought them: what was done to them since are edits.
 
-
-def _go_on(session: Session, before: Draft, base: Snapshot | None, after: Snapshot) -> None:
-    """Make `session` a copy of `base` that has what was done to it since `before` on top of `after`."""
-    assert base is not None  # noqa: S101 - it is what became of waiting work
-    head, messages = rebase(Snapshot(before.head, before.messages), freeze(session), after)
-    rebase_copy(session, base, head, messages)
-
-
-def _life(work: Session) -> int | None:
-    base = link_of(work).base
-    return None if base is None else base.head.incarnation
-
-
-def _unsaved(key: SessionKey, work: Session, code: str, error: str, clock: Clock | None = None) -> UnsavedWork:
-    at = work.updated_at if clock is None else clock.now()
-    return UnsavedWork(namespace=key.namespace, session_id=key.session_id, error=error, code=code, at=at, session=work)
-
-
-def _size(work: Session) -> int:
-    """Bytes of what is new or changed in `work`, roughly."""
-    draft = freeze(work)
-    known = {id(message) for message in work.messages.base}
-    messages = sum(len(json.encode(message)) for message in draft.messages if id(message) not in known)
-    base = link_of(work).base
-    head = 0 if base is not None and draft.head is base.head else len(json.encode(draft.head))
-    return messages + head
+    It doesn't say that the save which was to add them was made: somebody may have appended one of them.
+    """
+    there = tuple(message for message in added if state.messages.find(message.id) is not None)
+    return Snapshot(base.head, base.messages.extended(there), is_committed=False) if there else base

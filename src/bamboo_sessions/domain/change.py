@@ -1,31 +1,20 @@
-"""The change feed: what a commit did, as a subscriber learns of it, and where in the feed that was (G11).
-
-A position names the store's epoch, a number that rises with each commit of the store, whatever its namespace, and that
-very commit: a store that was restored from an older copy gives numbers again, and must not be taken for the same. For
-callers a position is an opaque string.
-"""
+"""The change feed: what a commit did, as a subscriber learns of it (G11)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
-from hashlib import blake2b
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
 from bamboo_sessions.domain import json
-from bamboo_sessions.domain.errors import InputError, PositionExpiredError, SubscriberTooSlowError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.merge import REGISTERS, group_changed
 
 ChangeKind = Literal["created", "messages", "questions", "authoritative", "head", "usage", "records", "deleted"]
 KINDS: Final[tuple[ChangeKind, ...]] = get_args(ChangeKind)
 """All kinds of change, in the order in which a change lists its own."""
-
-_NUMBER_MAX: Final = 2**63 - 1
-_POSITION: Final = re.compile(r"([!-9;-~]+):([0-9]{1,19}):([0-9a-f]*)")
 
 
 class SessionChange(msgspec.Struct, frozen=True):
@@ -48,67 +37,6 @@ class SessionChange(msgspec.Struct, frozen=True):
     kinds: tuple[ChangeKind, ...]
     message_ids: tuple[str, ...]
     at: datetime
-
-
-class FeedPosition(NamedTuple):
-    """A place in the feed, behind the commit with this number; 0: before all of them.
-
-    `mark` tells that commit from another one that a restored store gives the same number; empty where nobody knows.
-    """
-
-    epoch: str
-    number: int
-    mark: str = ""
-
-    def __str__(self) -> str:
-        """As callers keep it."""
-        return f"{self.epoch}:{self.number}:{self.mark}"
-
-
-def mark_of(commit_id: str) -> str:
-    """The mark of a commit."""
-    return blake2b(commit_id.encode(errors="surrogatepass"), digest_size=6).hexdigest()
-
-
-def parse_position(text: str) -> FeedPosition:
-    """The position that `text` names; raises `InputError` if it can't be one."""
-    found = _POSITION.fullmatch(text) if isinstance(text, str) else None
-    if found is None or int(found[2]) > _NUMBER_MAX:
-        message = f"{text!r} is no position of the change feed."
-        raise InputError(message, hint="Use the position of a change, or what feed_position() gave.")
-    return FeedPosition(found[1], int(found[2]), found[3])
-
-
-class FeedBounds(NamedTuple):
-    """What a store keeps of its feed: the commits behind `oldest`, up to and including that of `newest`."""
-
-    oldest: FeedPosition
-    newest: FeedPosition
-
-
-def check_position(position: FeedPosition, there: FeedPosition, bounds: FeedBounds, *, was_following: bool) -> None:
-    """Raise unless every commit behind `position` is kept.
-
-    Args:
-        position: Where a subscriber is.
-        there: What the store has at this number.
-        bounds: What is kept now.
-        was_following: Whether the subscriber was reading already, and what it hadn't read was pruned meanwhile.
-
-    Raises:
-        PositionExpiredError: It is older than what is kept, of another epoch, or of a commit that the store has lost.
-        SubscriberTooSlowError: It is older than what is kept, and `was_following`.
-    """
-    oldest = str(bounds.oldest)
-    if position.epoch != bounds.newest.epoch:
-        raise PositionExpiredError(str(position), reason="other_epoch", oldest=oldest)
-    is_another = bool(position.mark and there.mark) and position.mark != there.mark
-    if is_another or position.number > bounds.newest.number:
-        raise PositionExpiredError(str(position), reason="restored", oldest=oldest)
-    if position.number < bounds.oldest.number:
-        if was_following:
-            raise SubscriberTooSlowError(str(position), oldest=oldest)
-        raise PositionExpiredError(str(position), reason="pruned", oldest=oldest)
 
 
 def head_kinds(before: SessionHead | None, after: SessionHead) -> tuple[ChangeKind, ...]:

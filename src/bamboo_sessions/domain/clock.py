@@ -9,9 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from bamboo_sessions.domain.errors import InputError
+from bamboo_sessions.domain.limits import TIME_YEAR_MAX, TIME_YEAR_MIN
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
+TIME_MIN: Final = datetime(TIME_YEAR_MIN, 1, 1, tzinfo=UTC)
+TIME_MAX: Final = datetime(TIME_YEAR_MAX + 1, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -49,8 +52,14 @@ def from_micros(micros: int) -> datetime:
 
 
 def utc(moment: datetime, *, what: str) -> datetime:
-    """`moment` in UTC; raises `InputError` if it has no time zone."""
+    """`moment` in UTC, as a plain `datetime`; raises `InputError` if it has no time zone, or can't be stored."""
     if not isinstance(moment, datetime) or moment.tzinfo is None:
         message = f"{what} must be a datetime with a time zone, not {moment!r}."
         raise InputError(message, hint="Use datetime.now(timezone.utc), or set tzinfo.")
-    return moment.astimezone(UTC)
+    if not TIME_MIN <= moment < TIME_MAX:
+        message = f"{what} must be in the years {TIME_YEAR_MIN} to {TIME_YEAR_MAX} (UTC), not {moment.isoformat()}."
+        raise InputError(message, hint="Leave out a time that isn't known.")
+    at = moment.astimezone(UTC)
+    if type(at) is not datetime:
+        at = datetime.combine(at.date(), at.time(), UTC)
+    return at.replace(fold=0)

@@ -26,7 +26,8 @@ from typing import Any, ClassVar, Final, Literal
 class BambooSessionsError(Exception):
     """Root of all errors of this package.
 
-    `hint` is one sentence that says what to do, or `None`.
+    `hint` is one sentence that says what to do, or `None`. `commit_id` names the commit whose outcome is unknown (else
+    `None`): hand it to the same call again (`commit_id=`).
     """
 
     code: ClassVar[str] = "error"
@@ -36,6 +37,7 @@ class BambooSessionsError(Exception):
         super().__init__(message)
         self.hint = hint
         self.outcome_unknown = outcome_unknown
+        self.commit_id: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Keep the structured attributes when an error travels between processes."""
@@ -203,7 +205,7 @@ class MessageNotFoundError(HistoryError, LookupError):
             f"Session {session_id!r} has no message {message_id!r}.",
             session_id=session_id,
             message_id=message_id,
-            hint="Page from another message, or read the newest window.",
+            hint="Page from another message, read the newest window, or a newer revision: old versions may be purged.",
         )
 
 

@@ -70,7 +70,7 @@ class SessionHead(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     def __post_init__(self) -> None:
         """Freeze JSON values that come from outside."""
         if type(self.metadata) is not json.FrozenDict:
-            metadata = json.frozen(self.metadata, what="Session.metadata")
+            metadata = json.frozen_object(self.metadata, what="Session.metadata")
             msgspec.structs.force_setattr(self, "metadata", metadata)
         if isinstance(self.run_state, dict) and type(self.run_state) is not json.FrozenDict:
             run_state = json.frozen(self.run_state, what="Session.run_state")

@@ -14,9 +14,9 @@ snapshots may be shared between threads. Ids are unique within a history; whoeve
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, count
-from operator import attrgetter, eq, is_
+from operator import attrgetter, eq
 from typing import Final, overload
 
 import msgspec
@@ -25,6 +25,9 @@ from bamboo_sessions.domain.message import Message
 
 CHUNK_MESSAGES: Final = 256
 """Messages of a chunk that is full. Copying one costs as much as copying the directory of 65,000 messages."""
+
+_LAST_CHUNKS: Final = 16
+"""Chunks at an end in which histories that go on from one another may differ: those of a binary counter, and some."""
 
 Replaced = Mapping[str, tuple[str, ...]]
 """For an added message that took the place of others: its id, and the ids of those, in order."""
@@ -121,21 +124,22 @@ class FrozenMessages(Sequence[Message]):
 
     def extends(self, base: FrozenMessages) -> bool:
         """Whether this is `base`, the very objects, with something or nothing behind it."""
-        if self is base:
-            return True
-        if len(self) < len(base):
-            return False
-        pairs = enumerate(zip(self._chunks, base._chunks, strict=False))
-        shared = next((place for place, (ours, theirs) in pairs if ours is not theirs), len(base._chunks))
-        return all(map(is_, self._behind_chunk(shared), base._behind_chunk(shared)))
+        return len(self) >= len(base) and self.shared_start(base) == len(base)
 
-    def _behind_chunk(self, chunk: int) -> Iterator[Message]:
-        return chain.from_iterable(chunk.messages for chunk in self._chunks[chunk:])
+    def shared_start(self, other: FrozenMessages) -> int:
+        """How many messages both begin with: the very same ones. Chunks that both have cost next to nothing."""
+        if self is other:
+            return len(self)
+        chunks = _shared_chunks(self._chunks, other._chunks)
+        ours, theirs = (chain.from_iterable(c.messages for c in one._chunks[chunks:]) for one in (self, other))
+        return self._start_of(chunks) + _shared(ours, theirs)
 
-    def unshared(self, other: FrozenMessages) -> list[Message]:
-        """The messages of the chunks that `other` hasn't: all that differ, and some neighbours of theirs."""
+    def unshared(self, other: FrozenMessages) -> Iterator[tuple[int, Message]]:
+        """The messages of the chunks that `other` hasn't, and their places: all that differ, and some neighbours."""
         theirs = frozenset(other._chunks)
-        return [message for chunk in self._chunks if chunk not in theirs for message in chunk.messages]
+        for number, chunk in enumerate(self._chunks):
+            if chunk not in theirs:
+                yield from enumerate(chunk.messages, self._start_of(number))
 
     # --- finding
 
@@ -143,11 +147,18 @@ class FrozenMessages(Sequence[Message]):
         """The index of the message with this id, or `None`; the end is looked through first."""
         if message_id > self._id_max:
             return None
-        for number in range(len(self._chunks) - 1, -1, -1):
-            place = self._chunks[number].places.get(message_id)
-            if place is not None:
-                return self._start_of(number) + place
+        number = len(self._chunks)
+        for chunk in reversed(self._chunks):
+            number -= 1
+            if message_id in chunk.places:
+                return self._start_of(number) + chunk.places[message_id]
         return None
+
+    def finder(self, questions: int) -> Callable[[str], int | None]:
+        """`index_of`, made for so many questions: for many, one walk through all is quicker than each by itself."""
+        if questions < CHUNK_MESSAGES:
+            return self.index_of
+        return {message.id: index for index, message in enumerate(self)}.get
 
     def find(self, message_id: str) -> Message | None:
         """The message with this id, or `None`."""
@@ -186,7 +197,7 @@ class FrozenMessages(Sequence[Message]):
         return items[low - offset : high - offset]
 
     def __iter__(self) -> Iterator[Message]:
-        return self._behind_chunk(0)
+        return chain.from_iterable(chunk.messages for chunk in self._chunks)
 
     def __reversed__(self) -> Iterator[Message]:
         return chain.from_iterable(reversed(chunk.messages) for chunk in reversed(self._chunks))
@@ -202,6 +213,23 @@ class FrozenMessages(Sequence[Message]):
     def __reduce__(self) -> tuple[type[FrozenMessages], tuple[list[Message]]]:
         """Pickle and copy by content."""
         return FrozenMessages, (list(self),)
+
+
+def _shared_chunks(ours: tuple[_Chunk, ...], theirs: tuple[_Chunk, ...]) -> int:
+    """How many chunks both begin with. Mostly they differ near the end: what is before is compared at once."""
+    start = max(0, min(len(ours), len(theirs)) - _LAST_CHUNKS)
+    if ours[:start] != theirs[:start]:
+        start = 0
+    return start + _shared(ours[start:], theirs[start:])
+
+
+def _shared(ours: Iterable[object], theirs: Iterable[object]) -> int:
+    """How many objects both begin with."""
+    number = 0
+    for number, (one, other) in enumerate(zip(ours, theirs, strict=False), start=1):
+        if one is not other:
+            return number - 1
+    return number
 
 
 def _ends_of(chunks: Iterable[_Chunk], start: int = 0) -> tuple[int, ...]:
@@ -230,8 +258,8 @@ def differences(base: FrozenMessages, other: FrozenMessages) -> Differences:
     """How `other` differs from `base`; costs as much as the chunks that they don't share."""
     if base is other:
         return Differences()
-    before = {message.id: message for message in base.unshared(other)}
-    after = {message.id: message for message in other.unshared(base)}
+    before = {message.id: message for _, message in base.unshared(other)}
+    after = {message.id: message for _, message in other.unshared(base)}
     return Differences(
         removed=tuple(message for id_, message in before.items() if id_ not in after),
         added=tuple(message for id_, message in after.items() if id_ not in before),

@@ -10,7 +10,7 @@ from typing import Final
 import uuid_utils
 
 from bamboo_sessions.domain.errors import InputError, InvalidMessageError, InvalidSessionIdError
-from bamboo_sessions.domain.limits import ID_CHARS_MAX
+from bamboo_sessions.domain.limits import COMMIT_ID_CHARS_MAX, ID_CHARS_MAX
 
 _SHOWN_CHARS_MAX: Final = 80  # of a bad value in an error's sentence
 
@@ -69,4 +69,17 @@ def check_name(value: str, *, what: str) -> str:
     if flaw := _flaw(value):
         message = f"{_shown(value)} is no {what}: {flaw}."
         raise InputError(message, hint=f"Use 1 to {ID_CHARS_MAX} characters without control characters.")
+    return value
+
+
+def check_commit_id(value: str) -> str:
+    """`value`, or `InputError`."""
+    flaw = _flaw(value)
+    if flaw is None and len(value) > COMMIT_ID_CHARS_MAX:
+        flaw = f"it has {len(value):,} characters, the limit is {COMMIT_ID_CHARS_MAX}"
+    if flaw:
+        message = f"{_shown(value)} is no commit id: {flaw}."
+        raise InputError(
+            message, hint=f"Use 1 to {COMMIT_ID_CHARS_MAX} characters without control characters, or leave it out."
+        )
     return value

@@ -8,7 +8,7 @@ that a shared snapshot can't be changed by accident; `thawed` gives a mutable co
 from __future__ import annotations
 
 import json as stdlib_json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -30,6 +30,16 @@ class FrozenDict(dict[str, Any]):
 
     __slots__ = ()
     __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse
+    __hash__ = None
+
+    def __eq__(self, other: object) -> bool:
+        """Two frozen objects are equal if they are stored alike; `{"a": 1}` and `{"a": True}` aren't."""
+        equal = super().__eq__(other)
+        return encode(self) == encode(other) if equal is True and isinstance(other, FrozenDict) else equal
+
+    def __ne__(self, other: object) -> bool:
+        """The opposite."""
+        return not self == other
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy by content."""
@@ -48,6 +58,16 @@ class FrozenList(list[Any]):
     __slots__ = ()
     __setitem__ = __delitem__ = append = extend = insert = pop = remove = clear = sort = reverse = _refuse
     __iadd__ = __imul__ = _refuse
+    __hash__ = None
+
+    def __eq__(self, other: object) -> bool:
+        """As of `FrozenDict`."""
+        equal = super().__eq__(other)
+        return encode(self) == encode(other) if equal is True and isinstance(other, FrozenList) else equal
+
+    def __ne__(self, other: object) -> bool:
+        """The opposite."""
+        return not self == other
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy by content."""
@@ -61,44 +81,81 @@ class FrozenList(list[Any]):
 
 
 EMPTY: Final = FrozenDict()
+"""The one empty object: fields that have it by default are left out of what is stored."""
+
+_Place = tuple["_Place", str | int] | None
+"""Where a value stands: the place around it, and its key or index there."""
 
 
-def frozen(value: Any, *, what: str, depth: int = 0) -> Any:  # noqa: ANN401 - any JSON value
-    """`value` as an immutable JSON value; `InputError` if it isn't JSON (NaN, other types, keys that aren't text)."""
+def frozen_object(value: object, *, what: str) -> FrozenDict:
+    """`value` as an immutable JSON object, `EMPTY` if it is empty; `InputError` names what can't be stored in it."""
+    if not isinstance(value, Mapping):
+        raise _not_json(what, None, value, f"{type(value).__name__} isn't a JSON object")
+    result = frozen(value, what=what)
+    assert isinstance(result, FrozenDict)  # noqa: S101 - tells the type checker what a mapping gives
+    return result or EMPTY
+
+
+def frozen(value: Any, *, what: str) -> Any:  # noqa: ANN401 - any JSON value
+    """`value` as an immutable JSON value; `InputError` names `what`, and the place in it, if it isn't JSON."""
+    return _frozen(value, what, None, 0)
+
+
+def _frozen(value: Any, what: str, place: _Place, depth: int) -> Any:  # noqa: ANN401 - any JSON value
     if value is None or isinstance(value, str | bool | int | float):
-        return _scalar(value, what)
+        return _scalar(value, what, place)
     if depth >= JSON_DEPTH_MAX:
-        raise _not_json(what, f"it is nested more than {JSON_DEPTH_MAX} levels deep")
+        raise InputError(
+            f"{what} can't be stored: it is nested more than {JSON_DEPTH_MAX} levels deep.",
+            hint="Store what is that deep as JSON text.",
+        )
     if isinstance(value, Mapping):
-        return FrozenDict({_key(k, what): frozen(v, what=what, depth=depth + 1) for k, v in value.items()})
+        return FrozenDict(
+            {_key(k, what, place): _frozen(v, what, (place, k), depth + 1) for k, v in value.items()},
+        )
     if isinstance(value, list | tuple):
-        return FrozenList([frozen(v, what=what, depth=depth + 1) for v in value])
-    raise _not_json(what, f"{type(value).__name__} isn't a JSON type")
+        return FrozenList([_frozen(v, what, (place, i), depth + 1) for i, v in enumerate(value)])
+    raise _not_json(what, place, value, f"{type(value).__name__} isn't a JSON type")
 
 
 _EXACT: Final = frozenset({str, bool, int, type(None)})
 
 
-def _scalar(value: Any, what: str) -> Any:  # noqa: ANN401 - any JSON value
+def _scalar(value: Any, what: str, place: _Place) -> Any:  # noqa: ANN401 - any JSON value
     """A plain value of the builtin type: enums and other subclasses would come back without their class."""
     if type(value) in _EXACT:
         return value
     if isinstance(value, float):
         if not isfinite(value):
-            raise _not_json(what, f"{value!r} has no JSON form")
+            raise _not_json(what, place, value, f"{value!r} has no JSON form")
         return float(value)
     return str.__str__(value) if isinstance(value, str) else int(value)
 
 
-def _key(key: object, what: str) -> str:
+def _key(key: object, what: str, place: _Place) -> str:
     if not isinstance(key, str):
-        raise _not_json(what, f"the key {key!r} isn't text")
+        raise _not_json(what, place, key, f"the key {key!r} isn't text")
     return key if type(key) is str else str.__str__(key)
 
 
-def _not_json(what: str, why: str) -> InputError:
-    message = f"{what} can't be stored: {why}."
-    return InputError(message, hint="Use text, numbers, true, false, null, lists and objects with text keys.")
+_REMEDIES: Final = {
+    "Decimal": "Store a Decimal as text, str(value), or as a number, float(value).",
+    "set": "Store a set as a list: sorted(value).",
+    "frozenset": "Store a set as a list: sorted(value).",
+    "datetime": "Store a time as text: value.isoformat().",
+    "date": "Store a date as text: value.isoformat().",
+    "UUID": "Store a UUID as text: str(value).",
+    "bytes": "Store bytes as text, such as base64, or as a record.",
+}
+
+
+def _not_json(what: str, place: _Place, value: object, why: str) -> InputError:
+    path = ""
+    while place is not None:
+        place, key = place
+        path = (f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r}]") + path
+    usual = "Use text, numbers, true, false, null, lists and objects with text keys."
+    return InputError(f"{what}{path} can't be stored: {why}.", hint=_REMEDIES.get(type(value).__name__, usual))
 
 
 def thawed(value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -156,11 +213,16 @@ def encode_readable(value: T, into: msgspec.json.Decoder[T], *, what: str) -> by
 
     Structs check no types when they are made, so a field may hold what its reader would refuse (L86).
     """
+    return readable(value, encode, into, what=what)
+
+
+def readable(value: T, encoded: Callable[[T], bytes], into: msgspec.json.Decoder[T], *, what: str) -> bytes:
+    """As `encode_readable`, with an encoding of one's own."""
     try:
-        data = encode(value)
-        readable = decode(data, into, what=what) == value
+        data = encoded(value)
+        is_same = decode(data, into, what=what) == value
     except (TypeError, ValueError, RecursionError, StorageCorruptError) as exc:
         raise InputError(f"{what} can't be stored: {exc}", hint="Use the types that its fields name.") from exc
-    if not readable:
+    if not is_same:
         raise InputError(f"{what} would not be read back as it is.", hint="Use the types that its fields name.")
     return data

@@ -3,11 +3,15 @@
 A lease is asked for by a *claim*. Its id names the claim when it is asked again, so that acquiring twice is acquiring
 once. Each new lease gets the next token; tokens never restart, and storage refuses what carries an older one (G12).
 Times decide only who may take over, never who may write: a wrong clock ends a run early, it doesn't let two write.
+
+What is asked of storage is data, a `LeaseWish`; engines apply it by `applied`, or mirror that in SQL. A lease or a
+ticket that lasts longer than it can was given by a clock that was ahead: it is over (L128).
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -39,6 +43,7 @@ class LeaseState(msgspec.Struct, frozen=True):
     Args:
         token: The newest token that was ever given, over all lives of the id; 0: none.
         claim_id, holder, expires_at: Of the lease, held or run out; `None` if it was given back.
+        ttl: What it lasts for from its last renewal, which was at `expires_at - ttl`.
         waiting: Who waits, in the order of arrival.
     """
 
@@ -46,11 +51,53 @@ class LeaseState(msgspec.Struct, frozen=True):
     claim_id: str | None = None
     holder: str | None = None
     expires_at: datetime | None = None
+    ttl: timedelta = timedelta(0)
     waiting: tuple[Ticket, ...] = ()
 
     def is_held(self, now: datetime) -> bool:
-        """Whether somebody holds the session at `now`."""
-        return self.expires_at is not None and self.expires_at > now
+        """Whether somebody holds the session at `now`: not if it was renewed later than that, by a wrong clock."""
+        return self.expires_at is not None and now < self.expires_at <= now + self.ttl
+
+    def has(self, claim_id: str) -> bool:
+        """Whether the claim has the lease, or waits for it."""
+        return self.claim_id == claim_id or any(ticket.claim_id == claim_id for ticket in self.waiting)
+
+
+class LeaseView(NamedTuple):
+    """The leases of a session, and the time that they are meant by: compare them with no other clock (L136)."""
+
+    state: LeaseState
+    now: datetime
+
+
+class LeaseWish(msgspec.Struct, frozen=True):
+    """What somebody wants of the leases of a session.
+
+    Args:
+        action: `acquire` it if it is free, or hold on to it; `wait`: acquire it, else keep a place in the queue;
+            `renew` it; `withdraw`: let go of whatever the claim has; `release` the lease with `token`, whoever has it.
+        claim: Who wants that; `None` for `release`.
+        token: Of the lease that is released.
+    """
+
+    action: Literal["acquire", "wait", "renew", "withdraw", "release"]
+    claim: Claim | None = None
+    token: int = 0
+
+
+def applied(state: LeaseState, wish: LeaseWish, now: datetime) -> LeaseState:
+    """The leases after a wish; the very same if it can't be met, or changes nothing. Never raises."""
+    if wish.claim is None:
+        return release(state, wish.token)
+    match wish.action:
+        case "acquire":
+            return acquire(state, wish.claim, now)
+        case "wait":
+            return acquire_or_wait(state, wish.claim, now)
+        case "renew":
+            return renew(state, wish.claim, now)
+        case _:
+            return withdraw(state, wish.claim.id)
 
 
 class LeaseInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,15 +152,15 @@ def acquire(state: LeaseState, claim: Claim, now: datetime) -> LeaseState:
         claim_id=claim.id,
         holder=claim.holder,
         expires_at=now + claim.ttl,
+        ttl=claim.ttl,
         waiting=_without(_alive(state.waiting, now), claim.id),
     )
 
 
-def acquire_or_wait(session_id: str, state: LeaseState, claim: Claim, now: datetime) -> LeaseState:
+def acquire_or_wait(state: LeaseState, claim: Claim, now: datetime) -> LeaseState:
     """Take the lease if that may be, else a place in the queue, or keep the one that the claim has.
 
-    Raises:
-        SessionBusyError: Too many wait already.
+    If too many wait already, everything stays, and the claim has nothing.
     """
     taken = acquire(state, claim, now)
     if taken.claim_id == claim.id:
@@ -123,7 +170,7 @@ def acquire_or_wait(session_id: str, state: LeaseState, claim: Claim, now: datet
     if any(waiting.claim_id == claim.id for waiting in queue):
         queue = tuple(ticket if waiting.claim_id == claim.id else waiting for waiting in queue)
     elif len(queue) >= LEASE_WAITERS_MAX:
-        raise SessionBusyError(session_id, reason=f"{len(queue)} runs wait for it already")
+        return state
     else:
         queue = (*queue, ticket)
     return msgspec.structs.replace(state, waiting=queue)
@@ -133,7 +180,7 @@ def renew(state: LeaseState, claim: Claim, now: datetime) -> LeaseState:
     """Hold on for another `ttl`, also if the lease had run out and nobody took over; else everything stays."""
     if state.claim_id != claim.id or state.expires_at is None:
         return state
-    return msgspec.structs.replace(state, expires_at=max(state.expires_at, now + claim.ttl))
+    return msgspec.structs.replace(state, expires_at=now + claim.ttl, ttl=claim.ttl)
 
 
 def withdraw(state: LeaseState, claim_id: str) -> LeaseState:
@@ -142,6 +189,13 @@ def withdraw(state: LeaseState, claim_id: str) -> LeaseState:
     if state.claim_id == claim_id:
         return LeaseState(token=state.token, waiting=waiting)
     return state if len(waiting) == len(state.waiting) else msgspec.structs.replace(state, waiting=waiting)
+
+
+def release(state: LeaseState, token: int) -> LeaseState:
+    """End the lease with this token; else everything stays."""
+    if state.claim_id is None or state.token != token:
+        return state
+    return withdraw(state, state.claim_id)
 
 
 def busy(session_id: str, state: LeaseState, now: datetime) -> SessionBusyError:
@@ -155,9 +209,14 @@ def busy(session_id: str, state: LeaseState, now: datetime) -> SessionBusyError:
     return SessionBusyError(session_id, reason=f"{first} is the next to run it", holder=first)
 
 
+def crowded(session_id: str, state: LeaseState) -> SessionBusyError:
+    """The refusal of whoever can't even wait."""
+    return SessionBusyError(session_id, reason=f"{len(state.waiting)} runs wait for it already")
+
+
 def _alive(waiting: tuple[Ticket, ...], now: datetime) -> tuple[Ticket, ...]:
     """The tickets whose owners still ask."""
-    return tuple(ticket for ticket in waiting if ticket.expires_at > now)
+    return tuple(ticket for ticket in waiting if now < ticket.expires_at <= now + _TICKET)
 
 
 def _without(waiting: tuple[Ticket, ...], claim_id: str) -> tuple[Ticket, ...]:

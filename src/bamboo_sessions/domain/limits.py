@@ -29,11 +29,29 @@ COMMIT_MESSAGES_MAX: Final = 200_000
 COMMIT_BYTES_MAX: Final = 512 * 1024 * 1024
 """Bytes added by one commit. SQLite holds them in memory and in the write-ahead log."""
 
+ENCODE_SLICE_MESSAGES: Final = 256
+"""Messages that are encoded without giving other tasks a turn: a few milliseconds."""
+
+ENCODE_SLICE_BYTES: Final = 1024 * 1024
+"""Bytes of such messages, likewise."""
+
+COMMIT_RECORDS_MAX: Final = 100_000
+"""Records written by one commit: each is a row, and all other writers wait meanwhile."""
+
+COMMIT_ID_CHARS_MAX: Final = 128
+"""Characters of a commit id. Each commit of the last days has one in an index."""
+
 QUESTIONS_PER_SESSION_MAX: Final = 10_000
-"""Questions of one session in all states. Consumed ones are remembered so that none re-opens."""
+"""Questions in a head: the open ones, and the settled ones that are remembered."""
+
+QUESTIONS_SETTLED_KEPT: Final = 1_000
+"""Settled questions that are remembered at least, those settled last: a head must not grow with a session's life."""
 
 RECORD_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of one record."""
+
+VERSION_MAX: Final = 2**53
+"""The highest version that a caller may set by hand. Counting goes on from there; JSON readers may round above it."""
 
 SPAWN_DEPTH_MAX: Final = 64
 """Levels of a session tree."""
@@ -46,6 +64,9 @@ PAGE_DEFAULT: Final = 50
 PAGE_MAX: Final = 1_000
 """Rows of a page at most: a page is held in memory."""
 
+RECORD_PAGE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes at which a page of records ends, whatever its rows; a single record may have more."""
+
 FEED_PAGE_ROWS_MAX: Final = 500
 """Changes of the feed that are read at once for a subscriber: all that it holds in memory."""
 
@@ -54,6 +75,9 @@ FEED_PAGE_IDS_MAX: Final = 10_000
 
 FEED_PRUNE_ROWS_MAX: Final = 1_000
 """Changes that are pruned in one transaction: a few ms for which writers wait."""
+
+PURGED_VERSIONS_MAX: Final = 1_000
+"""Old message versions whose bodies are purged in one transaction: a few ms for which writers wait."""
 
 # --- search -------------------------------------------------------------------------------------------
 
@@ -76,6 +100,12 @@ SNIPPET_CHARS_MAX: Final = 200
 """Characters of a snippet: two lines."""
 
 # --- time ---------------------------------------------------------------------------------------------
+
+TIME_YEAR_MIN: Final = 2
+"""The year of the earliest time that is stored: other time zones can't show one at the edge of a `datetime`."""
+
+TIME_YEAR_MAX: Final = 9_998
+"""The year of the latest, likewise; and each commit must be able to be a microsecond later than the one before."""
 
 CLOCK_AHEAD_SECONDS_MAX: Final = 300
 """How far ahead of now a hand-set `updated_at` may be when saved. A wrong clock must not win for ever."""
@@ -107,6 +137,9 @@ CACHE_BYTES_MAX: Final = 256 * 1024 * 1024
 
 DIRTY_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of work that waits for storage to come back. Above it tolerant saves raise."""
+
+OVERLAY_BYTES: Final = 1_024
+"""Bytes that a waiting state takes beside what is new in it, roughly."""
 
 UNSAVED_WORK_MAX: Final = 1_000
 """Refused working copies kept for `flush` and `aclose`; the oldest is logged and dropped beyond it."""

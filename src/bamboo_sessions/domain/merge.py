@@ -4,7 +4,7 @@ Pure and synchronous. `POLICY` names the rule of every field of a session; `merg
 committed in between, the result is the working copy as it is, and finding that costs as much as the change.
 
 The history has rules of its own (see `merge_history`): only recorded removals remove, additions of others stay,
-a tool's result joins its call.
+a tool's result joins the group of its call.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages
 from bamboo_sessions.domain.limits import CLOCK_AHEAD_SECONDS_MAX
 from bamboo_sessions.domain.merge_history import HistoryDelta, merge_history
-from bamboo_sessions.domain.question import changed_since, united
+from bamboo_sessions.domain.question import merged as merged_questions
 from bamboo_sessions.domain.report import MergeConflict
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
+from bamboo_sessions.domain.tree import is_left_out
 
 
 class Policy(Enum):
@@ -82,7 +83,8 @@ def fields_of(policy: Policy) -> tuple[str, ...]:
 
 GROUP: Final = fields_of(Policy.AUTHORITATIVE)
 _GROUP_OF: Final = attrgetter(*GROUP)
-_VISIBLE_GROUP: Final = tuple(name for name in GROUP if name not in {"metadata_version", "authoritative_keys"})
+_FOLLOWING: Final = frozenset({"metadata_version", "title_version", "authoritative_keys"})  # from what people set
+_VISIBLE_GROUP: Final = tuple(name for name in GROUP if name not in _FOLLOWING)
 REGISTERS: Final = (*fields_of(Policy.REGISTER), *fields_of(Policy.SUMMARY))
 _IDENTITY: Final = tuple(name for name in fields_of(Policy.FIXED) if name != "incarnation")
 _IDENTITY_OF: Final = attrgetter(*_IDENTITY)
@@ -124,7 +126,7 @@ def merge(
     """
     if durable is not None:
         _check_identity(mine.head, durable.head, has_base=base is not None)
-    unmoved = base is not None and durable is not None and durable.revision == base.revision
+    unmoved = base is not None and durable is not None and durable.is_same(base)
     if unmoved:
         durable = base  # the same value; taking this very object makes comparing cheap
     delta = merge_history(
@@ -230,16 +232,9 @@ def _check_identity(mine: SessionHead, durable: SessionHead, *, has_base: bool) 
         value, fixed = getattr(mine, name), getattr(durable, name)
         if value == fixed:
             continue
-        if has_base or not _is_left_out(mine, name, value):
+        if has_base or not (name in {"created_at", "forked_from"} or is_left_out(mine, name)):
             message = f"Session {mine.id!r}: {name} is fixed at creation as {fixed!r} and can't become {value!r}."
             raise InputError(message, hint="Load the session, or use another id.")
-
-
-def _is_left_out(mine: SessionHead, name: str, value: object) -> bool:
-    if name in {"created_at", "forked_from"}:
-        return True
-    defaults = {"owner": None, "kind": "root", "parent_session_id": None, "spawn_depth": 0, "root_session_id": mine.id}
-    return name in defaults and value == defaults[name]
 
 
 def _merge_heads(
@@ -257,7 +252,7 @@ def _merge_heads(
             name, before, _ABSENT if base is None and value is None else value, getattr(durable, name)
         )
     changes["metadata"] = _merge_metadata(base, mine, durable, winner, choose)
-    changes["questions"] = united(durable.questions, changed_since(base.questions if base else (), mine.questions))
+    changes["questions"] = merged_questions(base.questions if base else None, mine.questions, durable.questions)
     head = msgspec.structs.replace(durable, **changes)
     return head, () if from_mine else _ignored(base, mine, durable)
 
@@ -327,7 +322,7 @@ def _without_stale_summary(head: SessionHead, durable: SessionHead | None, delta
     summary = head.summary
     if summary is None or (durable and summary is durable.summary and not delta.removals):
         return head
-    if any(message.id == summary.covers_through for message in delta.messages):
+    if delta.messages.index_of(summary.covers_through) is not None:
         return head
     return msgspec.structs.replace(head, summary=None)
 

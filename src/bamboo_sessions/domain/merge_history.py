@@ -2,34 +2,25 @@
 
 Result = committed messages, minus my removals, with my edits, plus my additions. An addition that stood inside stays
 inside, behind the nearest message before it that is still alive; a replacement takes the place of what it replaced;
-all others go to the end, behind what was committed meanwhile. A tool's result goes behind its call and the results
-that the call already has. An addition is never dropped because its neighbours are gone (L111).
+all others go to the end, behind what was committed meanwhile. A tool's result goes into the group of its call, and
+nothing else is put inside a call group (`gaps`). An addition is never dropped because its neighbours are gone (L111).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from typing import Final
+from operator import is_
 
 import msgspec
 
-from bamboo_sessions.domain.history import FrozenMessages, Replaced
+from bamboo_sessions.domain.call_groups import Kind, kind_of, makes_call
+from bamboo_sessions.domain.gaps import Gaps
+from bamboo_sessions.domain.group_reader import GroupReader
+from bamboo_sessions.domain.history import Differences, FrozenMessages, Replaced, differences
 from bamboo_sessions.domain.message import Message, is_tool_result, same_content
+from bamboo_sessions.domain.placing import OpenGroup, arranged, calls_elsewhere, newest_group
 from bamboo_sessions.domain.report import MergeConflict
-
-FRONT: Final = ""
-"""The place before the first message (no message id is empty)."""
-
-
-class Insertion(msgspec.Struct, frozen=True):
-    """Messages that go directly behind the message `after`; `FRONT`: before all; `None`: behind all.
-
-    Behind all, a tool's result still joins its call.
-    """
-
-    messages: tuple[Message, ...]
-    after: str | None = None
+from bamboo_sessions.domain.splices import Change, Insertion, insertions, spliced
 
 
 class HistoryDelta(msgspec.Struct, frozen=True):
@@ -64,262 +55,237 @@ def merge_history(
 ) -> HistoryDelta:
     """Merge the history `mine`, made from `base`, into `durable`.
 
-    Costs as much as the additions if both sides only added at the end. (Additions that the base has already aren't
-    noticed then; storage finds them by their ids.)
+    Costs as much as what was done on either side, and the call groups around. (Additions at the end that the base has
+    already aren't noticed; storage finds them by their ids.)
     """
     if mine.extends(base) and durable.extends(base):
         added, gained = mine[len(base) :], durable[len(base) :]
         if not added or _can_follow(durable, added, gained):
             messages = durable.extended(added) if gained else mine
-            insertions = (Insertion(tuple(added)),) if added else ()
-            return HistoryDelta(messages, insertions, gained=tuple(message.id for message in gained))
-    return _merge(_Sides.of(base, mine, durable, additions_only=additions_only), replaced)
+            at_end = (Insertion(tuple(added)),) if added else ()
+            return HistoryDelta(messages, at_end, gained=tuple(message.id for message in gained))
+    return _Merge(base, mine, durable, additions_only=additions_only).delta(replaced)
 
 
 def _can_follow(durable: FrozenMessages, added: Sequence[Message], gained: Sequence[Message]) -> bool:
-    """Whether `added` may stand behind `durable` as it is: no id twice, every tool result behind its call."""
+    """Whether `added` may stand behind `durable` as it is: no id twice, every tool result in the group of its call."""
     ids = {message.id for message in added}
     if len(ids) < len(added) or any(message.id in ids for message in gained):
         return False
-    call = None
-    if added[0].role == "tool" and not gained:
-        call = _last_call(durable)
-    for message in added:
-        if message.role != "tool":
-            call = message
-        elif is_tool_result(message) and (call is None or not _calls(call, message.tool_call_id)):
-            return False
-    return True
+    elsewhere = {call_id: None if gained else newest_group(durable, call_id) for call_id in calls_elsewhere(added)}
+    if None in elsewhere.values():
+        return False
+    arrangement = arranged(added, elsewhere.get)
+    return not arrangement.joined and all(map(is_, arrangement.tail, added))
 
 
-def _last_call(messages: FrozenMessages) -> Message | None:
-    """The message that further results at the end belong to, if only results of its own stand behind it."""
-    results: list[Message] = []
-    for message in reversed(messages):
-        if message.role != "tool":
-            return message if all(_belongs(result, message) for result in results) else None
-        results.append(message)
-    return None
+class _Merge:
+    """One merge: what was done on both sides, and what becomes of it in the committed history."""
 
+    def __init__(
+        self, base: FrozenMessages, mine: FrozenMessages, durable: FrozenMessages, *, additions_only: bool
+    ) -> None:
+        self.base, self.mine, self.durable = base, mine, durable
+        done, self.theirs = differences(base, mine), differences(base, durable)
+        self.unlike_mine = [*self.theirs.added, *(message for _, message in self.theirs.edited)]
+        if additions_only:  # what is held back stays as it is committed
+            self.unlike_mine += [*done.removed, *(before for before, _ in done.edited)]
+            done = Differences(added=done.added)
+        self.conflicts: list[MergeConflict] = []
+        self.index_of = durable.finder(len(done.removed) + len(done.edited) + len(done.added))
+        self.removed = self._removals(done)
+        self.edits = self._edits(done)
+        self.added = {message.id: message for message in done.added}
+        self.fresh = {id_: message for id_, message in self.added.items() if self.index_of(id_) is None}
+        self.gone = {message.id for message in self.theirs.removed}
 
-def _calls(message: Message, call_id: str | None) -> bool:
-    return any(call.id == call_id for call in message.tool_calls)
+    def _removals(self, done: Differences) -> dict[int, Message]:
+        """What goes, by its index; the conflicts of it."""
+        removed: dict[int, Message] = {}
+        for before in done.removed:
+            index = self.index_of(before.id)
+            if index is not None:
+                removed[index] = self.durable[index]
+                if not same_content(self.durable[index], before):
+                    self.conflicts.append(MergeConflict(f"message:{before.id}", "removed"))
+        return removed
 
+    def _edits(self, done: Differences) -> dict[int, Message]:
+        """What messages become, by their index; the conflicts of it."""
+        edits: dict[int, Message] = {}
+        for before, message in done.edited:
+            if same_content(before, message):
+                continue
+            index = self.index_of(message.id)
+            if index is None:  # removed by somebody else: stays removed
+                self.conflicts.append(MergeConflict(f"message:{message.id}", "removed"))
+            elif not same_content(message, self.durable[index]):
+                edits[index] = message
+                if not same_content(self.durable[index], before):
+                    self.conflicts.append(MergeConflict(f"message:{message.id}", "mine"))
+        return edits
 
-def _belongs(message: Message, call: Message) -> bool:
-    """Whether `message`, which stands behind `call`, is one of its results, or may be as it doesn't say whose it is."""
-    return message.role == "tool" and (message.tool_call_id is None or _calls(call, message.tool_call_id))
-
-
-class _Sides(msgspec.Struct, frozen=True):
-    """The three histories by id, and what the saver did."""
-
-    durable: FrozenMessages
-    mine: tuple[Message, ...]
-    base_by_id: Mapping[str, Message]
-    durable_by_id: Mapping[str, Message]
-    removals: tuple[str, ...]
-    edits: Mapping[str, Message]
-    added: Mapping[str, Message]
-    repeated: tuple[Message, ...]
-
-    @classmethod
-    def of(cls, base: FrozenMessages, mine: FrozenMessages, durable: FrozenMessages, *, additions_only: bool) -> _Sides:
-        base_by_id = {message.id: message for message in base}
-        mine_by_id: dict[str, Message] = {}
-        for message in mine:
-            mine_by_id.setdefault(message.id, message)
-        removals: tuple[str, ...] = ()
-        edits: dict[str, Message] = {}
-        if not additions_only:
-            removals = tuple(id_ for id_ in base_by_id if id_ not in mine_by_id)
-            edits = {
-                id_: message
-                for id_, message in mine_by_id.items()
-                if (known := base_by_id.get(id_, message)) is not message and not same_content(message, known)
-            }
-        added = {id_: message for id_, message in mine_by_id.items() if id_ not in base_by_id}
-        return cls(
-            durable=durable,
-            mine=tuple(mine_by_id.values()),
-            base_by_id=base_by_id,
-            durable_by_id=base_by_id if durable is base else {message.id: message for message in durable},
-            removals=removals,
-            edits=edits,
-            added=added,
-            repeated=tuple(message for message in mine if message is not mine_by_id[message.id]),
+    def delta(self, replaced: Replaced) -> HistoryDelta:
+        """What comes of it."""
+        exchanged, slots = self._slots(replaced)
+        gaps = Gaps(self.durable, self.index_of, removed=self.removed, edits=self.edits, exchanged=exchanged)
+        orphaned = self._fill(gaps, slots)
+        indexes = {*gaps.places, *self.removed, *self.edits, *exchanged}
+        changes = [
+            Change(
+                index,
+                (*(gaps.places[index].messages() if index in gaps.places else ()), *exchanged.get(index, ())),
+                index in self.removed,
+                self.edits.get(index),
+            )
+            for index in sorted(indexes)
+        ]
+        messages = spliced(self.durable, changes)
+        orphaned |= self._orphaned_by_changes(messages)
+        return HistoryDelta(
+            messages=messages,
+            insertions=insertions(self.durable, changes),
+            edits=tuple(self.edits.values()),
+            removals=tuple(message.id for message in self.removed.values()),
+            gained=tuple(message.id for message in self.theirs.added if message.id not in self.added),
+            duplicates=tuple(message for id_, message in self.added.items() if id_ not in self.fresh),
+            conflicts=tuple(self.conflicts),
+            orphaned=tuple(sorted(orphaned, key=lambda id_: messages.index_of(id_) or 0)),
         )
 
+    # --- places
 
-def _merge(sides: _Sides, replaced: Replaced) -> HistoryDelta:
-    durable = sides.durable_by_id
-    conflicts: list[MergeConflict] = []
-    removals = tuple(id_ for id_ in sides.removals if id_ in durable)
-    edits = _applied_edits(sides, conflicts)
-    edited = (id_ for id_ in removals if not same_content(durable[id_], sides.base_by_id[id_]))
-    conflicts.extend(MergeConflict(f"message:{id_}", "removed") for id_ in edited)
-    fresh = {id_: message for id_, message in sides.added.items() if id_ not in durable}
-    duplicates = tuple(message for id_, message in sides.added.items() if id_ in durable)
-    slots = _slots(sides, replaced, fresh)
-    result = _kept(sides, set(removals), edits, slots)
-    _place_rest(sides, result, fresh, slots)
-    changed = fresh or edits or removals
-    lost = {call.id for id_ in (*removals, *edits) for call in durable[id_].tool_calls}
-    return HistoryDelta(
-        messages=FrozenMessages(result) if changed else sides.durable,
-        insertions=_insertions(result, fresh),
-        edits=tuple(edits.values()),
-        removals=removals,
-        gained=tuple(id_ for id_ in durable if id_ not in sides.base_by_id and id_ not in sides.added),
-        duplicates=duplicates + sides.repeated,
-        conflicts=tuple(conflicts),
-        orphaned=_orphaned(result, fresh, lost),
-    )
+    def _slots(self, replaced: Replaced) -> tuple[dict[int, list[Message]], dict[str, int]]:
+        """Replacements: calls by the index of the call whose place they take, and the gaps that all others go to.
 
+        Results join their calls instead.
+        """
+        exchanged: dict[int, list[Message]] = {}
+        slots: dict[str, int] = {}
+        for id_, message in self.fresh.items():
+            places = map(self._place_of, replaced.get(id_, ()))
+            index = None if is_tool_result(message) else next((each for each in places if each is not None), None)
+            if index is None:
+                continue
+            if kind_of(message) is kind_of(self.edits.get(index) or self.durable[index]) is Kind.CALL:
+                exchanged.setdefault(index, []).append(message)
+            else:
+                slots[id_] = index + (index in exchanged)
+        return exchanged, slots
 
-def _applied_edits(sides: _Sides, conflicts: list[MergeConflict]) -> dict[str, Message]:
-    edits: dict[str, Message] = {}
-    for id_, message in sides.edits.items():
-        current = sides.durable_by_id.get(id_)
-        if current is None:  # removed by somebody else: stays removed
-            conflicts.append(MergeConflict(f"message:{id_}", "removed"))
-        elif not same_content(message, current):
-            edits[id_] = message
-            if not same_content(current, sides.base_by_id[id_]):
-                conflicts.append(MergeConflict(f"message:{id_}", "mine"))
-    return edits
+    def _place_of(self, gone: str) -> int | None:
+        """The index of a message that was replaced; a result that somebody appended is no place (L124)."""
+        index = self.index_of(gone)
+        if index is None or (is_tool_result(self.durable[index]) and self.base.index_of(gone) is None):
+            return None
+        return index
 
-
-def _slots(sides: _Sides, replaced: Replaced, fresh: Mapping[str, Message]) -> dict[str, list[Message]]:
-    """Replacements, by the committed message whose place they take."""
-    slots: dict[str, list[Message]] = {}
-    for id_, message in fresh.items():
-        if not is_tool_result(message):
-            place = next((gone for gone in replaced.get(id_, ()) if gone in sides.durable_by_id), None)
-            if place is not None:
-                slots.setdefault(place, []).append(message)
-    return slots
-
-
-def _kept(
-    sides: _Sides, removals: set[str], edits: Mapping[str, Message], slots: Mapping[str, list[Message]]
-) -> list[Message]:
-    result: list[Message] = []
-    for message in sides.durable:
-        result.extend(slots.get(message.id, ()))
-        if message.id not in removals:
-            result.append(edits.get(message.id, message))
-    return result
-
-
-def _place_rest(
-    sides: _Sides, result: list[Message], fresh: Mapping[str, Message], slots: Mapping[str, list[Message]]
-) -> None:
-    """Bring in the additions that have no place yet, in the order of the copy."""
-    alive = {message.id for message in result}
-    seen = {message.id for message in sides.mine}
-    old = seen - fresh.keys()
-    last_inside = _last_inside(sides, {message.id for slot in slots.values() for message in slot})
-    anchor = FRONT
-    for index, message in enumerate(sides.mine):
-        if message.id in fresh and message.id not in alive:
-            at_anchor = _index_behind(result, anchor, old) if index < last_inside else len(result)
-            place = at_anchor
+    def _fill(self, gaps: Gaps, slots: Mapping[str, int]) -> set[str]:
+        """Put the additions into their gaps, in the order of the copy; the ids of results that have no call."""
+        places = {message.id: place for place, message in self.mine.unshared(self.base) if message.id in self.added}
+        meant = self._calls_meant(places)
+        last_inside = self._last_inside(gaps, slots)
+        orphaned: set[str] = set()
+        gap, seen = 0, -1
+        for id_, message in self.added.items():
+            gap = self._gap_in_front(gaps, places[id_], seen, gap)
+            seen = places[id_]
+            behind = gaps.behind(id_)
+            if behind is not None:
+                gap = behind
+                continue
             if is_tool_result(message):
-                place = _behind_call(result, _caller(result, message, sides.mine, index, seen), at_anchor)
-            result.insert(place, message)
-            alive.add(message.id)
-            if place != at_anchor:
-                continue  # it joined its call elsewhere: what follows it in the copy doesn't go there
-        if message.id in alive:
-            anchor = message.id
+                group = self._group_meant(gaps, message, meant.get(id_))
+                if group is not None:
+                    group.join(message)
+                    continue
+                orphaned.add(id_)
+            gap = slots.get(id_, gap if seen < last_inside else gaps.end)
+            gaps.add(message, gap)
+        return orphaned
+
+    def _gap_in_front(self, gaps: Gaps, place: int, seen: int, gap: int) -> int:
+        """The gap behind the nearest message before `place` in the copy that is alive, or `gap`, that of `seen`."""
+        for index in range(place - 1, seen, -1):
+            behind = gaps.behind(self.mine[index].id) if self.mine[index].id not in self.gone else None
+            if behind is not None:
+                return behind
+        return gap
+
+    def _last_inside(self, gaps: Gaps, slots: Mapping[str, int]) -> int:
+        """The place in the copy of the last message of the base that is still live; before it is inside.
+
+        A replacement counts as what it replaced.
+        """
+        for place, message in zip(range(len(self.mine) - 1, -1, -1), reversed(self.mine), strict=True):
+            if message.id in self.added:
+                if message.id in slots or (message.id in self.fresh and gaps.behind(message.id) is not None):
+                    return place
+            elif message.id not in self.gone:
+                return place
+        return -1
+
+    # --- results and their calls
+
+    def _calls_meant(self, places: Mapping[str, int]) -> dict[str, str]:
+        """For each result the nearest message before it in the copy that makes its call: providers reuse call ids."""
+        left = {id_ for id_, message in self.fresh.items() if is_tool_result(message)}
+        if not left:
+            return {}
+        meant: dict[str, str] = {}
+        waiting: dict[str | None, list[str]] = {}
+        for message in reversed(self.mine):
+            if message.id in left:
+                waiting.setdefault(message.tool_call_id, []).append(message.id)
+                left.remove(message.id)
+            elif kind_of(message) is Kind.CALL:
+                for call in message.tool_calls:
+                    meant.update((result, message.id) for result in waiting.pop(call.id, ()))
+            if not (left or waiting):
+                break
+        return meant
+
+    def _group_meant(self, gaps: Gaps, result: Message, call: str | None) -> OpenGroup | None:
+        """The group of the call that a result belongs to, if it is alive.
+
+        If the copy makes the call before the result, at `call`, no other takes its place. Else it may be one that
+        others made, perhaps by an edit (L125).
+        """
+        if call is not None:
+            return gaps.group_of(call, result.tool_call_id)
+        making = [message for message in self.unlike_mine if makes_call(message, result.tool_call_id)]
+        unknown = [message for message in making if not self._is_made_by_copy(message, result)]
+        newest = sorted(unknown, key=lambda message: self.index_of(message.id) or 0)
+        return gaps.newest_group(result.tool_call_id, newest)
+
+    def _is_made_by_copy(self, message: Message, result: Message) -> bool:
+        known = self.mine.find(message.id)
+        return known is not None and makes_call(known, result.tool_call_id)
+
+    def _orphaned_by_changes(self, messages: FrozenMessages) -> set[str]:
+        """The committed results that had a call in their group, and have none any more."""
+        before, after = GroupReader.of(self.durable), GroupReader.of(messages)
+        candidates = {
+            message.id
+            for index, message in self.edits.items()
+            if is_tool_result(message) and not is_tool_result(self.durable[index])
+        }
+        end = 0
+        for index in sorted((*self.removed, *self.edits)):
+            group = before.around(index) if index >= end else None
+            if group is not None:
+                end = group.end
+                members = self.durable[group.start : end]
+                calls = {call.id for message in members for call in message.tool_calls}
+                candidates |= {one.id for one in members if is_tool_result(one) and one.tool_call_id in calls}
+        places = map(messages.finder(len(candidates)), candidates)
+        return {messages[index].id for index in places if index is not None and _is_orphan(after, messages, index)}
 
 
-def _last_inside(sides: _Sides, in_slots: AbstractSet[str]) -> int:
-    """The position in the copy of the last message of the base that is still live; before it is inside.
-
-    A replacement counts as what it replaced.
-    """
-    for index in range(len(sides.mine) - 1, -1, -1):
-        id_ = sides.mine[index].id
-        if id_ in in_slots or (id_ in sides.base_by_id and id_ in sides.durable_by_id):
-            return index
-    return -1
-
-
-def _index_behind(result: list[Message], anchor: str, old: AbstractSet[str]) -> int:
-    """The position behind `anchor`, and behind the results that it got lately: a call isn't parted from them."""
-    if anchor == FRONT:
-        return 0
-    place = next(index for index in range(len(result) - 1, -1, -1) if result[index].id == anchor) + 1
-    while place < len(result) and result[place].role == "tool" and result[place].id not in old:
-        place += 1
-    return place
-
-
-def _behind_call(result: list[Message], caller: int | None, wished: int) -> int:
-    """Where a tool's result goes: to its wished place if that is behind its call, else behind all that the call has."""
-    if caller is None:
-        return wished
-    place = caller + 1
-    while place < len(result) and place != wished and _belongs(result[place], result[caller]):
-        place += 1
-    return place
-
-
-def _caller(
-    result: list[Message], message: Message, mine: Sequence[Message], index: int, seen: AbstractSet[str]
-) -> int | None:
-    """The position of the call that a tool's result belongs to, if it is alive.
-
-    Providers reuse call ids. So the call meant is the nearest one before the result in the copy, and no other takes
-    its place if it was removed; only where the copy has none may it be one that others added.
-    """
-    call = find_call(mine, message.tool_call_id, before=index)
-    if call is not None:
-        callers = {mine[call].id}
-    else:
-        callers = {one.id for one in result if one.id not in seen and _calls(one, message.tool_call_id)}
-    return next((i for i in range(len(result) - 1, -1, -1) if result[i].id in callers), None)
-
-
-def find_call(messages: Sequence[Message], call_id: str | None, *, before: int | None = None) -> int | None:
-    """The position of the newest message that makes the tool call `call_id`, in front of `before` if that is given."""
-    for index in range((len(messages) if before is None else before) - 1, -1, -1):
-        if _calls(messages[index], call_id):
-            return index
-    return None
-
-
-def _insertions(result: list[Message], fresh: Mapping[str, Message]) -> tuple[Insertion, ...]:
-    """The runs of new messages in the result, each with the committed message that it stands behind."""
-    insertions: list[Insertion] = []
-    run: list[Message] = []
-    after = FRONT
-    for message in result:
-        if message.id in fresh:
-            run.append(message)
-            continue
-        if run:
-            insertions.append(Insertion(tuple(run), after))
-            run = []
-        after = message.id
-    if run:  # results have found their place here, and aren't to look for another call of their id
-        insertions.append(Insertion(tuple(run), after if any(map(is_tool_result, run)) else None))
-    return tuple(insertions)
-
-
-def _orphaned(result: list[Message], fresh: Mapping[str, Message], lost: set[str]) -> tuple[str, ...]:
-    """Tool results that don't stand behind their call: new ones, and those whose call is `lost` by this save."""
-    if not lost and not any(map(is_tool_result, fresh.values())):
-        return ()
-    orphans: list[str] = []
-    calls: set[str] = set()
-    for message in result:
-        if is_tool_result(message):
-            known = message.id not in fresh and message.tool_call_id not in lost
-            if not known and message.tool_call_id not in calls:
-                orphans.append(message.id)
-        elif message.role not in {"tool", "event"}:
-            calls = {call.id for call in message.tool_calls}
-    return tuple(orphans)
+def _is_orphan(groups: GroupReader, messages: FrozenMessages, index: int) -> bool:
+    """Whether it is a tool's result that doesn't stand in a group that makes its call."""
+    if not is_tool_result(messages[index]):
+        return False
+    group = groups.around(index)
+    members = messages[group.start : group.end] if group is not None else []
+    return not any(makes_call(message, messages[index].tool_call_id) for message in members)

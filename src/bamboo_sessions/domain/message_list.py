@@ -183,15 +183,19 @@ class MessageList(MutableSequence[Message]):
         result._replaced = dict(self._replaced)
         return result
 
-    def rebase(self, base: FrozenMessages, content: FrozenMessages | None = None) -> None:
-        """Become a list loaded as `base`, whose content is `content` (`None`: the base itself)."""
+    def rebase(
+        self, base: FrozenMessages, content: FrozenMessages | None = None, replaced: Replaced | None = None
+    ) -> None:
+        """Become a list loaded as `base`, whose content is `content` (`None`: the base itself).
+
+        `replaced` says which messages took the place of which (`None`: it stays). One that is saved is a message like
+        any other: what it stood for is history.
+        """
         if content is None or (len(content) == len(base) and content.extends(base)):
             content = base
         self._base, self._content, self._appended = base, content, {}
-        if content is base:
-            self._replaced = {}
-        elif self._replaced:  # one that is saved is a message like any other: what it stood for is history
-            self._replaced = {id_: place for id_, place in self._replaced.items() if base.index_of(id_) is None}
+        places = {} if content is base else self._replaced if replaced is None else replaced
+        self._replaced = {id_: place for id_, place in places.items() if base.index_of(id_) is None}
 
 
 def _place(index: int | slice, length: int) -> slice:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from bamboo_sessions.domain import json
-from bamboo_sessions.domain.clock import now, utc
+from bamboo_sessions.domain.clock import EPOCH, now, utc
 from bamboo_sessions.domain.errors import (
     InputError,
     InvalidAnswerError,
@@ -17,7 +17,7 @@ from bamboo_sessions.domain.errors import (
     QuestionAlreadyAnsweredError,
 )
 from bamboo_sessions.domain.ids import check_name, new_id
-from bamboo_sessions.domain.limits import ID_CHARS_MAX
+from bamboo_sessions.domain.limits import ID_CHARS_MAX, QUESTIONS_SETTLED_KEPT
 
 QuestionState = Literal["open", "withdrawn", "answered", "consumed"]
 
@@ -117,6 +117,46 @@ def changed_since(base: Questions, questions: Questions) -> Questions:
     """What is new or further on in `questions`, compared with `base`."""
     known = {question.id: question for question in base}
     return tuple(question for question in questions if known.get(question.id) != question)
+
+
+def merged(base: Questions | None, mine: Questions, durable: Questions) -> Questions:
+    """What is committed, with what was done to the questions in a copy (`base`: when it was loaded, if it was).
+
+    A question that isn't in the head any more was settled and is forgotten: no copy brings it back (G6). One that the
+    copy had from the beginning is known to be such; without a base its age tells.
+    """
+    known = {question.id for question in durable}
+    changed = changed_since(base or (), mine)
+    if base is not None:
+        forgotten = {question.id for question in base} - known
+    else:
+        since = _remembered_since(durable)
+        forgotten = {question.id for question in mine if question.asked_at < since} - known
+    return remembered(united(durable, tuple(question for question in changed if question.id not in forgotten)))
+
+
+def remembered(questions: Questions) -> Questions:
+    """`questions`, less the oldest settled ones if they are too many: all open ones, and those settled last.
+
+    Many are forgotten at once, so that this happens seldom.
+    """
+    settled = [question for question in questions if not question.is_open]
+    if len(settled) <= 2 * QUESTIONS_SETTLED_KEPT:
+        return questions
+    settled.sort(key=_settled_at)
+    gone = {question.id for question in settled[:-QUESTIONS_SETTLED_KEPT]}
+    return tuple(question for question in questions if question.id not in gone)
+
+
+def _settled_at(question: PendingQuestion) -> datetime:
+    """When it was settled, as far as that is known; never before it was asked."""
+    return max(question.asked_at, question.answered_at or question.asked_at)
+
+
+def _remembered_since(questions: Questions) -> datetime:
+    """All questions that were asked since then, and settled, are among `questions`."""
+    settled = [_settled_at(question) for question in questions if not question.is_open]
+    return min(settled) if len(settled) >= QUESTIONS_SETTLED_KEPT else EPOCH
 
 
 def advanced(questions: Questions, question_id: str, state: QuestionState) -> Questions:

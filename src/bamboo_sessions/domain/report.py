@@ -35,6 +35,8 @@ class MergeReport(msgspec.Struct, frozen=True, kw_only=True):
         authoritative_ignored: Fields that this copy had changed without the right to, because a person's
             state is as new or newer (G5).
         orphaned_tool_results: Ids of tool results whose call is gone; they are kept and hidden from models.
+        duplicates: Ids of additions that weren't made, as the message was stored before with this content: it is
+            there already, or was edited or removed since and stays so (G4).
     """
 
     revision: int
@@ -44,10 +46,14 @@ class MergeReport(msgspec.Struct, frozen=True, kw_only=True):
     conflicts: tuple[MergeConflict, ...] = ()
     authoritative_ignored: tuple[str, ...] = ()
     orphaned_tool_results: tuple[str, ...] = ()
+    duplicates: tuple[str, ...] = ()
 
 
 class Appended(msgspec.Struct, frozen=True, kw_only=True):
-    """What an append did: the revision and the number of messages now, and the ids that were there already."""
+    """What an append did: the revision and the number of messages now, and the ids that weren't added.
+
+    Those were stored before with this content, and are there already, or were edited or removed since (G4).
+    """
 
     revision: int
     message_count: int

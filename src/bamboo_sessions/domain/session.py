@@ -21,8 +21,16 @@ from bamboo_sessions.domain.ids import check_name, check_session_id
 from bamboo_sessions.domain.limits import QUESTIONS_PER_SESSION_MAX, SPAWN_DEPTH_MAX, check_limit
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.message_list import MessageList
-from bamboo_sessions.domain.question import PendingQuestion, Questions, advanced, check_question, oldest_open, withdrawn
-from bamboo_sessions.domain.session_fields import Field, Fixed
+from bamboo_sessions.domain.question import (
+    PendingQuestion,
+    Questions,
+    advanced,
+    check_question,
+    oldest_open,
+    remembered,
+    withdrawn,
+)
+from bamboo_sessions.domain.session_fields import Field, Fixed, Title
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.usage import TokenUsage
 
@@ -36,18 +44,27 @@ class Link:
         base: The snapshot that the copy was loaded from or last saved as; `None` before the first save.
         fence: The token of the run lease that it writes through, if any.
         unsettled: The store's own: the last save, while its outcome isn't known.
+        is_foreign: Whether the base came from outside, as in a document: the next save compares it with storage.
     """
 
-    __slots__ = ("base", "fence", "unsettled")
+    __slots__ = ("base", "fence", "is_foreign", "unsettled")
 
-    def __init__(self, base: Snapshot | None = None, fence: int | None = None, unsettled: object = None) -> None:
+    def __init__(
+        self,
+        base: Snapshot | None = None,
+        fence: int | None = None,
+        unsettled: object = None,
+        *,
+        is_foreign: bool = False,
+    ) -> None:
         self.base = base
         self.fence = fence
         self.unsettled = unsettled
+        self.is_foreign = is_foreign
 
     def copy(self) -> Link:
         """An independent one with the same values."""
-        return Link(self.base, self.fence, self.unsettled)
+        return Link(self.base, self.fence, self.unsettled, is_foreign=self.is_foreign)
 
 
 class Session:
@@ -59,9 +76,10 @@ class Session:
         namespace: The tenant; saving to a repository of another namespace is refused.
         owner: Whom it belongs to inside the namespace; fixed at creation.
         kind: `"root"`, `"child"`, or a word of your own; fixed at creation.
-        parent_session_id: The session that spawned it (see `new_child`).
-        root_session_id: The root of its tree; itself by default.
-        spawn_depth: Distance to that root, 0 to 64.
+        parent_session_id: The session that spawned it (see `new_child`). It has to live when this one is created, which
+            takes root, depth and, if it names none, its owner from it.
+        root_session_id: The root of its tree; the session itself, or left out.
+        spawn_depth: Distance to that root, 0 to 64; 0: at the root, or left out.
         title: `None` means that it has none yet.
         metadata: Any JSON by text keys.
         created_at, updated_at: Aware times; now by default.
@@ -99,7 +117,7 @@ class Session:
     incarnation = Fixed[int]()
     revision = Fixed[int]()
     authoritative_keys = Fixed[frozenset[str]]()
-    title = Field["str | None"](str, _NONE)
+    title = Title()
     title_version = Field[int](int)
     title_generated = Field[bool](bool)
     pinned = Field[bool](bool)
@@ -153,7 +171,7 @@ class Session:
             root_session_id=root_session_id or id,
             spawn_depth=spawn_depth,
             created_at=created,
-            metadata=json.EMPTY if metadata is None else json.frozen(metadata, what="Session.metadata"),
+            metadata=json.EMPTY if metadata is None else json.frozen_object(metadata, what="Session.metadata"),
             updated_at=created if updated_at is None else utc(updated_at, what="Session.updated_at"),
         )
         self._become(head, Link(), NO_MESSAGES, clock)
@@ -206,7 +224,7 @@ class Session:
 
     @property
     def questions(self) -> Questions:
-        """All questions, consumed ones too."""
+        """All open questions, and the settled ones that are remembered: the last thousand at least."""
         questions: Questions = self._changes.get("questions", self._head.questions)
         return questions
 
@@ -225,10 +243,11 @@ class Session:
         check_question(question)
         if any(known.id == question.id for known in self.questions):
             return
-        check_limit(f"Session {self.id!r}: questions", len(self.questions) + 1, QUESTIONS_PER_SESSION_MAX)
+        questions = remembered(self.questions)
+        check_limit(f"Session {self.id!r}: questions", len(questions) + 1, QUESTIONS_PER_SESSION_MAX)
         if self._link.fence is not None:
             question = msgspec.structs.replace(question, lease_token=self._link.fence)
-        self._change("questions", (*self.questions, question))
+        self._change("questions", (*questions, question))
 
     def clear_pending_question(self) -> None:
         """Withdraw every open question that this copy sees."""
@@ -300,7 +319,12 @@ class Session:
         return twin
 
     def new_child(self, id: str, *, model: str | None = None) -> Session:
-        """A new session below this one: same root, owner and namespace, one level deeper."""
+        """A new session below this one: same root, owner and namespace, one level deeper.
+
+        If this one was made from its parent's id alone and isn't saved yet, nobody knows its root and depth: then those
+        of the child are filled in when it is created.
+        """
+        is_placed = self.parent_session_id is None or (self.spawn_depth > 0 and self.root_session_id != self.id)
         return Session(
             id,
             model if model is not None else self.model,
@@ -308,8 +332,8 @@ class Session:
             owner=self.owner,
             kind="child",
             parent_session_id=self.id,
-            root_session_id=self.root_session_id,
-            spawn_depth=self.spawn_depth + 1,
+            root_session_id=self.root_session_id if is_placed else None,
+            spawn_depth=self.spawn_depth + 1 if is_placed else 0,
             workspace=self.workspace,
             clock=self._clock,
         )
@@ -317,11 +341,14 @@ class Session:
     # --- inside
 
     def _change(self, name: str, value: object) -> None:
+        self._note(name, value)
+        self._touch()
+
+    def _note(self, name: str, value: object) -> None:
         if json.same(value, getattr(self._head, name)):
             self._changes.pop(name, None)
         else:
             self._changes[name] = value
-        self._touch()
 
     def _touch(self) -> None:
         self._mutations += 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Never, Self, TypeVar, overload
 
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.errors import InputError
+from bamboo_sessions.domain.limits import VERSION_MAX
 
 if TYPE_CHECKING:
     from bamboo_sessions.domain.session import Session
@@ -52,5 +53,27 @@ class Field(Fixed[T]):
             wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in self.kinds)
             message = f"Session.{self.name} must be {wanted}, not {value!r}."
             raise InputError(message, hint="Nothing was changed.")
-        stored = json.frozen(value, what=f"Session.{self.name}") if isinstance(value, Mapping) else value
+        if isinstance(value, int) and not 0 <= value <= VERSION_MAX:
+            message = f"Session.{self.name} must be 0 to {VERSION_MAX:,}, not {value!r}."
+            raise InputError(message, hint="Nothing was changed.")
+        stored: object = value
+        if isinstance(value, str):  # a member of an enum would come back without its class
+            stored = str.__str__(value)
+        elif isinstance(value, Mapping):
+            stored = json.frozen(value, what=f"Session.{self.name}")
         session._change(self.name, stored)
+
+
+class Title(Field["str | None"]):
+    """The title. Whoever sets another one is a person, unless `title_generated` is set after it (L61, L122)."""
+
+    def __init__(self) -> None:
+        super().__init__(str, type(None))
+
+    def __set__(self, session: Session, value: str | None) -> None:
+        super().__set__(session, value)
+        head = session._head
+        is_another = value != head.title
+        session._note("title_generated", head.title_generated and not is_another)
+        if session._link.base is not None:
+            session._note("title_version", head.title_version + is_another)

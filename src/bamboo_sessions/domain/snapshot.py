@@ -11,17 +11,23 @@ from bamboo_sessions.domain.history import FrozenMessages, Replaced
 class Snapshot(msgspec.Struct, frozen=True):
     """A session at one revision. Immutable, cheap to share.
 
-    `messages_bytes` is the stored size of the messages: what the cache is bounded by.
+    `messages_bytes` is the stored size of the messages: what the cache is bounded by. One that isn't `is_committed`
+    has waiting work in it (see `overlay`); its revision is that of what is committed below.
     """
 
     head: SessionHead
     messages: FrozenMessages
     messages_bytes: int = 0
+    is_committed: bool = True
 
     @property
     def revision(self) -> int:
         """The revision of the commit that made it."""
         return self.head.revision
+
+    def is_same(self, other: Snapshot) -> bool:
+        """Whether `other` is certainly the same state, seen without comparing what is in it."""
+        return self is other or (self.is_committed and other.is_committed and self.revision == other.revision)
 
 
 class Tombstone(msgspec.Struct, frozen=True):

@@ -64,7 +64,7 @@ class TokenUsageRecord(TokenUsage, frozen=True, gc=False, omit_defaults=True, kw
     def __post_init__(self) -> None:
         """Freeze the metadata."""
         if type(self.metadata) is not json.FrozenDict:
-            metadata = json.frozen(self.metadata, what="TokenUsageRecord.metadata")
+            metadata = json.frozen_object(self.metadata, what="TokenUsageRecord.metadata")
             msgspec.structs.force_setattr(self, "metadata", metadata)
 
 

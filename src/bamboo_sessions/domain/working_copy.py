@@ -9,7 +9,7 @@ import msgspec
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages
+from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages, Replaced
 from bamboo_sessions.domain.session import Link, Session
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
 
@@ -26,6 +26,16 @@ def copy_without_base(head: SessionHead, messages: FrozenMessages, clock: Clock 
     session = Session.__new__(Session)
     session._become(head, Link(), NO_MESSAGES, clock)
     session._messages.rebase(NO_MESSAGES, messages)
+    return session
+
+
+def copy_with_changes(
+    base: Snapshot, head: SessionHead, messages: FrozenMessages, replaced: Replaced, clock: Clock = SYSTEM_CLOCK
+) -> Session:
+    """A working copy based on `base`, with the unsaved changes that make it `head` and `messages`."""
+    session = copy_of(base, clock)
+    rebase_copy(session, base, head, messages)
+    session._messages.rebase(base.messages, messages, replaced)
     return session
 
 
@@ -46,7 +56,7 @@ def freeze(session: Session) -> Draft:
     has_base = session._link.base is not None
     changes = dict(session._changes)
     if session._metadata is not None and not json.same(session._metadata, session._head.metadata):
-        changes["metadata"] = json.frozen(session._metadata, what=f"Session {session.id!r}: metadata")
+        changes["metadata"] = json.frozen_object(session._metadata, what=f"Session {session.id!r}: metadata")
         if has_base:  # it is changed in place, which touched nothing
             changes.setdefault("updated_at", session._now())
     time_set = session._touched_at is None and "updated_at" in session._changes
@@ -78,6 +88,16 @@ def rebase_copy(session: Session, base: Snapshot, head: SessionHead, messages: F
     elif session._metadata is None and metadata is not base.head.metadata:
         session._metadata = json.thawed(metadata)
     session._messages.rebase(base.messages, messages)
+
+
+def forget_base(session: Session) -> None:
+    """Make it a copy that was never committed, with all that is in it."""
+    draft = freeze(session)
+    session._link.base = None
+    session._head = draft.head
+    session._changes = {}
+    session._touched_at = None
+    session._messages.rebase(NO_MESSAGES, draft.messages)
 
 
 _COUNTED: Final = frozenset({"incarnation", "revision", "message_count"})

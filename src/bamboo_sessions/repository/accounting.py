@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from bamboo_sessions.domain.errors import SessionNotFoundError
-from bamboo_sessions.domain.ids import new_id
-from bamboo_sessions.domain.usage import TokenUsageRecord, TokenUsageTotals, check_record
+from bamboo_sessions.domain.usage import TokenUsageRecord, TokenUsageTotals
+from bamboo_sessions.repository.appending import append
 from bamboo_sessions.repository.bound import Handle
-from bamboo_sessions.storage.commit import Commit
 
 
-async def append_token_usage_record(self: Handle, session_id: str, record: TokenUsageRecord) -> None:
+async def append_token_usage_record(
+    self: Handle, session_id: str, record: TokenUsageRecord, *, commit_id: str | None = None
+) -> None:
     """Add a model call to the ledger. Durable on return; a record id that is there already changes nothing.
 
     Raises:
         SessionNotFoundError, SessionDeletedError, StorageError.
         InputError: A count is negative or no whole number.
     """
-    key = self._bound.writable(session_id)
-    commit = Commit(key=key, commit_id=new_id(), at=self._bound.clock.now(), usage=(check_record(record),))
-    await self._bound.store.append(commit)
+    await append(self, session_id, usage=(record,), commit_id=commit_id)
 
 
 async def token_usage(

@@ -2,7 +2,8 @@
 
 Changes by authoritative writers go to the latest state, and run again if somebody else was faster. Each is idempotent
 (one that changes nothing bumps and writes nothing) and gives back the head as it is now. With `if_metadata_version` it
-is refused with `PreconditionFailedError(expected, actual)` if the group has another version. All raise
+is refused with `PreconditionFailedError(expected, actual)` if the group has another version. With the `commit_id` of a
+commit that was made, nothing is written, and the head of now is the answer. All raise
 `SessionNotFoundError` and `SessionDeletedError`.
 """
 
@@ -13,60 +14,75 @@ from typing import Any
 
 import msgspec
 
-from bamboo_sessions.coordination.committing import Planned, living
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.errors import InputError, PreconditionFailedError
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.ids import new_id
-from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.repository.bound import Bound, Handle
-from bamboo_sessions.storage.commit import Commit, State
+from bamboo_sessions.repository.terms import terms
+from bamboo_sessions.storage.commit import Commit
 
 
-async def rename(self: Handle, session_id: str, title: str, *, if_metadata_version: int | None = None) -> SessionHead:
+async def rename(
+    self: Handle, session_id: str, title: str, *, if_metadata_version: int | None = None, commit_id: str | None = None
+) -> SessionHead:
     """Set the title; a person's title beats a generated one from then on."""
-    _check_title(title)
+    check_title(title)
     return await _set(
         self._bound,
         session_id,
         lambda head: _titled(head, title, generated=False),
-        if_metadata_version=if_metadata_version,
+        if_metadata_version,
+        commit_id,
     )
 
 
-async def apply_generated_title(self: Handle, session_id: str, title: str, *, force: bool = False) -> SessionHead:
+async def apply_generated_title(
+    self: Handle, session_id: str, title: str, *, force: bool = False, commit_id: str | None = None
+) -> SessionHead:
     """Set a title that a model made, unless a person set one (L61); `force` sets it anyway."""
-    _check_title(title)
+    check_title(title)
 
     def change(head: SessionHead) -> SessionHead:
         by_a_person = head.title is not None and not head.title_generated
         return head if by_a_person and not force else _titled(head, title, generated=True)
 
-    return await _set(self._bound, session_id, change)
+    return await _set(self._bound, session_id, change, None, commit_id)
 
 
 async def pin(
-    self: Handle, session_id: str, pinned: bool = True, *, if_metadata_version: int | None = None
+    self: Handle,
+    session_id: str,
+    pinned: bool = True,
+    *,
+    if_metadata_version: int | None = None,
+    commit_id: str | None = None,
 ) -> SessionHead:
     """Pin, or unpin; clean-ups spare the whole tree of a pinned session."""
     return await _set(
         self._bound,
         session_id,
         lambda head: _replaced(head, pinned=bool(pinned)),
-        if_metadata_version=if_metadata_version,
+        if_metadata_version,
+        commit_id,
     )
 
 
 async def archive(
-    self: Handle, session_id: str, archived: bool = True, *, if_metadata_version: int | None = None
+    self: Handle,
+    session_id: str,
+    archived: bool = True,
+    *,
+    if_metadata_version: int | None = None,
+    commit_id: str | None = None,
 ) -> SessionHead:
     """Archive, or bring back."""
     return await _set(
         self._bound,
         session_id,
         lambda head: _replaced(head, archived=bool(archived)),
-        if_metadata_version=if_metadata_version,
+        if_metadata_version,
+        commit_id,
     )
 
 
@@ -77,6 +93,7 @@ async def set_value(
     value: Any,  # noqa: ANN401 - any JSON
     *,
     if_metadata_version: int | None = None,
+    commit_id: str | None = None,
 ) -> SessionHead:
     """Set a metadata value as a person's: from then on the key belongs to the authoritative group.
 
@@ -93,11 +110,11 @@ async def set_value(
         metadata = json.FrozenDict({**head.metadata, key: stored})
         return _replaced(head, metadata=metadata, authoritative_keys=head.authoritative_keys | {key})
 
-    return await _set(self._bound, session_id, change, if_metadata_version=if_metadata_version)
+    return await _set(self._bound, session_id, change, if_metadata_version, commit_id)
 
 
 async def remove_value(
-    self: Handle, session_id: str, key: str, *, if_metadata_version: int | None = None
+    self: Handle, session_id: str, key: str, *, if_metadata_version: int | None = None, commit_id: str | None = None
 ) -> SessionHead:
     """Remove a metadata key; no stale save brings it back if a person had set it."""
 
@@ -107,21 +124,20 @@ async def remove_value(
         metadata = json.FrozenDict({k: v for k, v in head.metadata.items() if k != key})
         return _replaced(head, metadata=metadata, authoritative_keys=head.authoritative_keys - {key})
 
-    return await _set(self._bound, session_id, change, if_metadata_version=if_metadata_version)
+    return await _set(self._bound, session_id, change, if_metadata_version, commit_id)
 
 
 async def _set(
     bound: Bound,
     session_id: str,
     change: Callable[[SessionHead], SessionHead],
-    *,
-    if_metadata_version: int | None = None,
+    if_metadata_version: int | None,
+    commit_id: str | None,
 ) -> SessionHead:
     key = bound.writable(session_id)
-    commit_id = new_id()
+    on = terms(commit_id)
 
-    def planner(state: State) -> Planned | None:
-        head = living(key, state).head
+    def plan(head: SessionHead) -> Commit | None:
         if if_metadata_version is not None and if_metadata_version != head.metadata_version:
             raise PreconditionFailedError(
                 if_metadata_version, head.metadata_version, session_id=session_id, what="metadata version"
@@ -132,15 +148,9 @@ async def _set(
         now = bound.clock.now()
         changed = msgspec.structs.replace(changed, metadata_version=head.metadata_version + 1)
         kinds = head_kinds(head, changed)
-        return Planned(
-            Commit(key=key, commit_id=commit_id, at=now, expected=head.revision, head=changed, head_kinds=kinds)
-        )
+        return Commit(key=key, commit_id=on.commit_id, at=now, expected=head.revision, head=changed, head_kinds=kinds)
 
-    def head_of(state: State) -> SessionHead:
-        assert isinstance(state, Snapshot)  # noqa: S101 - a change ends with a living session or raises
-        return state.head
-
-    return await bound.store.write(key, planner, heads_only=True, then=lambda written: head_of(written.after))
+    return await bound.store.write_head(key, plan, commit_id=on.given)
 
 
 def _titled(head: SessionHead, title: str, *, generated: bool) -> SessionHead:
@@ -155,7 +165,9 @@ def _replaced(head: SessionHead, **changes: Any) -> SessionHead:  # noqa: ANN401
     return msgspec.structs.replace(head, **changes)
 
 
-def _check_title(title: str) -> None:
+def check_title(title: str) -> str:
+    """`title`, or `InputError`."""
     if not isinstance(title, str) or not title.strip():
         message = f"A title must be text that isn't empty, not {title!r}."
         raise InputError(message, hint="Nothing was changed.")
+    return title

@@ -12,17 +12,19 @@ from contextvars import ContextVar
 import msgspec
 
 from bamboo_sessions.coordination.cache import SessionCache
-from bamboo_sessions.coordination.committing import living
 from bamboo_sessions.coordination.leasing import Leasing
 from bamboo_sessions.coordination.locked_store import LockedSessionStore
+from bamboo_sessions.coordination.plan import Seen, living
 from bamboo_sessions.domain.clock import Clock
-from bamboo_sessions.domain.errors import InputError, SessionBusyError
+from bamboo_sessions.domain.errors import InputError, SessionBusyError, SessionDeletedError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import check_session_id
+from bamboo_sessions.domain.report import UnsavedWork
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.repository.tolerant import TolerantSaves
-from bamboo_sessions.storage.commit import SessionKey, State
+from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import ListQuery
 
@@ -51,15 +53,41 @@ class Tiers(msgspec.Struct, frozen=True):
     tolerant: TolerantSaves
     leasing: Leasing
 
+    async def open(self) -> None:
+        """Open the storage if it isn't."""
+        await self.storage.open()
+        self.persistence.open()
+
+    async def aclose(self) -> tuple[UnsavedWork, ...]:
+        """Wait for commits under way, try waiting work once more, and let everything go; what isn't durable."""
+        try:
+            await self.persistence.aclose()
+            return await self.tolerant.aclose()
+        finally:
+            await self.storage.aclose()
+
+
+def tiers_of(cache: SessionCache, storage: SessionStorage, persistence: LockedSessionStore) -> Tiers:
+    """The tiers, with what belongs to them."""
+    return Tiers(cache, storage, persistence, TolerantSaves(persistence), Leasing(persistence))
+
+
+class Right(msgspec.Struct, frozen=True):
+    """By what right a run writes: the token of its lease, and the life of the session that it is for (G12)."""
+
+    token: int
+    incarnation: int
+
 
 class Bound:
-    """Tiers, bound to one namespace."""
+    """Tiers, bound to one namespace; and what is written is written by a run lease's `right`, if there is one."""
 
-    __slots__ = ("clock", "namespace", "storage", "store", "tiers")
+    __slots__ = ("clock", "namespace", "right", "storage", "store", "tiers")
 
-    def __init__(self, tiers: Tiers, namespace: str) -> None:
+    def __init__(self, tiers: Tiers, namespace: str, right: Right | None = None) -> None:
         self.tiers = tiers
         self.namespace = namespace
+        self.right = right
         self.storage = tiers.storage
         self.store = tiers.persistence
         self.clock: Clock = tiers.persistence.clock
@@ -95,7 +123,19 @@ class Bound:
             raise InputError(message, hint="Use in_namespace(…) to get a handle for the other namespace.")
         return session
 
-    def copy(self, key: SessionKey, state: State) -> Session:
+    @property
+    def fence(self) -> int | None:
+        """The token that what is written carries."""
+        return None if self.right is None else self.right.token
+
+    def admitted(self, key: SessionKey, state: Seen) -> Snapshot:
+        """What lives now, if it is the life that may be written to."""
+        snapshot = living(key, state)
+        if self.right is not None and self.right.incarnation != snapshot.head.incarnation:
+            raise SessionDeletedError(key.session_id)
+        return snapshot
+
+    def copy(self, key: SessionKey, state: Seen) -> Session:
         """A working copy of what a write ended with; somebody may have deleted it at once."""
         return copy_of(living(key, state), self.clock)
 

@@ -2,19 +2,19 @@
 
 A subscriber pulls: each page is read from storage when the consumer asks for more, so nothing is queued for anybody,
 and a slow consumer costs nothing. Whoever has read all waits for the signal that there may be more, which is given
-after a commit can be read (L55); the moment to wait past is taken before reading, so nothing falls in between (L56).
+after a commit can be read (L55); waiting begins before reading, so nothing falls in between (L56).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from datetime import timedelta
 
-from bamboo_sessions.domain.change import FeedPosition, SessionChange, check_position, parse_position
-from bamboo_sessions.domain.errors import InputError
-from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN, FEED_PAGE_ROWS_MAX, FEED_PRUNE_ROWS_MAX
+from bamboo_sessions.domain.change import SessionChange
+from bamboo_sessions.domain.errors import PositionExpiredError, SubscriberTooSlowError
+from bamboo_sessions.domain.limits import FEED_PAGE_ROWS_MAX
 from bamboo_sessions.repository.bound import Bound, Handle
+from bamboo_sessions.storage.query import FeedPage
 
 
 def changes(self: Handle, *, after: str | None = None, live: bool = True) -> AsyncGenerator[SessionChange, None]:
@@ -35,61 +35,36 @@ def changes(self: Handle, *, after: str | None = None, live: bool = True) -> Asy
         SubscriberTooSlowError: What wasn't read yet was pruned meanwhile.
         StorageError: Storage failed, or the repository was closed. Resuming is safe.
     """
-    return _changes(self._bound, None if after is None else parse_position(after), live=live)
+    if after is not None:
+        self._bound.storage.check_position(after)
+    return _changes(self._bound, after, live=live)
 
 
-async def _changes(bound: Bound, start: FeedPosition | None, *, live: bool) -> AsyncGenerator[SessionChange, None]:
-    position, was_following = start, False
+async def _changes(bound: Bound, after: str | None, *, live: bool) -> AsyncGenerator[SessionChange, None]:
+    position, was_following = after, False
     while True:
-        moment = bound.store.signal.now()
-        page = await bound.storage.read_changes(
-            bound.namespace, None if position is None else position.number, FEED_PAGE_ROWS_MAX
-        )
-        if position is not None:
-            check_position(position, page.after, page.bounds, was_following=was_following)
+        with bound.store.signal.feed(bound.namespace) as watch:
+            page = await _page(bound, position, was_following=was_following)
+            position, was_following = page.through, True
+            is_over = page.is_end and not page.changes
+            if is_over and (live or page.look_again_in is not None):
+                await watch.wait(timeout_seconds=page.look_again_in)
         for change in page.changes:
             yield change
-        position, was_following = page.through, True
-        if page.through.number >= page.bounds.newest.number:
-            if not live:
-                return
-            await bound.store.signal.changed_since(moment)
+        if page.is_end and page.look_again_in is None and not live:
+            return
         await asyncio.sleep(0)  # reading may have suspended nowhere; others run between two pages
+
+
+async def _page(bound: Bound, position: str | None, *, was_following: bool) -> FeedPage:
+    try:
+        return await bound.storage.read_changes(bound.namespace, position, FEED_PAGE_ROWS_MAX)
+    except PositionExpiredError as exc:
+        if was_following and exc.reason == "pruned":
+            raise SubscriberTooSlowError(exc.position, oldest=exc.oldest) from exc
+        raise
 
 
 async def feed_position(self: Handle) -> str:
     """The position behind the newest commit: take it, read the state, then follow `changes(after=…)`."""
-    return str((await self._bound.storage.feed_bounds()).newest)
-
-
-async def prune_changes(self: Handle, *, older_than: timedelta) -> int:
-    """Forget the oldest commits of the feed, of all namespaces; how many. Sessions aren't touched.
-
-    In short transactions, so that writers hardly wait; a cancelled call has forgotten a part. Forgets up to the
-    first commit that isn't older.
-
-    Args:
-        older_than: 24 hours at least: as long, commit ids settle unknown outcomes (G4).
-
-    Raises:
-        InputError: `older_than` is less. StorageError.
-    """
-    if not isinstance(older_than, timedelta) or older_than < timedelta(hours=COMMIT_ID_HOURS_MIN):
-        message = f"The feed is kept for {COMMIT_ID_HOURS_MIN} hours at least; older_than is {older_than!r}."
-        raise InputError(message, hint=f"Use timedelta(hours={COMMIT_ID_HOURS_MIN}) or more; nothing was pruned.")
-    before = self._bound.clock.now() - older_than
-    total = 0
-    while True:
-        pruned = await self._bound.storage.prune_changes(before, FEED_PRUNE_ROWS_MAX)
-        total += pruned
-        if pruned < FEED_PRUNE_ROWS_MAX:
-            return total
-
-
-async def start_epoch(self: Handle) -> str:
-    """Refuse all positions that were given before, for ever; the position behind the newest commit.
-
-    For restored stores: positions of lost commits are refused anyway, this refuses those of kept ones, too, so that
-    all who subscribe read anew.
-    """
-    return str((await self._bound.storage.start_epoch()).newest)
+    return await self._bound.storage.feed_position()

@@ -14,6 +14,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from bamboo_sessions.coordination.backoff import Backoff
+from bamboo_sessions.coordination.leasing import Held
 from bamboo_sessions.domain.errors import (
     InputError,
     LeaseLostError,
@@ -21,11 +22,12 @@ from bamboo_sessions.domain.errors import (
     SessionError,
     SessionNotFoundError,
 )
+from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import check_name, new_id
-from bamboo_sessions.domain.lease import Claim, LeaseInfo, LeaseState, info_of
+from bamboo_sessions.domain.lease import Claim, LeaseInfo, info_of
 from bamboo_sessions.domain.limits import LEASE_MS_MIN, LEASE_SECONDS_DEFAULT, LEASE_SECONDS_MAX
-from bamboo_sessions.domain.working_copy import link_of
-from bamboo_sessions.repository.appending import new_head
+from bamboo_sessions.domain.session import Session
+from bamboo_sessions.repository.appending import first_head
 from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.repository.lifecycle import fork
 from bamboo_sessions.repository.run_lease import RunLease
@@ -36,7 +38,7 @@ _log: Final = logging.getLogger("bamboo_sessions")
 OnBusy = Literal["reject", "wait", "fork"]
 
 
-class LeaseWish(msgspec.Struct, frozen=True):
+class LeaseRequest(msgspec.Struct, frozen=True):
     """What was asked of `lease`."""
 
     key: SessionKey
@@ -44,8 +46,7 @@ class LeaseWish(msgspec.Struct, frozen=True):
     ttl: timedelta
     on_busy: OnBusy
     timeout_seconds: float | None
-    create: bool
-    model: str | None
+    head: SessionHead | None  # of the session, if it is to be made
 
 
 def lease(
@@ -56,7 +57,7 @@ def lease(
     holder: str | None = None,
     on_busy: OnBusy = "reject",
     timeout: float | None = None,
-    create: bool = False,
+    create: bool | Session = False,
     model: str | None = None,
 ) -> LeaseBlock:
     """`async with sessions.lease(id) as lease:` runs an agent on a session while nobody else does.
@@ -73,8 +74,8 @@ def lease(
         on_busy: If somebody runs it: `"reject"`; `"wait"` for one's turn, in the order of arrival over all
             processes; or `"fork"`: go on in a fork of what is committed, with a lease on that.
         timeout: With `"wait"`: for how many seconds at most, 0 or more; `None`: for ever.
-        create: Make the session if there never was one.
-        model: The model of a session made so.
+        create: Make the session if there never was one. A `Session` of this id says how, as with `append`.
+        model: The model of a session made with `create=True`.
 
     Raises (at the beginning of the block):
         SessionBusyError: Somebody runs it (`holder`, `until`), or waits ahead; or the `timeout` has passed.
@@ -85,28 +86,54 @@ def lease(
     if on_busy not in get_args(OnBusy):
         message = f"{on_busy!r} is no way to deal with a busy session."
         raise InputError(message, hint="Use 'reject', 'wait' or 'fork'.")
-    wish = LeaseWish(
-        key=self._bound.writable(session_id),
+    key = self._bound.writable(session_id)
+    wish = LeaseRequest(
+        key=key,
         holder=check_name(holder, what="holder of a lease") if holder is not None else _this_process(),
         ttl=_checked_ttl(ttl),
         on_busy=on_busy,
         timeout_seconds=_checked_timeout(timeout),
-        create=create,
-        model=model,
+        head=first_head(self._bound, key, create, model),
     )
     return LeaseBlock(self._bound, wish)
 
 
 async def lease_of(self: Handle, session_id: str) -> LeaseInfo | None:
     """Who runs the agent on a session now; `None` if nobody does, or there is no such session."""
-    state = await self._bound.storage.read_lease(self._bound.key(session_id))
-    return None if state is None else info_of(session_id, state, self._bound.clock.now())
+    view = await self._bound.storage.read_lease(self._bound.key(session_id))
+    return None if view is None else info_of(session_id, *view)
+
+
+async def release_lease(self: Handle, session_id: str, *, token: int) -> None:
+    """End the lease of a run that died, before it runs out. Idempotent, and no commit.
+
+    The run itself isn't stopped: should it be alive, it goes on until its next renewal or save. What it then still
+    writes is refused once somebody else has a lease (G12).
+
+    Args:
+        session_id: Which session.
+        token: The lease's, as `lease_of` tells it.
+
+    Raises:
+        LeaseLostError: Somebody else has got a lease since; it is left alone (`holder`, `newer_token`).
+        InputError: There never was a lease with this token.
+        SessionNotFoundError, SessionDeletedError, StorageError.
+    """
+    if isinstance(token, bool) or not isinstance(token, int) or token < 1:
+        message = f"The token of a lease is a number from 1 on, not {token!r}."
+        raise InputError(message, hint="lease_of(id) tells the token of who runs the session.")
+    state = await self._bound.tiers.leasing.release(self._bound.key(session_id), token)
+    if state.token > token:
+        raise LeaseLostError(session_id, token=token, newer_token=state.token, holder=state.holder)
+    if state.token < token:
+        message = f"Session {session_id!r} never had a lease {token}; its newest was {state.token}."
+        raise InputError(message, hint="lease_of(id) tells the token of who runs the session. Nothing was changed.")
 
 
 # --- beginning and end of the block
 
 
-async def _begun(bound: Bound, wish: LeaseWish) -> tuple[RunLease, Claim]:
+async def _begun(bound: Bound, wish: LeaseRequest) -> tuple[RunLease, Claim]:
     """The lease that was wished for, and the claim that it is held by."""
     try:
         return await _held(bound, wish)
@@ -117,33 +144,31 @@ async def _begun(bound: Bound, wish: LeaseWish) -> tuple[RunLease, Claim]:
     return await _held(bound, msgspec.structs.replace(wish, key=bound.key(forked.id)))
 
 
-async def _held(bound: Bound, wish: LeaseWish) -> tuple[RunLease, Claim]:
+async def _held(bound: Bound, wish: LeaseRequest) -> tuple[RunLease, Claim]:
     claim = Claim(new_id(), wish.holder, wish.ttl)
     await bound.tiers.tolerant.settle(wish.key)  # else it might be the work of an older lease by then
     try:
-        state = await _taken(bound, wish, claim)
+        held = await _taken(bound, wish, claim)
         session = bound.copy(wish.key, await bound.store.load(wish.key, fresh=True))
     except BaseException:
         await bound.tiers.leasing.give_back(wish.key, claim)
         raise
-    link_of(session).fence = state.token
-    return RunLease(bound, session, claim, state), claim
+    return RunLease(bound, session, claim, held), claim
 
 
-async def _taken(bound: Bound, wish: LeaseWish, claim: Claim) -> LeaseState:
+async def _taken(bound: Bound, wish: LeaseRequest, claim: Claim) -> Held:
     try:
         return await _waited(bound, wish, claim)
     except SessionNotFoundError:
-        if not wish.create:
+        if wish.head is None:
             raise
-    head = new_head(bound, wish.key, wish.model)
-    creation = Commit(key=wish.key, commit_id=new_id(), at=bound.clock.now(), expected=0, head=head)
+    creation = Commit(key=wish.key, commit_id=new_id(), at=bound.clock.now(), expected=0, head=wish.head)
     with suppress(RevisionConflict):  # somebody else has just made it
         await bound.store.append(creation)
     return await _waited(bound, wish, claim)
 
 
-async def _waited(bound: Bound, wish: LeaseWish, claim: Claim) -> LeaseState:
+async def _waited(bound: Bound, wish: LeaseRequest, claim: Claim) -> Held:
     if wish.on_busy == "wait":
         return await bound.tiers.leasing.wait(wish.key, claim, wish.timeout_seconds)
     return await bound.tiers.leasing.take(wish.key, claim)
@@ -158,7 +183,7 @@ async def _given_back(bound: Bound, lease: RunLease, claim: Claim) -> None:
 class LeaseBlock:
     """The block of `lease`."""
 
-    def __init__(self, bound: Bound, wish: LeaseWish) -> None:
+    def __init__(self, bound: Bound, wish: LeaseRequest) -> None:
         self._bound = bound
         self._wish = wish
         self._is_entered = False
@@ -200,9 +225,8 @@ class LeaseBlock:
         except (LeaseLostError, SessionError) as exc:  # which has set `lost`
             _log.warning("session %r: run lease %d is lost: %s", lease.session.id, lease.token, exc)
         except Exception as exc:  # noqa: BLE001 - whatever a storage raises may pass, until the lease has run out
-            if self._bound.clock.now() >= lease.expires_at:
+            if lease.is_lost:
                 _log.warning("session %r: run lease %d ran out: %s", lease.session.id, lease.token, exc)
-                lease.lost.set()
             return False
         return True
 

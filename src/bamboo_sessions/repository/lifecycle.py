@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from bamboo_sessions.domain import ids
+from bamboo_sessions.domain import json
 from bamboo_sessions.domain.clock import utc
 from bamboo_sessions.domain.errors import (
     BambooSessionsError,
@@ -19,13 +19,15 @@ from bamboo_sessions.domain.errors import (
     StorageError,
 )
 from bamboo_sessions.domain.head import ForkOrigin, SessionHead
+from bamboo_sessions.domain.ids import check_name
 from bamboo_sessions.domain.limits import PAGE_MAX
 from bamboo_sessions.domain.report import CleanupFailure, CleanupReport
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
-from bamboo_sessions.domain.working_copy import copy_of
+from bamboo_sessions.domain.snapshot import Tombstone
+from bamboo_sessions.repository.authoring import check_title
 from bamboo_sessions.repository.bound import Bound, Handle
-from bamboo_sessions.storage.commit import Commit, HistorySource, RevisionConflict
+from bamboo_sessions.repository.terms import made_before, terms
+from bamboo_sessions.storage.commit import Commit, HistorySource, RevisionConflict, SessionKey
 from bamboo_sessions.storage.query import DeleteQuery, ListQuery
 
 CleanupMode = Literal["all", "empty", "children"]
@@ -38,61 +40,126 @@ async def fork(
     new_id: str | None = None,
     at_message_id: str | None = None,
     at_revision: int | None = None,
+    owner: str | None = None,
+    title: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    records: bool | Sequence[str] = True,
+    commit_id: str | None = None,
 ) -> Session:
     """An independent root session that begins with this one's history, and knows where it came from.
 
-    Messages keep their ids. Model, workspace and metadata come along; pin, archive, questions, run state and token
-    usage don't (the ledger stays with the original, L98). With `at_message_id` or `at_revision` the summary is
-    dropped, too, for heads aren't versioned.
+    Messages keep their ids. Model, workspace, metadata and records come along; pin, archive, questions, run state and
+    token usage don't (the ledger stays with the original, L98). With `at_message_id` or `at_revision` the summary is
+    dropped, too, for heads aren't versioned. All in one commit, durable on return, cancellation-safe.
 
     Args:
         session_id: The original.
-        new_id: The fork's id; a UUIDv7 by default.
+        new_id: The fork's id; by default the commit id, which is a UUIDv7 unless you name one.
         at_message_id: The last message to take; `None`: all.
         at_revision: Take the messages as they were at this revision; `None`: the newest.
+        owner, title, metadata: The fork's, in place of the original's; `None`: the same.
+        records: Whether the session's records come along, or the kinds that do. They come as they are now, for records
+            have no revisions.
+        commit_id: Your name for this commit; with that of one that was made, no second fork is made (G4).
 
     Raises:
         SessionNotFoundError, SessionDeletedError: Of the original, or the new id was deleted.
         SessionExistsError: The new id is taken.
         MessageNotFoundError: `at_message_id` wasn't live then.
-        InputError: `at_revision` isn't one of this life.
+        InputError: `at_revision` isn't one of this life, or another argument can't be meant.
     """
-    original = await self._bound.storage.read_head(self._bound.key(session_id))
-    if original is None:
-        raise SessionNotFoundError(session_id)
-    if isinstance(original, Tombstone):
-        raise SessionDeletedError(session_id)
+    bound, on = self._bound, terms(commit_id)
+    given = _given(owner, title, metadata)
+    kinds = _record_kinds(records)
+    original_key = bound.key(session_id)
+    key = bound.writable(new_id if new_id is not None else on.commit_id)
+    try:
+        original = await _original(bound, original_key)
+        revision = _checked_revision(original, at_revision)
+        origin = ForkOrigin(session_id, revision, at_message_id)
+        keep_summary = at_message_id is None and at_revision is None
+        head = fork_head(original, key.session_id, origin, at=bound.clock.now(), keep_summary=keep_summary)
+        commit = Commit(
+            key=key,
+            commit_id=on.commit_id,
+            at=head.created_at,
+            expected=0,
+            head=msgspec.structs.replace(head, **given),
+            history_from=HistorySource(session_id, revision, at_message_id, kinds),
+        )
+        fork = await begun(bound, commit)
+    except StorageError:
+        raise
+    except BambooSessionsError:  # perhaps the original has changed since the fork was made
+        if await made_before(bound, key, on) is None:
+            raise
+        fork = bound.copy(key, await bound.store.load(key))
+    if fork.forked_from is None or fork.forked_from.session_id != session_id:
+        raise SessionExistsError(fork.id)  # the commit id was used for another call before
+    return fork
+
+
+async def _original(bound: Bound, key: SessionKey) -> SessionHead:
+    head = await bound.storage.read_head(key)
+    if head is None:
+        raise SessionNotFoundError(key.session_id)
+    if isinstance(head, Tombstone):
+        raise SessionDeletedError(key.session_id)
+    return head
+
+
+def _given(owner: str | None, title: str | None, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the fork's head has in place of the original's."""
+    given: dict[str, Any] = {}
+    if owner is not None:
+        given["owner"] = check_name(owner, what="owner")
+    if title is not None:
+        given |= {"title": check_title(title), "title_generated": False}
+    if metadata is not None:
+        given |= {"metadata": json.frozen(metadata, what="The fork's metadata"), "authoritative_keys": frozenset()}
+    return given
+
+
+def _record_kinds(records: bool | Sequence[str]) -> tuple[str, ...] | None:
+    if isinstance(records, bool):
+        return None if records else ()
+    if isinstance(records, str):
+        message = f"records= takes True, False or kinds of records, not {records!r}."
+        raise InputError(message, hint=f"Use records=[{records!r}] for one kind.")
+    return tuple(check_name(kind, what="record kind") for kind in records)
+
+
+def _checked_revision(original: SessionHead, at_revision: int | None) -> int:
     revision = original.revision if at_revision is None else at_revision
     if not original.incarnation <= revision <= original.revision:
         known = f"{original.incarnation} to {original.revision}"
-        message = f"Session {session_id!r} has the revisions {known}, not {revision}."
+        message = f"Session {original.id!r} has the revisions {known}, not {revision}."
         raise InputError(message, hint="Leave at_revision out to fork the newest state.")
-    now = self._bound.clock.now()
-    key = self._bound.writable(new_id if new_id is not None else ids.new_id())
-    head = fork_head(
-        original,
-        key.session_id,
-        ForkOrigin(session_id, revision, at_message_id),
-        at=now,
-        keep_summary=at_message_id is None and at_revision is None,
-    )
-    source = HistorySource(session_id, revision, at_message_id)
-    commit = Commit(key=key, commit_id=ids.new_id(), at=now, expected=0, head=head, history_from=source)
+    return revision
+
+
+async def begun(bound: Bound, commit: Commit) -> Session:
+    """A copy of the new session that `commit` makes, or made when it was asked for before."""
+    key = commit.key
     try:
-        await self._bound.store.append(commit)
+        await bound.store.append(commit)
     except RevisionConflict:
         raise SessionExistsError(key.session_id) from None
     try:
-        state = await self._bound.store.load(key)
+        return bound.copy(key, await bound.store.load(key))
     except StorageError as exc:
-        exc.outcome_unknown = True  # for the caller: the fork was made, and no answer says so
+        exc.outcome_unknown, exc.commit_id = True, commit.commit_id  # it was made, and no answer says so
         raise
-    if not isinstance(state, Snapshot):  # deleted at once by somebody else
-        raise SessionDeletedError(key.session_id)
-    return copy_of(state, self._bound.clock)
 
 
-async def delete(self: Handle, session_id: str, *, force: bool = False) -> bool:
+async def delete(
+    self: Handle,
+    session_id: str,
+    *,
+    force: bool = False,
+    if_revision: int | None = None,
+    commit_id: str | None = None,
+) -> bool:
     """Delete a session and all below it in one transaction; `False` if there is none.
 
     Deleted stays deleted (G9): late saves and appends are refused, and only `create` makes the id again.
@@ -100,12 +167,18 @@ async def delete(self: Handle, session_id: str, *, force: bool = False) -> bool:
     Args:
         session_id: Which session.
         force: Also if a run holds it, or one below it; that run's saves are refused from then on.
+        if_revision: Refuse if the session isn't at this revision; one that isn't there is no error.
+        commit_id: Your name for this deletion; with that of one that was made, nothing is deleted, and the answer is
+            that of then (G4).
 
     Raises:
         SessionBusyError: A run holds it or one below it (looked at inside the transaction); nothing was deleted.
+        PreconditionFailedError: `if_revision` was given and passed.
     """
+    on = terms(commit_id, if_revision=if_revision)
     key = self._bound.writable(session_id)
-    return bool(await self._bound.store.delete(key, DeleteQuery(at=self._bound.clock.now(), force=force)))
+    query = DeleteQuery(at=self._bound.clock.now(), force=force, if_revision=on.if_revision, commit_id=on.commit_id)
+    return bool(await self._bound.store.delete(key, query))
 
 
 async def cleanup(
@@ -131,7 +204,7 @@ async def cleanup(
         message = f"{mode!r} is no mode of cleanup."
         raise InputError(message, hint="Use 'all', 'empty' or 'children'.")
     now = self._bound.clock.now()
-    before = now - older_than if isinstance(older_than, timedelta) else older_than
+    before = _before(now, older_than) if isinstance(older_than, timedelta) else older_than
     query = DeleteQuery(
         at=now,
         keep_pinned=keep_pinned,
@@ -158,6 +231,13 @@ async def _candidates(bound: Bound, mode: CleanupMode) -> AsyncIterator[SessionH
         is_child = head.parent_session_id is not None
         if mode == "empty" or is_child == (mode == "children"):
             yield head
+
+
+def _before(now: datetime, age: timedelta) -> datetime:
+    try:
+        return now - age
+    except OverflowError as exc:
+        raise InputError(f"An age can't be {age!r}.", hint="Pass a shorter one, or a time.") from exc
 
 
 def fork_head(

@@ -11,6 +11,7 @@ from bamboo_sessions.domain.ids import check_name
 from bamboo_sessions.domain.limits import PAGE_DEFAULT
 from bamboo_sessions.domain.report import SessionPage
 from bamboo_sessions.repository.bound import Handle
+from bamboo_sessions.repository.reading import shown_head
 from bamboo_sessions.storage.query import (
     ORDERS,
     ListQuery,
@@ -48,7 +49,9 @@ async def list_sessions(
     total: bool = False,
     **filters: Unpack[SessionFilters],
 ) -> SessionPage:
-    """A page of sessions without their messages. Filters apply before paging.
+    """A page of sessions without their messages, each as `load` shows it. Filters apply before paging.
+
+    Filters and orders look at what is committed; what waits after a tolerant save shows in the rows.
 
     Args:
         limit: Rows at most, 1 to 1000.
@@ -73,7 +76,8 @@ async def list_sessions(
     )
     page = await self._bound.storage.list_heads(query)
     next_cursor = encode_cursor(page.next_cursor) if page.next_cursor else None
-    return SessionPage(sessions=page.heads, next_cursor=next_cursor, total=page.total)
+    heads = tuple([await shown_head(self._bound, head) for head in page.heads])
+    return SessionPage(sessions=heads, next_cursor=next_cursor, total=page.total)
 
 
 async def iter_sessions(
@@ -87,7 +91,7 @@ async def iter_sessions(
     _check_filters(filters)
     query = ListQuery(self._bound.namespace, limit=check_page_limit(page_size), order=order, **filters)
     async for head in self._bound.heads(query):
-        yield head
+        yield await shown_head(self._bound, head)
 
 
 def _check_filters(filters: SessionFilters) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from bamboo_sessions.domain import window
 from bamboo_sessions.domain.errors import SessionDeletedError, SessionNotFoundError, StorageError
+from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import check_message_id
 from bamboo_sessions.domain.limits import PAGE_DEFAULT
 from bamboo_sessions.domain.message import Message
@@ -14,10 +15,10 @@ from bamboo_sessions.domain.reconcile import prefers_storage
 from bamboo_sessions.domain.report import HistoryPage
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
-from bamboo_sessions.domain.working_copy import copy_of
+from bamboo_sessions.domain.working_copy import copy_of, freeze
 from bamboo_sessions.repository.bound import Bound, Handle
-from bamboo_sessions.repository.history_pages import read_page
-from bamboo_sessions.storage.commit import SessionKey
+from bamboo_sessions.repository.history_pages import PageQuery, read_page, read_stored_page, window_reader
+from bamboo_sessions.storage.commit import SessionKey, State
 from bamboo_sessions.storage.query import check_page_limit
 
 _log: Final = logging.getLogger("bamboo_sessions")
@@ -38,11 +39,7 @@ async def load(self: Handle, session_id: str, *, fresh: bool = False) -> Session
         StorageError: Storage failed; that is never read as absence (G8).
     """
     key = self._bound.key(session_id)
-    entry = self._bound.tiers.cache.entry(key)
-    if entry is not None and (entry.by_hand or entry.dirty is not None):
-        return await _reconciled(self._bound, key)
-    state = await self._bound.store.load(key, fresh=fresh)
-    return copy_of(state, self._bound.clock) if isinstance(state, Snapshot) else None
+    return await _load(self._bound, key, fresh=fresh)
 
 
 async def load_best_effort(self: Handle, session_id: str) -> Session | None:
@@ -89,33 +86,53 @@ async def load_merged(self: Handle, session_id: str) -> Session | None:
         StorageError: Storage failed.
     """
     key = self._bound.key(session_id)
-    entry = self._bound.tiers.cache.entry(key)
-    if entry is not None and (entry.by_hand or entry.dirty is not None):
-        return await _reconciled(self._bound, key)
-    state = await self._bound.store.load(key, fresh=True)
-    return copy_of(state, self._bound.clock) if isinstance(state, Snapshot) else None
+    return await _load(self._bound, key, fresh=True)
 
 
-async def _reconciled(bound: Bound, key: SessionKey) -> Session | None:
-    token = bound.storage.freshness()
+async def _load(bound: Bound, key: SessionKey, *, fresh: bool) -> Session | None:
+    if key in bound.store.waiting:
+        return await _with_waiting_work(bound, key, fresh=fresh)
+    entry = bound.tiers.cache.entry(key)
+    if entry is not None and entry.by_hand:
+        return await _newer_of_both(bound, key)
+    state = await bound.store.load(key, fresh=fresh)
+    return copy_of(state, bound.clock) if isinstance(state, Snapshot) else None
+
+
+async def _with_waiting_work(bound: Bound, key: SessionKey, *, fresh: bool = False) -> Session | None:
+    """What is committed, as far as can be told, with what waits on top."""
+    state: State
     try:
-        state = await bound.store.load(key, fresh=True)
+        state = await bound.store.load(key, fresh=fresh)
     except StorageError as exc:
-        entry = bound.tiers.cache.entry(key)
-        if entry is None or entry.dirty is None or not exc.retryable:
+        if not exc.retryable or key not in bound.store.waiting:
             raise
-        return bound.store.waiting.on_top(key, None if entry.by_hand else entry.snapshot)
-    entry = bound.tiers.cache.entry(key)  # as it is now: waiting work may have become durable meanwhile
-    if entry is not None and entry.dirty is not None:
-        return None if isinstance(state, Tombstone) else bound.store.waiting.on_top(key, state)
+        entry = bound.tiers.cache.entry(key)
+        state = entry.snapshot if entry is not None and not entry.by_hand else None
+    return None if isinstance(state, Tombstone) else bound.store.waiting.load(key, state, bound.clock)
+
+
+async def _newer_of_both(bound: Bound, key: SessionKey) -> Session | None:
+    """The copy that was put into the cache by hand, or the durable one."""
+    state = await bound.store.load(key, fresh=True)
+    entry = bound.tiers.cache.entry(key)  # as it is now
     if isinstance(state, Tombstone):
-        bound.tiers.cache.discard(key)
+        bound.tiers.cache.evict(key)
         return None
     if entry is None or not entry.by_hand or (state and prefers_storage(entry.snapshot.head, state.head)):
         if state is not None:
-            bound.tiers.cache.publish(key, state, token)
+            bound.tiers.cache.publish(key, state, None)
         return copy_of(state, bound.clock) if state else None
     return entry.working_copy(bound.clock)
+
+
+async def shown_head(bound: Bound, head: SessionHead) -> SessionHead:
+    """The head of a session as `load` shows it, with waiting work."""
+    key = SessionKey(bound.namespace, head.id)
+    if key not in bound.store.waiting:
+        return head
+    session = await _with_waiting_work(bound, key)
+    return head if session is None else freeze(session).head
 
 
 async def history(
@@ -127,13 +144,13 @@ async def history(
     limit: int = PAGE_DEFAULT,
     at_revision: int | None = None,
 ) -> HistoryPage:
-    """A window of the messages, without loading the rest. Tool pairs are never cut.
+    """A window of the messages, without loading the rest. Call groups are never cut.
 
     Args:
         session_id: Which session.
         after: The oldest messages behind this message id. Neither `after` nor `before`: the newest messages.
         before: The newest messages in front of this message id.
-        limit: Messages at most, 1 to 1000; fewer where a tool pair would be cut, more if one pair alone is longer.
+        limit: Messages at most, 1 to 1000; fewer where a call group would be cut, more if one alone is longer.
         at_revision: The messages as they were at this revision of the current incarnation.
 
     Raises:
@@ -145,9 +162,13 @@ async def history(
     for anchor in (after, before):
         if anchor is not None:
             check_message_id(anchor)
-    return await read_page(
-        self._bound.storage, key, after=after, before=before, limit=check_page_limit(limit), at_revision=at_revision
-    )
+    query = PageQuery(after, before, check_page_limit(limit), at_revision)
+    if at_revision is None and key in self._bound.store.waiting:
+        session = await _with_waiting_work(self._bound, key)
+        if session is None:
+            raise SessionNotFoundError(session_id)
+        return await read_page(window_reader(freeze(session)), key, query)
+    return await read_stored_page(self._bound.storage, key, query)
 
 
 async def model_view(self: Handle, session_id: str, *, limit: int | None = None) -> tuple[Message, ...]:
@@ -155,7 +176,7 @@ async def model_view(self: Handle, session_id: str, *, limit: int | None = None)
 
     Args:
         session_id: Which session.
-        limit: The newest so many messages at most, cut at tool-pair borders; `None`: all.
+        limit: The newest so many messages at most, cut at the borders of call groups; `None`: all.
 
     Raises:
         SessionNotFoundError: There is no such session.
@@ -163,3 +184,11 @@ async def model_view(self: Handle, session_id: str, *, limit: int | None = None)
     if limit is not None:
         return window.model_view((await history(self, session_id, limit=limit)).messages)
     return window.model_view(list((await get(self, session_id)).messages))
+
+
+async def find_message(self: Handle, message_id: str) -> tuple[str, Message] | None:
+    """A message of this namespace by its id alone, and the id of its session; `None` if no session has it now.
+
+    Forks have messages of their originals: then it is the original's, while that lives.
+    """
+    return await self._bound.storage.find_message(self._bound.namespace, check_message_id(message_id))

@@ -11,13 +11,11 @@ SessionCache  LockedSessionStore     in-memory tier · merge-on-write, publishes
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from bamboo_sessions.coordination.cache import SessionCache
-from bamboo_sessions.coordination.leasing import Leasing
 from bamboo_sessions.coordination.locked_store import LockedSessionStore
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.ids import check_name
@@ -40,9 +38,9 @@ from bamboo_sessions.repository import (
     searching,
     updating,
 )
-from bamboo_sessions.repository.bound import Bound, Handle, Tiers
+from bamboo_sessions.repository.bound import Bound, Handle, tiers_of
+from bamboo_sessions.repository.opening import Opening
 from bamboo_sessions.repository.records import Records
-from bamboo_sessions.repository.tolerant import TolerantSaves
 from bamboo_sessions.storage.open import Durability, storage_for
 from bamboo_sessions.storage.port import SessionStorage
 
@@ -72,8 +70,7 @@ class SessionRepository(Handle):
         *,
         namespace: str = "default",
     ) -> None:
-        tiers = Tiers(cache, storage, persistence, TolerantSaves(persistence), Leasing(persistence))
-        super().__init__(Bound(tiers, check_name(namespace, what="namespace")))
+        super().__init__(Bound(tiers_of(cache, storage, persistence), check_name(namespace, what="namespace")))
 
     # Reading
     load = reading.load
@@ -83,6 +80,7 @@ class SessionRepository(Handle):
     get = reading.get
     history = reading.history
     model_view = reading.model_view
+    find_message = reading.find_message
     list_sessions = listing.list_sessions
     iter_sessions = listing.iter_sessions
     search = searching.search
@@ -127,6 +125,7 @@ class SessionRepository(Handle):
     # Running an agent
     lease = leases.lease
     lease_of = leases.lease_of
+    release_lease = leases.release_lease
     save_runtime_session = persistence.save_runtime_session
     checkpoint_runtime_session = persistence.checkpoint_runtime_session
     load_runtime_session = persistence.load_runtime_session
@@ -134,11 +133,10 @@ class SessionRepository(Handle):
     # Following what is committed
     changes = feed.changes
     feed_position = feed.feed_position
-    prune_changes = feed.prune_changes
-    start_epoch = feed.start_epoch
 
-    # Upkeep
+    # Looking after the namespace
     check = checking.check
+    stats = checking.stats
 
     # Opening and closing
 
@@ -151,7 +149,7 @@ class SessionRepository(Handle):
         cache_bytes_max: int = CACHE_BYTES_MAX,
         durability: Durability = "full",
         clock: Clock = SYSTEM_CLOCK,
-    ) -> Opening:
+    ) -> Opening[SessionRepository]:
         """Open a store: `async with SessionRepository.open(url) as sessions:`, or `await` it and `aclose` it.
 
         Args:
@@ -160,13 +158,13 @@ class SessionRepository(Handle):
             namespace: The tenant; a handle never sees another's sessions.
             cache_bytes_max: Bound of the in-memory tier, in bytes.
             durability: `"full"` survives power cuts; `"relaxed"` may lose the last moments in one, never more.
-            clock: Where times come from.
+            clock: Where times come from. A storage that is handed in keeps its own, by which leases are meant.
 
         Raises:
             InputError: The URL can't be understood.
             StorageError: The store can't be opened (`SchemaVersionError`: a newer release wrote it).
         """
-        storage = storage_for(url, durability=durability)
+        storage = storage_for(url, durability=durability, clock=clock)
         cache = SessionCache(cache_bytes_max)
         store = LockedSessionStore(storage, cache, clock=clock)
         return Opening(cls(cache, storage, store, namespace=namespace))
@@ -175,23 +173,17 @@ class SessionRepository(Handle):
         """Try now to make all waiting work of tolerant saves durable; what isn't, and why. Empty: all is durable."""
         return await self._bound.tiers.tolerant.flush(self._bound.namespace)
 
-    async def stats(self) -> dict[str, int]:
-        """Counters of the cache, the locked store, waiting work, and the storage."""
-        stored = await self._bound.storage.stats()
-        return {**self._bound.store.stats(), **self._bound.tiers.tolerant.stats(), **stored}
-
     async def aclose(self) -> tuple[UnsavedWork, ...]:
-        """Wait for commits under way, try waiting work once more, and let everything go; what isn't durable."""
-        try:
-            await self._bound.store.aclose()
-            return await self._bound.tiers.tolerant.aclose()
-        finally:
-            await self._bound.storage.aclose()
+        """Wait for commits under way, try waiting work once more, and let everything go; what isn't durable.
+
+        That is told of this namespace; of others it is logged.
+        """
+        unsaved = await self._bound.tiers.aclose()
+        return tuple(work for work in unsaved if work.namespace == self._bound.namespace)
 
     async def __aenter__(self) -> Self:
         """Open the storage if it isn't."""
-        await self._bound.storage.open()
-        self._bound.store.signal.open()
+        await self._bound.tiers.open()
         return self
 
     async def __aexit__(
@@ -220,31 +212,10 @@ class SessionRepository(Handle):
     @property
     def records(self) -> Records:
         """Bytes that adapters keep beside the messages."""
-        return Records(self._bound.storage, self._bound.namespace)
+        return Records(self._bound.storage, self._bound.namespace, clock=self._bound.clock)
 
     def in_namespace(self, namespace: str) -> Self:
         """A view of the same tiers bound to another namespace; costs nothing. Close only one of them."""
         view = type(self).__new__(type(self))
         Handle.__init__(view, Bound(self._bound.tiers, check_name(namespace, what="namespace")))
         return view
-
-
-class Opening:
-    """What `open` gives: await it for a repository, or use it as `async with`."""
-
-    def __init__(self, repository: SessionRepository) -> None:
-        self._repository = repository
-
-    def __await__(self) -> Generator[Any, None, SessionRepository]:
-        """The open repository; the caller closes it."""
-        return self._repository.__aenter__().__await__()
-
-    async def __aenter__(self) -> SessionRepository:
-        """The open repository."""
-        return await self._repository.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        await self._repository.__aexit__(kind, error, trace)

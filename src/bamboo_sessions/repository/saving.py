@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import msgspec
 
 from bamboo_sessions.coordination.saving import check_commit_size
-from bamboo_sessions.domain import ids
-from bamboo_sessions.domain.errors import SessionExistsError
 from bamboo_sessions.domain.head import ForkOrigin
 from bamboo_sessions.domain.message import to_stored
 from bamboo_sessions.domain.question import changed_since
@@ -16,28 +14,43 @@ from bamboo_sessions.domain.report import MergeReport
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.working_copy import freeze, link_of
 from bamboo_sessions.repository.bound import Handle
-from bamboo_sessions.repository.lifecycle import fork_head
-from bamboo_sessions.repository.records import check_write
-from bamboo_sessions.storage.commit import Commit, RecordWrite, RevisionConflict, StoredInsertion
+from bamboo_sessions.repository.lifecycle import begun, fork_head
+from bamboo_sessions.repository.terms import terms
+from bamboo_sessions.storage.commit import Commit, RecordWrite, StoredInsertion
 
 
-async def create(self: Handle, session: Session) -> Session:
+async def create(
+    self: Handle, session: Session, *, records: Sequence[RecordWrite] = (), commit_id: str | None = None
+) -> Session:
     """Persist a new session; the one way to use the id of a deleted one again (G9).
 
     Atomic, durable on return, cancellation-safe. The same object comes back, up to date. After an unknown outcome
-    the call can be repeated with the same object: it is looked up first whether that made the session (G4).
+    the call can be repeated, with the same object or the same `commit_id`: it is looked up whether that made it (G4).
+
+    Args:
+        session: What to persist. Its place in a tree follows from its parent: root, depth, and owner if it has none.
+        records: Adapter state to write in the same commit.
+        commit_id: Your name for this commit.
 
     Raises:
         SessionExistsError: A session of this id lives.
         SessionDeletedError: `session` is a copy of a deleted one; or an ancestor of it was deleted.
+        InputError: It contradicts its parent, or can't be stored.
     """
+    on = terms(commit_id, records=records)
     self._bound.writable_copy(session)
-    await self._bound.store.merge_save(session, creating=True)
+    await self._bound.store.merge_save(session, creating=True, records=on.records, commit_id=on.given)
     return session
 
 
 async def save(
-    self: Handle, session: Session, *, if_revision: int | None = None, records: Sequence[RecordWrite] = ()
+    self: Handle,
+    session: Session,
+    *,
+    if_revision: int | None = None,
+    if_last_message: str | None = None,
+    records: Sequence[RecordWrite] = (),
+    commit_id: str | None = None,
 ) -> MergeReport:
     """Persist a working copy: a three-way merge with what is committed now.
 
@@ -48,28 +61,38 @@ async def save(
     Args:
         session: The copy.
         if_revision: Refuse instead of merging if the session isn't at this revision.
+        if_last_message: Refuse if the history ends with another message than this id (`""`: if it has any), whatever
+            else changed.
         records: Adapter state to write in the same commit.
+        commit_id: Your name for this commit; with that of one that was made, nothing is written (G4).
 
     Raises:
         SessionDeletedError: The session was deleted (G9).
         MessageIdConflictError: A message id is taken by other content.
-        PreconditionFailedError: `if_revision` was given and passed.
+        PreconditionFailedError: `if_revision` or `if_last_message` was given and doesn't hold.
         LeaseLostError: The copy is of a run lease, and a newer one exists (G12).
         InputError, StorageError: The copy can't be stored, or storage failed; nothing is half-written.
     """
+    on = terms(commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
     self._bound.writable_copy(session)
     return await self._bound.store.merge_save(
-        session, if_revision=if_revision, records=tuple(map(check_write, records))
+        session,
+        if_revision=on.if_revision,
+        if_last_message=on.if_last_message,
+        records=on.records,
+        commit_id=on.given,
+        fence=self._bound.fence,
     )
 
 
-async def checkpoint(self: Handle, session: Session) -> MergeReport:
+async def checkpoint(self: Handle, session: Session, *, commit_id: str | None = None) -> MergeReport:
     """A save that adds only: removals and edits done to the copy are held back, and stay pending in it."""
+    on = terms(commit_id)
     self._bound.writable_copy(session)
-    return await self._bound.store.merge_save(session, additions_only=True)
+    return await self._bound.store.merge_save(session, additions_only=True, commit_id=on.given, fence=self._bound.fence)
 
 
-async def save_best_effort(self: Handle, session: Session) -> bool:
+async def save_best_effort(self: Handle, session: Session, *, commit_id: str | None = None) -> bool:
     """As `save`, and carry on if storage is down: whether the work is durable now.
 
     `False`: a failure that may pass; the work is kept in memory, visible to `load`, and retried in the background.
@@ -78,11 +101,14 @@ async def save_best_effort(self: Handle, session: Session) -> bool:
     Raises:
         StorageError: One that isn't retryable, or the bound on waiting work is reached.
     """
+    on = terms(commit_id)
     self._bound.writable_copy(session)
-    return await self._bound.tiers.tolerant.save(session)
+    return await self._bound.tiers.tolerant.save(session, commit_id=on.given, fence=self._bound.fence)
 
 
-async def save_as_fork(self: Handle, session: Session, *, new_id: str | None = None) -> Session:
+async def save_as_fork(
+    self: Handle, session: Session, *, new_id: str | None = None, commit_id: str | None = None
+) -> Session:
     """Keep a working copy, with all that wasn't saved of it, as an independent root session.
 
     For work that was refused, as that of a run whose lease was lost, or of a deleted session: nothing of it is
@@ -93,15 +119,17 @@ async def save_as_fork(self: Handle, session: Session, *, new_id: str | None = N
 
     Args:
         session: The copy.
-        new_id: The new session's id; a UUIDv7 by default.
+        new_id: The new session's id; by default the commit id, which is a UUIDv7 unless you name one.
+        commit_id: Your name for this commit; with that of one that was made, no second fork is made (G4).
 
     Raises:
         SessionExistsError, SessionDeletedError: The new id is taken, or was deleted.
         LimitExceededError: The whole conversation is larger than one commit may be.
     """
-    draft = freeze(self._bound.own(session))
-    key = self._bound.writable(new_id if new_id is not None else ids.new_id())
-    now = self._bound.clock.now()
+    bound, on = self._bound, terms(commit_id)
+    draft = freeze(bound.own(session))
+    key = bound.writable(new_id if new_id is not None else on.commit_id)
+    now = bound.clock.now()
     origin = ForkOrigin(session.id, session.revision)
     head = fork_head(draft.head, key.session_id, origin, at=now, keep_summary=True)
     base = link_of(session).base
@@ -109,7 +137,7 @@ async def save_as_fork(self: Handle, session: Session, *, new_id: str | None = N
     asked = tuple(question for question in changed_since(known, draft.head.questions) if question.is_open)
     commit = Commit(
         key=key,
-        commit_id=ids.new_id(),
+        commit_id=on.commit_id,
         at=now,
         expected=0,
         head=msgspec.structs.replace(head, questions=asked),
@@ -117,8 +145,4 @@ async def save_as_fork(self: Handle, session: Session, *, new_id: str | None = N
         replace=True,
     )
     check_commit_size(commit)
-    try:
-        await self._bound.store.append(commit)
-    except RevisionConflict:
-        raise SessionExistsError(key.session_id) from None
-    return self._bound.copy(key, await self._bound.store.load(key))
+    return await begun(bound, commit)

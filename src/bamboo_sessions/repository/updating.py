@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 
-from bamboo_sessions.coordination.committing import Planned, living
-from bamboo_sessions.coordination.saving import SavePlan
-from bamboo_sessions.domain.errors import InputError, PreconditionFailedError
+from bamboo_sessions.coordination.plan import Written, living
+from bamboo_sessions.coordination.saving import correct, plan_save
+from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.working_copy import copy_of, link_of
 from bamboo_sessions.repository.bound import Bound, Handle, OpenEdit, open_edits
-from bamboo_sessions.storage.commit import SessionKey, State
+from bamboo_sessions.repository.reworking import rework
+from bamboo_sessions.repository.terms import Terms, checked_records, terms
+from bamboo_sessions.storage.commit import RecordWrite, SessionKey
 
 
 async def update(
-    self: Handle, session_id: str, fn: Callable[[Session], object], *, if_revision: int | None = None
+    self: Handle,
+    session_id: str,
+    fn: Callable[[Session], object],
+    *,
+    if_revision: int | None = None,
+    records: Sequence[RecordWrite] = (),
+    commit_id: str | None = None,
 ) -> Session:
     """Change the latest state: `fn` gets a copy of it, changes that, and the result is committed.
 
@@ -25,9 +32,17 @@ async def update(
     faster; it should do nothing else. What it raises ends the update; nothing is written then. Changing title,
     pin, archive or values that a person set raises `metadata_version` by itself.
 
+    Args:
+        session_id: Which session.
+        fn: The change.
+        if_revision: Refuse if the session isn't at this revision.
+        records: Adapter state to write in the same commit.
+        commit_id: Your name for this commit; with that of one that was made, nothing is written (G4).
+
     Raises:
         SessionNotFoundError, SessionDeletedError, PreconditionFailedError (`if_revision`), InputError.
     """
+    on = terms(commit_id, if_revision=if_revision, records=records)
 
     def change(session: Session) -> None:
         result = fn(session)
@@ -37,25 +52,33 @@ async def update(
             message = "The function given to `update` must be synchronous."
             raise InputError(message, hint="Await what you need before, or use `edit`.")
 
-    return await rework(self._bound, session_id, change, if_revision=if_revision)
+    return await rework(self._bound, session_id, change, on)
 
 
-def edit(self: Handle, session_id: str) -> Edit:
+def edit(self: Handle, session_id: str, *, records: Sequence[RecordWrite] = (), commit_id: str | None = None) -> Edit:
     """`async with sessions.edit(id) as session:` changes a copy in a block and commits at its end.
 
     The block can't run again. At its end it is merged like a save, unless a field was changed on both sides: then
     nothing is written and `PreconditionFailedError` is raised. Nothing is written if the block raises. Writing the
     same session by another call from inside the block raises `SessionBusyError` at once.
+
+    Args:
+        session_id: Which session.
+        records: Adapter state to write in the same commit; a list may be filled in the block.
+        commit_id: Your name for this commit; with that of one that was made, nothing is written (G4).
     """
-    return Edit(self._bound, self._bound.writable(session_id))
+    checked_records(records)
+    return Edit(self._bound, self._bound.writable(session_id), terms(commit_id), records)
 
 
 class Edit:
     """The block of `edit`."""
 
-    def __init__(self, bound: Bound, key: SessionKey) -> None:
+    def __init__(self, bound: Bound, key: SessionKey, on: Terms, records: Sequence[RecordWrite]) -> None:
         self._bound = bound
         self._key = key
+        self._on = on
+        self._records = records
         self._block = OpenEdit(bound.store, key)
         self._is_entered = False
 
@@ -64,6 +87,7 @@ class Edit:
         if self._is_entered:
             raise InputError("This `edit` block was entered already.", hint="Call `edit` again for another block.")
         self._is_entered = True
+        await self._bound.store.save_waiting(self._key)
         self._session = self._bound.copy(self._key, await self._bound.store.load(self._key))
         self._token = open_edits.set((*open_edits.get(), self._block))
         return self._session
@@ -79,34 +103,15 @@ class Edit:
             await self._commit(self._session)
 
     async def _commit(self, session: Session) -> None:
-        plan = SavePlan(session, now=self._bound.clock.now(), refuse_conflicts=True)
-
-        def planner(state: State) -> Planned | None:
-            commit = plan(state)
-            return None if commit is None else Planned(commit, plan.result)
-
-        await self._bound.store.write(
-            self._key,
-            planner,
-            start=link_of(session).base,
-            then=lambda written: plan.finish(session, living(self._key, written.after), written.committed),
+        plan = plan_save(
+            session,
+            now=self._bound.clock.now(),
+            refuse_conflicts=True,
+            records=checked_records(self._records),
+            commit_id=self._on.commit_id,
         )
 
+        def then(written: Written) -> None:
+            correct(session, plan, living(self._key, written.after))
 
-async def rework(
-    bound: Bound, session_id: str, change: Callable[[Session], None], *, if_revision: int | None = None
-) -> Session:
-    """Run `change` on a copy of the newest state and commit what it did; again on a newer state if need be."""
-    key = bound.writable(session_id)
-
-    def planner(state: State) -> Planned | None:
-        snapshot = living(key, state)
-        if if_revision is not None and if_revision != snapshot.revision:
-            raise PreconditionFailedError(if_revision, snapshot.revision, session_id=session_id)
-        session = copy_of(snapshot, bound.clock)
-        change(session)
-        plan = SavePlan(session, now=bound.clock.now())
-        commit = plan(snapshot)
-        return None if commit is None else Planned(commit, plan.result)
-
-    return await bound.store.write(key, planner, then=lambda written: bound.copy(key, written.after))
+        await self._bound.store.write(self._key, plan, start=plan.base, then=then, commit_id=self._on.given)

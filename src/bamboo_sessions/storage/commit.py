@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -12,15 +12,16 @@ from bamboo_sessions.domain.change import KINDS, ChangeKind, head_kinds
 from bamboo_sessions.domain.clock import MICROSECOND
 from bamboo_sessions.domain.errors import (
     BambooSessionsError,
+    InputError,
     LeaseLostError,
     PreconditionFailedError,
     SessionDeletedError,
     SessionNotFoundError,
 )
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.merge_history import Insertion
 from bamboo_sessions.domain.message import StoredMessage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.splices import FRONT, Insertion
 from bamboo_sessions.domain.usage import TokenUsageRecord
 
 
@@ -45,10 +46,15 @@ class RevisionConflict(BambooSessionsError):
 
 
 class StoredInsertion(NamedTuple):
-    """Encoded messages, and the message that they go directly behind (`FRONT`: before all; `None`: behind all)."""
+    """Encoded messages, and the message that they go directly behind (`FRONT`: before all; `None`: behind all).
+
+    Behind all, a tool's result joins its call's group (`domain.placing`), unless the messages are `in_order`: placed
+    already, as by a merge, or by whoever knows better.
+    """
 
     messages: tuple[StoredMessage, ...]
     after: str | None
+    in_order: bool = False
 
 
 class RecordScope(msgspec.Struct, frozen=True):
@@ -61,25 +67,64 @@ class RecordScope(msgspec.Struct, frozen=True):
 class RecordWrite(NamedTuple):
     """A write of one record.
 
-    `value=None` deletes. `if_absent` inserts only; `if_version` is the version that it must have now.
+    Args:
+        kind, key: The record's name in its scope.
+        value: The new bytes; `None` deletes.
+        if_absent: `True`: only insert, else the whole commit is refused. `"skip"`: insert, or keep what is there.
+        if_version: The version that the record must have now, else the whole commit is refused.
+        scope: Whose record it is; `None`: of the session that is committed.
     """
 
     kind: str
     key: str
     value: bytes | None
-    if_absent: bool = False
+    if_absent: bool | Literal["skip"] = False
     if_version: int | None = None
+    scope: RecordScope | None = None
+
+
+class RecordCommit(msgspec.Struct, frozen=True):
+    """Records written by themselves, as one unit: no revision of any session, no row in the feed.
+
+    Args:
+        namespace: Whose they are.
+        commit_id: Made by the caller's side; the same id again is the same commit, never a second one (G4).
+        at: When, by the caller's clock.
+        writes: In this order; later ones see what earlier ones did.
+        scope: The scope of those that name none.
+        incarnation: If `scope` is a session: the life of it that is meant; another one is refused. `None`: whichever
+            lives.
+    """
+
+    namespace: str
+    commit_id: str
+    at: datetime
+    writes: tuple[RecordWrite, ...]
+    scope: RecordScope
+    incarnation: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its values."""
+        return size_of_records(self.writes)
+
+
+def size_of_records(writes: Iterable[RecordWrite]) -> int:
+    """Bytes of the values written."""
+    return sum([len(write.value or b"") for write in writes])
 
 
 class HistorySource(NamedTuple):
     """A history to start from: that of another session at a revision, up to and including a message.
 
-    A revision of a former life of that session is refused as deleted (G9).
+    A revision of a former life of that session is refused as deleted (G9). `record_kinds` names the kinds of that
+    session's records that come along as they are now, for records have no revisions; `None`: all of them.
     """
 
     session_id: str
     at_revision: int
     through_message_id: str | None
+    record_kinds: tuple[str, ...] | None = ()
 
 
 class Commit(msgspec.Struct, frozen=True):
@@ -94,17 +139,21 @@ class Commit(msgspec.Struct, frozen=True):
         head_kinds: What it changes of the head, for the feed.
         updated_at: The wished time; storage sets the later of it and the committed one + 1 µs. `None`: `at`.
         initial_head: For a blind commit: the head to create the session with if there is none.
-        insertions: New messages by place. Behind all, a tool's result still joins its call.
+        insertions: New messages by place.
         edits: New content of living messages, in their places.
         removals: Ids of living messages that go.
         usage: Records for the token ledger.
-        records: Adapter state of this session's scope.
+        records: Adapter state to write, in this order; of this session's scope unless a write names another. A session
+            that it names has to live.
         incarnation: The life of the session that is meant; another one is refused. `None`: whichever lives.
         reuse_deleted: Create the id again although it was deleted (an explicit act).
-        history_from: For a new session: the history that it begins with, copied inside storage.
+        history_from: For a new session: the history, and the records, that it begins with, copied inside storage. What
+            `records` writes wins over a copied record.
         replace: Take the messages as they come: ids known before are no duplicates, results don't join their calls,
             and `updated_at` stands as it is. For rewriting a history as a whole.
         fence: The token of the run lease that this is written through; refused once a newer one exists (G12).
+        if_last_message: The id of the message that the history must end with, whatever else changed meanwhile; `FRONT`:
+            it must have none. `None`: any.
     """
 
     key: SessionKey
@@ -125,6 +174,7 @@ class Commit(msgspec.Struct, frozen=True):
     history_from: HistorySource | None = None
     replace: bool = False
     fence: int | None = None
+    if_last_message: str | None = None
 
     @property
     def size(self) -> int:
@@ -132,9 +182,7 @@ class Commit(msgspec.Struct, frozen=True):
         size = self.message_bytes()
         for stored in self.edits:
             size += len(stored.body)
-        for write in self.records:
-            size += len(write.value or b"")
-        return size
+        return size + size_of_records(self.records)
 
     def message_bytes(self, *, without: Collection[str] = ()) -> int:
         """Bytes of the messages that it adds, but for those with the ids `without`: known already."""
@@ -155,6 +203,9 @@ class Committed(msgspec.Struct, frozen=True):
         placed: The messages really inserted, with their places.
         duplicates: Ids of messages that were known already with this content, and so weren't inserted (G4).
         replayed: The commit id was known: this is the outcome of then, the session may be newer by now.
+        record_versions: What became of each of its records: the version that it has now, 0 if it was deleted.
+        head: The commit's head as it was stored, if storage filled in its place in the tree. It has no counters yet.
+        token: What `still_newest` may be asked with for this revision; `None`: it is asked without.
     """
 
     revision: int
@@ -165,6 +216,9 @@ class Committed(msgspec.Struct, frozen=True):
     placed: tuple[Insertion, ...] = ()
     duplicates: tuple[str, ...] = ()
     replayed: bool = False
+    record_versions: tuple[int, ...] = ()
+    head: SessionHead | None = None
+    token: int | None = None
 
 
 class Current(NamedTuple):
@@ -186,6 +240,12 @@ class Admission(NamedTuple):
     metadata_version_min: int
     updated_at: datetime
     created: bool
+
+
+def burnt(commit_id: str) -> InputError:
+    """The refusal of a commit whose id was looked up and never happened (`SessionStorage.settle`)."""
+    message = f"The commit {commit_id!r} was looked up and had not happened; its id can't be used any more."
+    return InputError(message, hint="Nothing was written. Try again with a new commit id.")
 
 
 def admit(commit: Commit, current: Current | None) -> Admission:
@@ -213,21 +273,31 @@ def admit(commit: Commit, current: Current | None) -> Admission:
         raise SessionDeletedError(session_id)
     if commit.fence is not None and commit.fence < current.lease_token:  # before revisions: merging can't help it
         raise LeaseLostError(session_id, token=commit.fence, newer_token=current.lease_token)
-    if commit.expected is not None and commit.expected != current.revision:
-        raise RevisionConflict(commit.key, expected=commit.expected, actual=current.revision)
+    expected = commit.expected if commit.history_from is None else 0  # only a new session begins with a history
+    if expected is not None and expected != current.revision:
+        raise RevisionConflict(commit.key, expected=expected, actual=current.revision)
     updated_at = wished if commit.replace else max(wished, current.updated_at + MICROSECOND)
     return Admission(current.revision + 1, current.incarnation, current.metadata_version, updated_at, created=False)
 
 
-def check_record_write(write: RecordWrite, version: int, scope: RecordScope) -> None:
-    """Raise `PreconditionFailedError` if the record isn't as `write` says (`version` 0: there is none)."""
-    expected = 0 if write.if_absent else write.if_version
-    if expected is not None and expected != version:
-        what = f"record {write.kind}/{write.key} at version"
-        raise PreconditionFailedError(expected, version, session_id=scope.name, what=what)
+def taken(session_id: str, commit_id: str) -> InputError:
+    """The error for a commit id that named something else before: a deletion and a change are no repetitions."""
+    message = (
+        f"The commit id {commit_id!r} of session {session_id!r} belongs to another kind of call; nothing was done."
+    )
+    return InputError(message, hint="Give each call an id of its own, and repeat only the same call with it.")
 
 
-def kinds_of(commit: Commit, *, created: bool, inserted: bool, used: bool) -> tuple[ChangeKind, ...]:
+def check_last_message(commit: Commit, last: str | None) -> None:
+    """Raise `PreconditionFailedError` unless the history ends as `commit` expects; `last`: the id that it ends with."""
+    actual = FRONT if last is None else last
+    if commit.if_last_message is not None and commit.if_last_message != actual:
+        raise PreconditionFailedError(
+            commit.if_last_message, actual, session_id=commit.key.session_id, what="the last message"
+        )
+
+
+def kinds_of(commit: Commit, *, created: bool, inserted: bool, used: bool, recorded: bool) -> tuple[ChangeKind, ...]:
     """What kinds of things a commit changes, for the feed.
 
     Args:
@@ -235,6 +305,7 @@ def kinds_of(commit: Commit, *, created: bool, inserted: bool, used: bool) -> tu
         created: Whether it makes the session.
         inserted: Whether any of its messages is new.
         used: Whether any of its usage records is new.
+        recorded: Whether any record of an adapter is written.
     """
     head = commit.head or (commit.initial_head if created else None)
     of_head = head_kinds(None, head) if created and head else commit.head_kinds or ("head",) if head else ()
@@ -245,6 +316,6 @@ def kinds_of(commit: Commit, *, created: bool, inserted: bool, used: bool) -> tu
         kinds.add("messages")
     if used:
         kinds.add("usage")
-    if commit.records:
+    if recorded:
         kinds.add("records")
     return tuple(kind for kind in KINDS if kind in kinds)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
+from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.storage.port import SessionStorage
 
@@ -14,13 +15,16 @@ Durability = Literal["full", "relaxed"]
 _HINT = "Use sqlite:///file.db (relative), sqlite:////absolute/file.db, or memory://."
 
 
-def storage_for(url: str | Path | SessionStorage, *, durability: Durability = "full") -> SessionStorage:
+def storage_for(
+    url: str | Path | SessionStorage, *, durability: Durability = "full", clock: Clock = SYSTEM_CLOCK
+) -> SessionStorage:
     """The storage that `url` names, not opened yet.
 
     Args:
         url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `memory://`, a path, or a storage, which is returned.
         durability: `"full"` survives a power cut; `"relaxed"` may lose the last moments in one, never in a crash of
             the process, and never corrupts.
+        clock: The storage's own time; a storage that is handed in has one.
 
     Raises:
         InputError: The URL can't be understood.
@@ -31,11 +35,11 @@ def storage_for(url: str | Path | SessionStorage, *, durability: Durability = "f
         message = f"durability must be 'full' or 'relaxed', not {durability!r}."
         raise InputError(message, hint="'full' is the default.")
     if isinstance(url, Path):
-        return _sqlite(url, durability)
-    return _from_text(url, durability)
+        return _sqlite(url, durability, clock)
+    return _from_text(url, durability, clock)
 
 
-def _from_text(url: object, durability: Durability) -> SessionStorage:
+def _from_text(url: object, durability: Durability, clock: Clock) -> SessionStorage:
     if not isinstance(url, str):
         message = f"A store is named by a URL or a storage object, not by {type(url).__name__}."
         raise InputError(message, hint=_HINT)
@@ -43,17 +47,17 @@ def _from_text(url: object, durability: Durability) -> SessionStorage:
     if scheme == "memory" and separator and not rest.strip("/"):
         from bamboo_sessions.storage.memory import MemoryStorage
 
-        return MemoryStorage()
+        return MemoryStorage(clock=clock)
     if scheme == "sqlite" and ("?" in rest or "#" in rest):
         message = f"{url!r} has a query or a fragment, which mean nothing here."
         raise InputError(message, hint="If they belong to the file's name, write %3F and %23.")
     if scheme == "sqlite" and separator and rest.startswith("/") and rest.strip("/"):
-        return _sqlite(Path(unquote(rest[1:])), durability)
+        return _sqlite(Path(unquote(rest[1:])), durability, clock)
     message = f"{url!r} names no store that this release knows."
     raise InputError(message, hint=_HINT)
 
 
-def _sqlite(path: Path, durability: Durability) -> SessionStorage:
+def _sqlite(path: Path, durability: Durability, clock: Clock) -> SessionStorage:
     from bamboo_sessions.storage.sqlite import SqliteStorage
 
-    return SqliteStorage(path, durability=durability)
+    return SqliteStorage(path, durability=durability, clock=clock)

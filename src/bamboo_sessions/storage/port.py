@@ -16,26 +16,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
-from bamboo_sessions.domain.lease import LeaseState
-from bamboo_sessions.domain.message import to_stored
+from bamboo_sessions.domain.lease import LeaseView, LeaseWish
+from bamboo_sessions.domain.limits import FEED_PRUNE_ROWS_MAX
+from bamboo_sessions.domain.message import Message, to_stored
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.domain.working_copy import copy_of, freeze
+from bamboo_sessions.storage.checks import check_key
 from bamboo_sessions.storage.commit import (
     Commit,
     Committed,
+    RecordCommit,
     RecordScope,
-    RecordWrite,
     SessionKey,
     State,
     StoredInsertion,
@@ -61,19 +62,30 @@ Progress = Callable[[int, int], None]
 """Is told, on the event loop, how much of a long piece of work is done, and how much there is."""
 
 
-LeaseChange = Callable[[LeaseState, datetime], LeaseState]
-"""Works out the leases of a session from what they are and the time. Synchronous; may run again, on any thread."""
+class News(NamedTuple):
+    """Something may have changed.
+
+    `key` is the session; `None`: nobody can say which, so whoever waits for anything looks. `has_commit` is false if
+    it was no more than a change of the session's run lease.
+    """
+
+    key: SessionKey | None
+    has_commit: bool
 
 
-class Peek(NamedTuple):
-    """The least that says whether a cached copy is current."""
-
-    revision: int
-    deleted: bool
+Hear = Callable[[News], None]
+"""Is told of news, on the event loop's thread. Does little, and never raises."""
 
 
 class SessionStorage(ABC):
     """A durable tier. All calls may be made at the same time from one event loop."""
+
+    is_exact: ClassVar[bool] = True
+    """Whether `still_newest` knows of every commit that was acknowledged before, whoever made it.
+
+    False for an engine that hears of other hosts' commits after a while. Then whoever is about to acknowledge that
+    there is nothing to do confirms it by one read (L135).
+    """
 
     # --- life
 
@@ -85,17 +97,33 @@ class SessionStorage(ABC):
     async def aclose(self) -> None:
         """Let everything go. Idempotent. What was acknowledged is durable already."""
 
-    # --- freshness: synchronous, microseconds, never blocking
+    # --- what this process has heard: synchronous, microseconds, never blocking, never raising
 
     @abstractmethod
-    def freshness(self) -> int | None:
-        """A token that differs once anybody has committed anything; `None` if that can't be told just now."""
+    def still_newest(self, key: SessionKey, revision: int, token: int | None) -> int | None:
+        """A token, if the session lives and is still at `revision`, as far as this process has heard.
+
+        What any reading call of this object has shown counts as heard, so that nothing goes back (G7).
+
+        Args:
+            key: Which session.
+            revision: What a cache has of it.
+            token: What this call, or the commit that made the revision, gave for it before; `None`: nothing. With it
+                the answer may be cheaper.
+
+        Returns:
+            What to hand in next time; any number. `None`: there is a newer revision, or the session was deleted, or
+            it can't be told just now. The caller then reads.
+        """
 
     @abstractmethod
-    def peek(self, key: SessionKey) -> Peek | None:
-        """Revision and deletion of one session, now; `None` if there never was one.
+    def listen(self, hear: Hear) -> Callable[[], None]:
+        """Tell `hear` of every change that becomes visible from now on; the function that is given back ends that.
 
-        Raises `StorageUnavailableError` if it can't be told without waiting; the caller then uses `read_newer`.
+        Changes through this object are told as soon as they are durable; those of others when this process hears of
+        them, which may be late, in another order, or more than once, but never not at all: an engine that may have
+        missed something says so (`News(None, True)`). Belongs to the event loop that runs at the call; what it needs
+        to hear of others (a timer, a connection) it keeps up only while somebody listens.
         """
 
     # --- reading
@@ -117,16 +145,26 @@ class SessionStorage(ABC):
         """A stretch of the history. Raises `MessageNotFoundError` if an anchor was never in it."""
 
     @abstractmethod
+    async def find_message(self, namespace: str, message_id: str) -> tuple[str, Message] | None:
+        """A living message of a living session, and that session's id; `None` if there is none.
+
+        Forks have messages of one id: of several sessions, it is that whose id was made first.
+        """
+
+    @abstractmethod
     async def list_heads(self, query: ListQuery) -> HeadPage:
         """A page of living sessions; never reads messages (L92)."""
 
     @abstractmethod
     async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
-        """The revision that this commit made, or `None` if it never happened. Settles unknown outcomes."""
+        """The revision that this commit has made, or `None` if it hasn't happened by now; it may yet (see `settle`)."""
 
     @abstractmethod
-    async def read_lease(self, key: SessionKey) -> LeaseState | None:
-        """The run leases of a living session; `None` if it doesn't live. Cheap: asked at every wake-up of a waiter."""
+    async def read_lease(self, key: SessionKey) -> LeaseView | None:
+        """The run leases of a living session, and the engine's time; `None` if it doesn't live.
+
+        Cheap: asked at every wake-up of a waiter.
+        """
 
     @abstractmethod
     async def usage_totals(
@@ -139,33 +177,61 @@ class SessionStorage(ABC):
         """One record, or `None`."""
 
     @abstractmethod
+    async def get_records(
+        self, namespace: str, scope: RecordScope, kind: str, keys: Sequence[str]
+    ) -> tuple[Record, ...]:
+        """The records with these keys, those that there are, in the order asked for; seen in one moment."""
+
+    @abstractmethod
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
-        """Records by key prefix, in the order of their keys or backwards."""
+        """Records by their keys, in the order of the keys by code point, or backwards.
+
+        A page ends at the limit, and at `RECORD_PAGE_BYTES_MAX` bytes (`query.page_of_records`).
+        """
+
+    @abstractmethod
+    async def scan_record_keys(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[str, ...]:
+        """As `scan_records`, the keys alone: no value is read."""
 
     # --- the feed: each commit of a session is logged in it, in the same transaction (G11)
 
     @abstractmethod
-    async def feed_bounds(self) -> FeedBounds:
-        """What is kept of the feed now, of all namespaces."""
+    def check_position(self, position: str) -> None:
+        """Raise `InputError` if this can't be a position of the feed. Synchronous; asks nobody."""
 
     @abstractmethod
-    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
-        """The changes of a namespace behind the number `after` (`None`: all that is kept), in commit order.
+    async def feed_position(self) -> str:
+        """The position behind the newest commit, of all namespaces, that is visible in the feed.
 
-        Bounds and changes are of one moment, so that nothing is pruned in between unseen. At most `limit` commits of
-        all namespaces are looked at. Whether `after` is within the bounds is for the caller to check.
+        Positions are texts that only the engine reads: under 256 characters, sorted as the commits are, with the
+        store's epoch in them.
         """
 
     @abstractmethod
-    async def prune_changes(self, before: datetime, limit: int) -> int:
-        """Forget the oldest commits of the feed, up to the first that isn't older than `before`; how many.
+    async def read_changes(self, namespace: str, after: str | None, limit: int) -> FeedPage:
+        """The changes of a namespace behind the position `after` (`None`: all that is kept), in commit order.
 
-        One transaction, which forgets `limit` of them at most and moves the floor. No number is given again (L109).
+        All is of one moment, so that nothing is pruned in between unseen. At most `limit` commits of all namespaces are
+        looked at. What is told once is told for ever at its place: a commit that becomes visible late comes behind
+        all that was visible before.
+
+        Raises `PositionExpiredError` if there would be a gap (`reason`: `pruned`, `other_epoch`, or `restored`), and
+        `InputError` for what is no position.
         """
 
     @abstractmethod
-    async def start_epoch(self) -> FeedBounds:
-        """Give the store a new epoch: positions of the old one are refused from now on."""
+    async def prune_changes(self, older_than: timedelta, *, limit: int = FEED_PRUNE_ROWS_MAX) -> int:
+        """Forget the oldest commits of the feed, up to the first that was logged less than `older_than` ago; how many.
+
+        By the engine's own time of each commit, not by times that callers give (L129). With a commit its commit id is
+        forgotten. One transaction, which forgets `limit` of them at most and moves the floor; the mark of the last one
+        is kept, so that a position just there is believed only if it is that commit's (L123). No place is given again
+        (L109).
+        """
+
+    @abstractmethod
+    async def start_epoch(self) -> str:
+        """Give the store a new epoch: positions of the old one are refused from now on; `feed_position` in the new."""
 
     @abstractmethod
     async def search(self, query: SearchQuery, *, on_progress: Progress | None = None) -> SearchPage:
@@ -183,16 +249,25 @@ class SessionStorage(ABC):
 
         The rules of admission are `commit.admit`'s. A message id that is known in this incarnation is a duplicate if
         any stored version of it has this content, living or removed, and skipped; else it raises
-        `MessageIdConflictError`. A commit id that is known returns its outcome again. A child's parent and root have
-        to live.
+        `MessageIdConflictError`. A commit id that is known returns its outcome again. A child's parent has to live, and
+        gives the child its place (`domain.tree.placed`).
 
         Raises `RevisionConflict` besides the errors of users. Cancelling the caller doesn't undo it.
         """
 
     @abstractmethod
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def settle(self, key: SessionKey, commit_id: str) -> int | None:
+        """Find out what became of a commit whose outcome is unknown: the revision that it made, or `None`.
+
+        `None` is final: the id is burnt, and a commit that still comes with it, late from the network or by somebody
+        else, is refused with `InputError` for at least 24 hours.
+        """
+
+    @abstractmethod
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         """Read, plan and commit inside one write transaction: for a session that is too busy to be caught (L108).
 
+        `known` is a committed state of the session: only what is newer has to be read, while all other writers wait.
         `None` if the plan changes nothing. What `plan` raises ends the transaction and is raised.
         """
 
@@ -200,42 +275,61 @@ class SessionStorage(ABC):
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         """Delete a session and all below it, in one transaction; leaves tombstones (G9).
 
-        Returns the ids deleted, the given one first; empty if it doesn't live or the query's conditions spare it.
-        Raises `SessionBusyError` if a run holds one of them at `query.at`, unless the query forces it.
+        Returns the ids deleted, the given one first; empty if it doesn't live or the query's conditions spare it. A
+        commit id that is known returns its outcome again.
+
+        Raises `InputError` if the commit id is that of a change, `PreconditionFailedError` if `query.if_revision` isn't
+        its revision, and `SessionBusyError` if a run holds one of them by the engine's time, unless the query forces
+        it.
         """
 
     @abstractmethod
-    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
-        """Read the run leases of a living session, change them and keep the result, as one atomic unit.
+    async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
+        """Do `domain.lease.applied` to the run leases of a living session, as one atomic unit; what they are then.
 
-        It is no commit: no revision, no row in the log of changes; freshness changes, so that waiters notice. The
-        token survives the deletion of the session (G12). If `change` gives back what it got, nothing is written; what
-        it raises ends the transaction and is raised. An engine that several hosts share uses the database's time in
-        place of `now`.
+        The time is the engine's: one clock for all who share the data, that of the database if several hosts do. It
+        is no commit: no revision, no row in the log of changes; those who listen are told, unless nothing changed.
+        The token survives the deletion of the session (G12).
 
         Raises `SessionNotFoundError` or `SessionDeletedError`. Asking again after an unknown outcome is safe.
         """
 
     @abstractmethod
-    async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
+    async def write_records(self, commit: RecordCommit) -> tuple[int, ...]:
         """Write records as one unit, outside a session's commit. Returns their versions (0: deleted).
 
+        What the writes do is `record_plan.plan_records`'s. A commit id that is known returns its outcome again; it is
+        kept for as long as the feed keeps commits of its time.
+
         Raises `PreconditionFailedError` if one of them has another version, `SessionNotFoundError` or
-        `SessionDeletedError` if the scope is a session that doesn't live.
+        `SessionDeletedError` if a session whose records are written doesn't live, or not in the life that is meant.
         """
 
     # --- upkeep
 
     @abstractmethod
-    async def check(self, *, repair: bool = False) -> CheckReport:
-        """Look for what can't be right; with `repair`, mend what can be mended, after a backup of what is in a file.
+    async def purge_versions(self, before: datetime, limit: int) -> int:
+        """Forget what messages said that were removed or edited before `before`, the oldest first; how many versions.
 
-        Derived data is rebuilt, truth is never dropped.
+        One transaction, which blanks `limit` of them at most, or fewer if they are long; 0: none is left. Ids and
+        hashes stay (G4). Whoever reads a revision at which one of them lived gets `MessageNotFoundError`.
         """
 
     @abstractmethod
-    async def stats(self) -> Mapping[str, int]:
-        """Counters of the store, such as sessions, messages and bytes."""
+    async def next_namespace(self, after: str | None) -> str | None:
+        """The first namespace that has, or had, a session, behind `after` in the order of code points, or `None`."""
+
+    @abstractmethod
+    async def check(self, namespace: str | None = None, *, repair: bool = False) -> CheckReport:
+        """Look for what can't be right; with `repair`, mend what can be mended, after a backup of what is in a file.
+
+        Derived data is rebuilt, truth is never dropped. Of one namespace: its sessions and records, and whether the
+        file that they are in is whole. `None`: of all, and what belongs to none (L130).
+        """
+
+    @abstractmethod
+    async def stats(self, namespace: str | None = None) -> Mapping[str, int]:
+        """Counters, such as sessions, messages and bytes: of one namespace, or of the whole store."""
 
     # --- whole sessions, as tests and importers use them
 
@@ -244,18 +338,18 @@ class SessionStorage(ABC):
 
         The repository never uses it on a session that exists: it merges nothing.
         """
-        key = SessionKey(namespace, session.id)
+        key = check_key(SessionKey(namespace, session.id))
         await self.transact(key, lambda state: replacement(key, session, state))
 
     async def load_session(self, session_id: str, *, namespace: str = "default") -> Session | None:
         """The stored session, or `None`. A storage error is raised, never read as absence."""
-        state = await self.read(SessionKey(namespace, session_id))
+        state = await self.read(check_key(SessionKey(namespace, session_id)))
         return copy_of(state) if isinstance(state, Snapshot) else None
 
     async def delete_session(self, session_id: str, *, namespace: str = "default") -> bool:
         """Delete a session and all below it. `False` if there was none."""
         query = DeleteQuery(at=SYSTEM_CLOCK.now(), force=True)
-        return bool(await self.delete_tree(SessionKey(namespace, session_id), query))
+        return bool(await self.delete_tree(check_key(SessionKey(namespace, session_id)), query))
 
 
 def replacement(key: SessionKey, session: Session, state: State) -> Commit:

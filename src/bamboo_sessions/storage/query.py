@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, Literal, get_args
 
 import msgspec
 
-from bamboo_sessions.domain.change import FeedBounds, FeedPosition, SessionChange
+from bamboo_sessions.domain.change import SessionChange
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.limits import PAGE_DEFAULT, PAGE_MAX
+from bamboo_sessions.domain.limits import PAGE_DEFAULT, PAGE_MAX, RECORD_PAGE_BYTES_MAX
 from bamboo_sessions.domain.message import Message
 
 Order = Literal["-updated_at", "updated_at", "-created_at", "created_at"]
@@ -68,7 +69,7 @@ class WindowQuery(msgspec.Struct, frozen=True):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """A stretch of a history as storage has it; tool pairs may be cut at its borders."""
+    """A stretch of a history as storage has it; call groups may be cut at its borders."""
 
     messages: tuple[Message, ...]
     has_earlier: bool
@@ -85,6 +86,10 @@ class DeleteQuery(msgspec.Struct, frozen=True):
         only_empty: Spare it if any session in it has messages.
         updated_before: Spare it if any session in it was updated at or after this time.
         force: Delete it although a run holds a session in it; else that is refused with `SessionBusyError`.
+        if_revision: The revision that the session itself must have; else `PreconditionFailedError`. One that doesn't
+            live is no error.
+        commit_id: Made by the caller's side; the same id again answers with what was deleted then, and deletes nothing
+            (G4). `None`: nobody will ask again.
     """
 
     at: datetime
@@ -92,10 +97,16 @@ class DeleteQuery(msgspec.Struct, frozen=True):
     only_empty: bool = False
     updated_before: datetime | None = None
     force: bool = False
+    if_revision: int | None = None
+    commit_id: str | None = None
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One record: its key, its bytes, and its version (1, 2, 3 …)."""
+    """One record: its key, its bytes, and its version.
+
+    Versions come from one counter of the store, which never restarts: each write of a record gives it a higher one, and
+    none is ever met again, not even after a deletion (L121).
+    """
 
     key: str
     value: bytes
@@ -103,13 +114,41 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class RecordQuery(msgspec.Struct, frozen=True):
-    """Records of one kind in one scope, by key prefix."""
+    """Records of one kind in one scope, in the order of their keys by code point, or backwards.
+
+    Args:
+        kind: Of what kind.
+        prefix: What the keys begin with.
+        after: Go on behind this key, in the direction of the scan.
+        start, end: The keys from `start` on and below `end`, in whichever direction. `None`: no such border.
+        limit: How many at most.
+        reverse: Backwards.
+    """
 
     kind: str
     prefix: str = ""
     after: str | None = None
     limit: int = PAGE_DEFAULT
     reverse: bool = False
+    start: str | None = None
+    end: str | None = None
+
+
+def page_of_records(found: Iterable[Record]) -> tuple[Record, ...]:
+    """The first of `found`, up to where they have `RECORD_PAGE_BYTES_MAX` bytes; one at least."""
+    page: list[Record] = []
+    size = 0
+    for record in found:
+        page.append(record)
+        size += len(record.value)
+        if size >= RECORD_PAGE_BYTES_MAX:
+            break
+    return tuple(page)
+
+
+def is_full(page: Sequence[Record], limit: int) -> bool:
+    """Whether there may be more behind a page of records."""
+    return len(page) >= limit or sum(len(record.value) for record in page) >= RECORD_PAGE_BYTES_MAX
 
 
 def encode_cursor(cursor: Cursor) -> str:
@@ -143,13 +182,14 @@ class FeedPage(msgspec.Struct, frozen=True):
     """A stretch of the feed, as one namespace sees it.
 
     Args:
-        bounds: What is kept, seen in the same moment as the changes.
-        after: What it begins behind: the number that was asked for, with the mark of the commit that has it now.
-        through: What it ends with: the namespace has no other change up to there.
-        changes: The namespace's changes in between, in commit order.
+        changes: The namespace's changes behind the position that was asked for, in commit order.
+        through: The position that it ends with: the namespace has no other visible change up to there.
+        is_end: Whether no commit behind `through` is visible now.
+        look_again_in: Seconds after which commits may be visible that were acknowledged already and can't be told yet;
+            `None`: there are none.
     """
 
-    bounds: FeedBounds
-    after: FeedPosition
-    through: FeedPosition
     changes: tuple[SessionChange, ...]
+    through: str
+    is_end: bool
+    look_again_in: float | None = None

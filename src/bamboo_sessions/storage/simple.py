@@ -9,23 +9,25 @@ as the process lives. Listings and searches show the sessions that this process 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
+from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import BambooSessionsError, InputError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.lease import LeaseView, LeaseWish
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.snapshot import Tombstone
+from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.domain.working_copy import copy_of
-from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
+from bamboo_sessions.storage.checks import check_commit, check_record_commit
+from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
 from bamboo_sessions.storage.memory import MemoryStorage
-from bamboo_sessions.storage.port import LeaseChange, Plan
+from bamboo_sessions.storage.port import Plan
 from bamboo_sessions.storage.query import DeleteQuery, Window, WindowQuery
+from bamboo_sessions.storage.record_plan import other_sessions
 
 T = TypeVar("T")
 
@@ -53,12 +55,13 @@ class SimpleStorage(MemoryStorage):
     of this package's tree are raised as `StorageUnavailableError`.
     """
 
-    def __init__(self, wrapped: ThreeCalls, *, namespace: str = "default") -> None:
-        super().__init__()
+    def __init__(self, wrapped: ThreeCalls, *, namespace: str = "default", clock: Clock = SYSTEM_CLOCK) -> None:
+        super().__init__(clock=clock)
         self._wrapped = wrapped
         self._namespace = namespace
         self._adopted: set[SessionKey] = set()
         self._locks: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
+        self._shared_records = asyncio.Lock()  # what a commit was checked against stays so until it is kept
 
     # --- reading: what the wrapped object has is taken over at the first touch
 
@@ -89,6 +92,7 @@ class SimpleStorage(MemoryStorage):
 
     async def commit(self, commit: Commit) -> Committed:
         """Apply one change: all of it or nothing."""
+        check_commit(commit)  # here already: the wrapped object needn't stand such ids
         keys = {commit.key}
         while True:
             async with self._alone(keys):
@@ -97,7 +101,7 @@ class SimpleStorage(MemoryStorage):
                     return await self._write_through(commit)
             keys |= touched
 
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         """Read, plan and commit while nobody else can."""
         keys = {key}
         while True:
@@ -111,11 +115,12 @@ class SimpleStorage(MemoryStorage):
             keys |= touched
 
     async def _write_through(self, commit: Commit) -> Committed:
-        prepared = self._prepare(commit)
-        if isinstance(prepared, Committed):
-            return prepared
-        await _tried(self._wrapped.save_session(copy_of(prepared.target.snapshot)), unknown=True)
-        return self._install(prepared)
+        async with self._shared_records if commit.records else nullcontext():
+            prepared = self._prepare(commit)
+            if isinstance(prepared, Committed):
+                return prepared
+            await _tried(self._wrapped.save_session(copy_of(prepared.target.snapshot)), unknown=True)
+            return self._install(prepared)
 
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         """Delete a session and all below it that this process knows; the wrapped object forgets each."""
@@ -129,22 +134,24 @@ class SimpleStorage(MemoryStorage):
                     return await super().delete_tree(key, query)
             keys.update(tree)
 
-    async def read_lease(self, key: SessionKey) -> LeaseState | None:
+    async def read_lease(self, key: SessionKey) -> LeaseView | None:
         """The run leases of a living session: what this process gave; other processes know nothing of them."""
         await self._adopt(key)
         return await super().read_lease(key)
 
-    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
-        """Read the run leases, change them and keep the result, in this process's memory."""
+    async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
+        """Change the run leases, in this process's memory."""
         async with self._alone({key}):
-            return await super().change_lease(key, change, now)
+            return await super().change_lease(key, wish)
 
-    async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
-        """Write records as one unit."""
-        if scope.type != "session":
-            return await super().write_records(namespace, scope, writes)
-        async with self._alone({SessionKey(namespace, scope.name)}):
-            return await super().write_records(namespace, scope, writes)
+    async def write_records(self, commit: RecordCommit) -> tuple[int, ...]:
+        """Write records as one unit, in this process's memory."""
+        check_record_commit(commit)
+        keys = other_sessions(commit.namespace, commit.writes, RecordScope("shared", ""))
+        if commit.scope.type == "session":
+            keys.add(SessionKey(commit.namespace, commit.scope.name))
+        async with self._alone(keys), self._shared_records:
+            return await super().write_records(commit)
 
     @asynccontextmanager
     async def _alone(self, keys: Iterable[SessionKey]) -> AsyncIterator[None]:
@@ -157,24 +164,27 @@ class SimpleStorage(MemoryStorage):
 
     def _touched(self, commit: Commit) -> set[SessionKey]:
         """The sessions that have to stay as they are meanwhile: for a creation its ancestors, or what it forks."""
+        own = RecordScope("session", commit.key.session_id)
+        touched = {commit.key, *other_sessions(commit.key.namespace, commit.records, own)}
         head = commit.head or commit.initial_head
-        known = self.peek(commit.key)
-        others: set[str] = set()
-        if known is None or known.deleted:
+        if not self._lives(commit.key):
             if head is not None and head.parent_session_id is not None:
-                others |= {head.parent_session_id, head.root_session_id}
+                touched.add(SessionKey(commit.key.namespace, head.parent_session_id))
             if commit.history_from is not None:
-                others.add(commit.history_from.session_id)
-        return {commit.key, *(SessionKey(commit.key.namespace, other) for other in others)}
+                touched.add(SessionKey(commit.key.namespace, commit.history_from.session_id))
+        return touched
 
-    async def _adopt(self, key: SessionKey) -> None:
-        """Take over what the wrapped object has under this id, once."""
+    async def _adopt(self, key: SessionKey, below: tuple[SessionKey, ...] = ()) -> None:
+        """Take over what the wrapped object has under this id, once; its ancestors first, for its place in the tree."""
         if key.namespace != self._namespace:
             message = f"This SimpleStorage keeps the namespace {self._namespace!r}, not {key.namespace!r}."
             raise InputError(message, hint="Wrap one object for each namespace, or use a full storage.")
         if key in self._adopted:
             return
         session = await _tried(self._wrapped.load_session(key.session_id), unknown=False)
+        parent = session.parent_session_id if session is not None else None
+        if parent is not None and parent != key.session_id and SessionKey(key.namespace, parent) not in below:
+            await self._adopt(SessionKey(key.namespace, parent), (*below, key))
         if key not in self._adopted:
             self._adopted.add(key)
             if session is not None:

@@ -253,9 +253,10 @@ _numbers: Final = count(1)
 
 
 def _small_messages() -> tuple[Message, ...]:
-    calls = (("call-1",), ("call-2",), ("call-1", "call-2"), ("call-2", "call-3"))
+    calls = (("call-1",), ("call-2",), ("call-1", "call-2"), ("call-2", "call-3"), ("call-1", "call-1"))
     return (
         Message.user("said"),
+        Message.assistant("thought"),
         Message(role="event", content="tick"),
         *(Message.assistant("", [ToolCall(id_, "tool") for id_ in ids_]) for ids_ in calls),
         *(Message.tool("result", tool_call_id=id_) for id_ in _CALL_IDS),
@@ -270,10 +271,13 @@ def new_messages(prefix: str) -> st.SearchStrategy[Message]:
 
 @st.composite
 def edits(draw: st.DrawFn, messages: MessageList, prefix: str, *, only_append: bool = False) -> None:
-    """Do one random thing to `messages`: append, insert, edit, exchange, delete, or replace a slice."""
+    """Do one random thing to `messages`: append, insert, edit, exchange, delete, or replace a slice.
+
+    An edit changes the text, or makes another thing of the message: one that makes a call, or none any more (L125).
+    """
     kinds = ["append"]
     if len(messages) and not only_append:
-        kinds += ["insert", "edit", "exchange", "delete", "replace"]
+        kinds += ["insert", "edit", "become", "exchange", "delete", "replace"]
     kind = draw(st.sampled_from(kinds))
     index = draw(st.integers(0, max(0, len(messages) - 1)))
     if kind == "append":
@@ -284,6 +288,10 @@ def edits(draw: st.DrawFn, messages: MessageList, prefix: str, *, only_append: b
         old = messages[index]
         text = f"edited by {draw(st.sampled_from([prefix, 'both']))}"
         messages[index] = msgspec.structs.replace(old, content=text)
+    elif kind == "become":
+        old = messages[index]
+        other = draw(st.sampled_from(_small_messages()))
+        messages[index] = msgspec.structs.replace(other, id=old.id, created_at=old.created_at)
     elif kind == "exchange":
         messages[index] = draw(new_messages(prefix))
     elif kind == "delete":
@@ -326,20 +334,29 @@ def snapshots(draw: st.DrawFn, *, messages_max: int = 8) -> Snapshot:
 
 @st.composite
 def divergences(draw: st.DrawFn, *, only_append: bool = False) -> Divergence:
-    """A snapshot and two working copies of it, each with a few random edits and fields changed."""
+    """A snapshot and two working copies of it, each with a few random edits and fields changed.
+
+    Now and then they share messages that were new to both: one began as a twin of the other, unsaved work included, or
+    both got the same ones, as the results that a tool's process appends and the agent has in its copy, too (L124).
+    """
     base = draw(snapshots())
-    copies = []
-    for prefix in ("mine", "theirs"):
-        copy = copy_of(base)
-        for _ in range(draw(st.integers(0, 5))):
-            draw(edits(copy.messages, prefix, only_append=only_append))
-        _change_fields(draw, copy, prefix)
-        copies.append(copy)
-    if draw(st.booleans()):  # both got one and the same message
-        shared = draw(new_messages("both"))
-        for copy in copies:
-            copy.messages.insert(len(copy.messages) if only_append else draw(st.integers(0, 9)), shared)
-    return Divergence(base, *copies)
+    mine = copy_of(base)
+    _work(draw, mine, "mine", only_append=only_append)
+    theirs = mine.copy() if draw(st.integers(0, 3)) == 0 else copy_of(base)
+    _work(draw, theirs, "theirs", only_append=only_append)
+    for shared in draw(st.lists(new_messages("both"), max_size=2)):
+        for copy in (mine, theirs):
+            length = len(copy.messages)
+            copy.messages.insert(length if only_append or draw(st.booleans()) else draw(st.integers(0, length)), shared)
+    if draw(st.booleans()):
+        _work(draw, mine, "mine", only_append=only_append)
+    return Divergence(base, mine, theirs)
+
+
+def _work(draw: st.DrawFn, copy: Session, prefix: str, *, only_append: bool) -> None:
+    for _ in range(draw(st.integers(0, 5))):
+        draw(edits(copy.messages, prefix, only_append=only_append))
+    _change_fields(draw, copy, prefix)
 
 
 def _change_fields(draw: st.DrawFn, session: Session, prefix: str) -> None:

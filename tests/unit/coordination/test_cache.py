@@ -1,4 +1,4 @@
-"""The in-memory tier: bounded, never going back, dirty work pinned."""
+"""The in-memory tier: bounded, never going back."""
 
 from __future__ import annotations
 
@@ -13,12 +13,6 @@ from tests.unit.coordination.kit import KEY, key_of, snapshot
 def _cached(cache: SessionCache, *ids: str) -> list[str]:
     """Which of the ids are in, without touching their order."""
     return [id_ for id_ in ids if key_of(id_) in cache._entries]
-
-
-def _dirty(id: str = "s", revision: int = 1) -> Session:
-    work = copy_of(snapshot(id, revision=revision))
-    work.add_message(Message.user("mine"))
-    return work
 
 
 def test_it_is_bounded_in_bytes() -> None:
@@ -53,12 +47,10 @@ def test_bytes_are_counted_exactly() -> None:
     for revision, size in enumerate([100, 5_000, 10], start=1):
         cache.publish(KEY, snapshot(revision=revision, size=size), 0)
     cache.publish(key_of("t"), snapshot("t"), 0)
-    assert cache.set_dirty(KEY, _dirty(revision=3), 700)
     assert cache.bytes == sum(entry.size for entry in cache._entries.values())
-    assert cache.dirty_bytes == 700
-    cache.discard(KEY)
+    cache.evict(KEY)
     cache.evict(key_of("t"))
-    assert (cache.bytes, cache.dirty_bytes, len(cache)) == (0, 0, 0)
+    assert (cache.bytes, len(cache)) == (0, 0)
 
 
 def test_an_entry_never_goes_back() -> None:
@@ -124,71 +116,9 @@ def test_by_hand_gives_way_to_what_is_committed() -> None:
     assert (entry.snapshot.head.title, entry.by_hand) == ("committed", False)
 
 
-# --- dirty work
-
-
-def test_dirty_work_is_pinned() -> None:
-    """Work that isn't durable outlives any pressure on the cache, evictions and newer commits."""
-    cache = SessionCache(10_000)
-    work = _dirty()
-    assert cache.set_dirty(KEY, work, 1_000)
-    for number in range(50):
-        cache.publish(key_of(str(number)), snapshot(str(number), size=1_000), 0)
-    cache.evict(KEY)
-    cache.publish(KEY, snapshot(revision=7), 7)
-    assert cache.dirty() == {KEY: work}
-    entry = cache.entry(KEY)
-    assert entry is not None
-    assert (entry.dirty, entry.snapshot.revision) == (work, 7)
-
-
-def test_dirty_work_has_a_bound_of_its_own() -> None:
-    """Beyond the bound `set_dirty` refuses; replacing work counts the difference only."""
-    cache = SessionCache(dirty_bytes_max=1_000)
-    assert cache.set_dirty(KEY, _dirty(), 900)
-    assert not cache.set_dirty(key_of("t"), _dirty("t"), 200)
-    assert cache.set_dirty(KEY, _dirty(), 1_000)
-    assert (cache.dirty_bytes, list(cache.dirty())) == (1_000, [KEY])
-
-
-def test_work_is_unpinned_once() -> None:
-    """`clear_dirty` forgets the work that became durable, not newer work that took its place."""
-    cache = SessionCache()
-    old, new = _dirty(), _dirty()
-    cache.set_dirty(KEY, old, 100)
-    cache.set_dirty(KEY, new, 100)
-    cache.clear_dirty(KEY, old)
-    assert cache.dirty() == {KEY: new}
-    cache.clear_dirty(KEY, new)
-    assert (cache.dirty(), cache.dirty_bytes) == ({}, 0)
-
-
-def test_dirty_work_of_an_old_copy_takes_nothing_back() -> None:
-    """G7: pinning a copy that is older than the entry leaves the entry's snapshot as new as it was."""
-    cache = SessionCache()
-    cache.publish(KEY, snapshot(revision=5), 5)
-    cache.set_dirty(KEY, _dirty(revision=2), 100)
-    entry = cache.entry(KEY)
-    assert entry is not None
-    assert (entry.snapshot.revision, entry.token) == (5, 5)
-
-
-def test_dirty_work_without_a_base_goes_when_it_is_durable() -> None:
-    """Work on a session that was never committed leaves no entry behind that claims to be committed."""
-    cache = SessionCache()
-    work = Session("s")
-    cache.set_dirty(KEY, work, 100)
-    copy = cache.get("s")
-    assert copy is not None
-    assert link_of(copy).base is None
-    cache.clear_dirty(KEY, work)
-    assert len(cache) == 0
-
-
 @pytest.mark.parametrize("bytes_max", [0, 1])
 def test_a_cache_of_nothing(bytes_max: int) -> None:
-    """A bound of nought keeps nothing but dirty work."""
+    """A bound of nought keeps nothing."""
     cache = SessionCache(bytes_max)
     cache.publish(KEY, snapshot(), 0)
-    cache.set_dirty(key_of("t"), _dirty("t"), 100)
-    assert _cached(cache, "s", "t") == ["t"]
+    assert _cached(cache, "s") == []

@@ -17,10 +17,13 @@ from bamboo_sessions import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
-from bamboo_sessions.coordination.committing import Planned
+from bamboo_sessions.coordination.backoff import Backoff
+from bamboo_sessions.coordination.plan import UNCHANGED, Planned
+from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.history import NO_MESSAGES
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.working_copy import is_clean, link_of
-from bamboo_sessions.storage.commit import State
+from bamboo_sessions.storage.commit import Commit, State
 from bamboo_sessions.storage.query import DeleteQuery
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.kit import appending, change, creation, head_of, user, users
@@ -35,9 +38,8 @@ def rig() -> Rig:
     return Rig()
 
 
-def _titled(state: State) -> Planned:
-    assert isinstance(state, Snapshot)
-    return Planned(change(state, head=head_of(title="T")))
+def _titled(head: SessionHead) -> Commit:
+    return change(Snapshot(head, NO_MESSAGES), head=head_of(title="T"))
 
 
 # --- unknown outcomes
@@ -130,7 +132,7 @@ async def _append(rig: Rig, session: Session) -> None:
 
 
 async def _rename(rig: Rig, session: Session) -> None:
-    await rig.store.write(KEY, _titled, heads_only=True, then=lambda _: None)
+    await rig.store.write_head(KEY, _titled)
 
 
 async def _delete(rig: Rig, session: Session) -> None:
@@ -154,7 +156,7 @@ async def test_G10_a_cancelled_caller_leaves_a_whole_commit(rig: Rig, write: Wri
     task.cancel()
     assert isinstance((await asyncio.gather(task, return_exceptions=True))[0], asyncio.CancelledError)
     stall.release()
-    await rig.store.aclose()
+    await rig.store.tasks.finish()
     assert len(rig.store._locks) == 0
     stored = await rig.storage.inner.read(KEY)
     assert stored is not None
@@ -176,7 +178,7 @@ async def test_L100_cancelled_at_any_step(rig: Rig, steps: int) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     session.add_message(user("d"))
-    await rig.store.aclose()
+    await rig.store.tasks.finish()
     assert len(rig.store._locks) == 0
     assert await rig.ids() in (["a"], ["a", "b", "c"], ["a", "b", "c", "d"])
     await rig.store.merge_save(session)
@@ -211,7 +213,7 @@ async def test_closing_waits_for_what_is_under_way(rig: Rig) -> None:
     stall = rig.storage.stall("commit")
     saving = asyncio.create_task(rig.store.merge_save(session))
     await stall.reached.wait()
-    closing = asyncio.create_task(rig.store.aclose())
+    closing = asyncio.create_task(rig.store.tasks.finish())
     await checkpoint()
     assert not closing.done()
     stall.release()
@@ -245,10 +247,10 @@ async def test_L108_a_busy_session_starves_nobody(rig: Rig) -> None:
         number += 1
         await rig.others.append(appending("s", user(f"theirs{number}")))
 
-    rig.store._backoff = type(rig.store._backoff)(0.001, 0.02, sleep=be_faster)
+    rig.store._committer._backoff = Backoff(0.001, 0.02, sleep=be_faster)
     await be_faster(0)
     # The append of the others comes between reading and committing: at each pause, and the cache can't tell.
-    with rig.storage.fail("freshness", times=None):
+    with rig.storage.fail("still_newest", times=None):
         stalls = [rig.storage.stall("commit", nth=nth) for nth in (1, 2, 3)]
         saving = asyncio.create_task(rig.store.merge_save(session))
         for stall in stalls:
@@ -281,16 +283,16 @@ async def test_L08_a_deletion_that_was_faster(rig: Rig) -> None:
 async def test_a_plan_that_changes_nothing_has_seen_the_newest(rig: Rig) -> None:
     """A plan that finds nothing to do on an old state is asked again on the newest one."""
     session = await rig.saved(user("a"))
-    await rig.others.write(KEY, _titled, heads_only=True, then=lambda _: None)
+    await rig.others.write_head(KEY, _titled)
     seen: list[int] = []
 
-    def planner(state: State) -> Planned | None:
+    def plan(state: State) -> Planned:
         assert isinstance(state, Snapshot)
         seen.append(state.revision)
-        return None
+        return UNCHANGED
 
     revision = await rig.store.write(
-        KEY, planner, start=link_of(session).base, then=lambda written: written.after.revision if written.after else 0
+        KEY, plan, start=link_of(session).base, then=lambda written: written.after.revision if written.after else 0
     )
     assert (seen, revision) == ([1, 2], 2)
 
@@ -315,7 +317,7 @@ async def test_L15_publishing_follows_the_order_of_commits(rig: Rig) -> None:
 async def test_L16_a_slow_load_hides_no_newer_write(rig: Rig) -> None:
     """A load that was answered before a write and ends after it doesn't fill the cache with the old state."""
     await rig.saved(user("a"))
-    rig.cache.discard(KEY)
+    rig.cache.evict(KEY)
     stall = rig.storage.stall("read", after=True)
     loading = asyncio.create_task(rig.store.load(KEY))
     await stall.reached.wait()
@@ -328,7 +330,7 @@ async def test_L16_a_slow_load_hides_no_newer_write(rig: Rig) -> None:
 async def test_L16_many_loads_read_once(rig: Rig) -> None:
     """Loads that miss at once wait for one another, look again, and read storage once."""
     await rig.saved(user("a"))
-    rig.cache.discard(KEY)
+    rig.cache.evict(KEY)
     rig.storage.calls.clear()
     stall = rig.storage.stall("read")
     loads = [asyncio.create_task(rig.store.load(KEY)) for _ in range(20)]
@@ -356,8 +358,8 @@ async def test_L19_a_head_is_never_published_as_a_session(rig: Rig) -> None:
     await rig.saved(user("a"))
     for evicted in (False, True):
         if evicted:
-            rig.cache.discard(KEY)
-        await rig.store.write(KEY, _titled, heads_only=True, then=lambda _: None)
+            rig.cache.evict(KEY)
+        await rig.store.write_head(KEY, _titled)
         assert [message.id for message in (await rig.loaded()).messages] == ["a"]
 
 
@@ -370,16 +372,15 @@ async def test_L106_commits_of_others_cost_one_look(rig: Rig) -> None:
         rig.storage.calls.clear()
         await rig.store.load(KEY)
         await rig.store.load(KEY)
-        assert (rig.storage.calls["peek"], rig.storage.calls["read_newer"]) == (1, 0)
+        assert (rig.storage.calls["still_newest"], rig.storage.calls["read_newer"]) == (2, 0)
 
 
 async def test_freshness_that_cannot_be_told(rig: Rig) -> None:
     """If storage can't say whether anybody wrote, the session is read, and is current."""
     await rig.saved(user("a"))
-    for call in ("freshness", "peek"):
-        await rig.others.append(appending("s", user(call)))
-        with rig.storage.fail(call, times=None):
-            assert (await rig.loaded()).messages[-1].id == call
+    await rig.others.append(appending("s", user("theirs")))
+    with rig.storage.fail("still_newest", times=None):
+        assert (await rig.loaded()).messages[-1].id == "theirs"
 
 
 async def test_G13_a_thousand_sessions_leave_no_lock() -> None:
@@ -390,7 +391,7 @@ async def test_G13_a_thousand_sessions_leave_no_lock() -> None:
         session.add_message(user("b"))
         await rig.store.merge_save(session)
     assert len(rig.store._locks) == 0
-    assert not rig.store._tasks
+    assert not rig.store.tasks._tasks
     assert rig.cache.bytes <= 100_000
     assert rig.store.stats()["commits"] == 2_000
 
@@ -418,5 +419,5 @@ async def test_a_cancelled_write_that_fails_is_logged(rig: Rig, caplog: pytest.L
     with caplog.at_level("INFO"):
         await asyncio.gather(task, return_exceptions=True)
         stall.release()
-        await rig.store.aclose()
+        await rig.store.tasks.finish()
     assert "a cancelled caller's write failed" in caplog.text

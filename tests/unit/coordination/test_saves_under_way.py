@@ -166,7 +166,7 @@ async def test_waiting_work_is_dropped_though_the_caller_whose_save_succeeded_wa
         with pytest.raises(asyncio.CancelledError):
             await impatient
         stall.release()
-        await sessions.persistence.aclose()
+        await sessions.persistence.tasks.finish()
         await others.update("chat", lambda session: setattr(session, "model", "third"))
         assert await sessions.flush() == ()
         assert (await _stored(storage)).model == "third"
@@ -187,7 +187,7 @@ async def test_a_cancelled_flush_finishes_its_try() -> None:
         with pytest.raises(asyncio.CancelledError):
             await impatient
         stall.release()
-        await sessions.persistence.aclose()
+        await sessions.persistence.tasks.finish()
         await others.update("chat", lambda session: setattr(session, "model", "third"))
         assert await sessions.flush() == ()
         assert (await _stored(storage)).model == "third"
@@ -413,8 +413,8 @@ async def test_work_on_a_new_session_waits_on_although_others_made_the_session()
         assert (stored.model, [message.text for message in stored.messages]) == ("theirs", ["waiting"])
 
 
-async def test_work_of_a_former_life_can_wait_until_it_is_refused() -> None:
-    """G9: storage is down when a copy of a deleted session is saved; the session of now is shown, the work is told."""
+async def test_work_of_a_former_life_is_refused_while_storage_is_down() -> None:
+    """G9: a copy of a deleted session is refused at once if this process knows of the deletion, and nothing waits."""
     storage = FaultyStorage(MemoryStorage())
     async with SessionRepository.open(storage) as sessions, SessionRepository.open(storage.inner) as others:
         copy = await sessions.create(Session("chat"))
@@ -423,9 +423,10 @@ async def test_work_of_a_former_life_can_wait_until_it_is_refused() -> None:
         copy.model = "old"
         await others.append("chat", Message.user("so that storage has to be asked"))
         storage.fail("read_newer", StorageUnavailableError("down"))
-        assert not await sessions.save_best_effort(copy)
+        with pytest.raises(SessionDeletedError):
+            await sessions.save_best_effort(copy)
         assert (await sessions.get("chat")).model == "new"
-        assert [work.code for work in await sessions.flush()] == [SessionDeletedError.code]
+        assert await sessions.flush() == ()
 
 
 async def test_an_edit_block_is_entered_once() -> None:

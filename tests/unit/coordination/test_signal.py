@@ -1,4 +1,4 @@
-"""Waiting for commits."""
+"""Waiting for changes: of one session, or in one namespace."""
 
 from __future__ import annotations
 
@@ -8,135 +8,139 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from bamboo_sessions import MemoryStorage, StorageError
-from bamboo_sessions.coordination.signal import CommitSignal
-from bamboo_sessions.testing import FaultyStorage
-from bamboo_sessions.testing.conformance.kit import appending, creation, user
+from bamboo_sessions.coordination.signal import CommitSignal, Topic, Watch
+from bamboo_sessions.storage.port import News
+from bamboo_sessions.testing.conformance.kit import KEY, appending, creation, head_of, key_of, user
 
 pytestmark = pytest.mark.anyio
 
+FEED = "default"
+
 
 @pytest.fixture
-def storage() -> FaultyStorage:
-    """A storage whose commits nobody announces."""
-    return FaultyStorage(MemoryStorage())
+def storage() -> MemoryStorage:
+    """A storage that tells what happens."""
+    return MemoryStorage()
 
 
-async def waiting(signal: CommitSignal) -> asyncio.Task[bool]:
-    """A task that waits for the next commit, and has begun to."""
-    task = asyncio.create_task(signal.changed_since(signal.now()))
+@pytest.fixture
+def signal(storage: MemoryStorage) -> CommitSignal:
+    """Passes it on."""
+    return CommitSignal(storage)
+
+
+def tell(storage: MemoryStorage, *news: News) -> None:
+    """Let everybody who listens hear it."""
+    for hear in storage._contents.listeners.values():
+        for each in news:
+            hear(each)
+
+
+async def waiting(signal: CommitSignal, topic: Topic, seconds: float | None = None) -> asyncio.Task[bool]:
+    """A task that waits, and has begun to."""
+
+    async def wait() -> bool:
+        with Watch(signal, topic) as watch:
+            return await watch.wait(timeout_seconds=seconds)
+
+    task = asyncio.create_task(wait())
     await checkpoint()
     return task
 
 
-async def test_a_notification_wakes_all_at_once(storage: FaultyStorage) -> None:
-    """Whoever waits is woken by a commit of this process, however seldom storage is asked."""
-    signal = CommitSignal(storage, poll_seconds=3600)
-    tasks = [await waiting(signal) for _ in range(3)]
-    signal.notify()
+async def test_a_commit_wakes_those_whom_it_concerns(signal: CommitSignal, storage: MemoryStorage) -> None:
+    """Whoever waits for its session or its namespace is woken; for others nothing happened."""
+    others = [await waiting(signal, topic) for topic in (key_of("t"), "other", key_of("s", "other"))]
+    tasks = [await waiting(signal, topic) for topic in (KEY, KEY, FEED)]
+    await storage.commit(creation())
+    assert await asyncio.gather(*tasks) == [True, True, True]
+    assert not any(task.done() for task in others)
+    await storage.commit(creation(key=key_of("s", "other"), head=head_of(namespace="other")))
+    assert await asyncio.gather(*others[1:]) == [True, True]
+    assert not others[0].done()
+    others[0].cancel()
+
+
+async def test_a_change_of_a_lease_is_nothing_for_the_feed(signal: CommitSignal, storage: MemoryStorage) -> None:
+    """It wakes whoever waits for the session, and no subscriber."""
+    tasks = [await waiting(signal, topic) for topic in (KEY, FEED)]
+    tell(storage, News(KEY, has_commit=False))
+    assert await tasks[0]
+    assert not tasks[1].done()
+    tasks[1].cancel()
+
+
+async def test_news_of_nobody_wakes_all(signal: CommitSignal, storage: MemoryStorage) -> None:
+    """If storage may have missed something, everybody looks."""
+    tasks = [await waiting(signal, topic) for topic in (KEY, FEED, "other")]
+    tell(storage, News(None, has_commit=True))
     assert await asyncio.gather(*tasks) == [True, True, True]
 
 
-async def test_a_commit_that_nobody_announced_is_noticed(storage: FaultyStorage) -> None:
-    """A commit of another process shows in the freshness of storage."""
-    signal = CommitSignal(storage, poll_seconds=0.001)
-    task = await waiting(signal)
-    await storage.commit(creation("a"))
-    assert await task
+async def test_nothing_falls_between_looking_and_waiting(signal: CommitSignal, storage: MemoryStorage) -> None:
+    """L56: a change after the block was entered, but before the wait began, ends the first wait at once."""
+    with signal.session(KEY) as watch:
+        await storage.commit(creation())
+        assert await watch.wait(timeout_seconds=0)
+        assert not await watch.wait(timeout_seconds=0.001)
+        await storage.commit(appending("s", user()))
+        assert await watch.wait()
 
 
-@pytest.mark.parametrize("announced", [True, False])
-async def test_nothing_falls_between_looking_and_waiting(storage: FaultyStorage, *, announced: bool) -> None:
-    """A change after the moment was taken, but before the wait began, ends the wait at once."""
-    signal = CommitSignal(storage, poll_seconds=3600)
-    moment = signal.now()
-    if announced:
-        signal.notify()
-    else:
-        await storage.commit(creation("a"))
-    assert await signal.changed_since(moment)
+async def test_news_that_comes_twice_wakes_once(signal: CommitSignal, storage: MemoryStorage) -> None:
+    """Whoever hasn't looked yet looks once."""
+    with signal.session(KEY) as watch:
+        tell(storage, News(KEY, has_commit=True), News(KEY, has_commit=True))
+        assert await watch.wait()
+        assert not await watch.wait(timeout_seconds=0.001)
 
 
-async def test_a_late_waiter_misses_nothing_that_an_early_one_was_told(storage: FaultyStorage) -> None:
-    """Whoever looked before a commit is woken by it, also if the timer of another waiter runs already."""
-    signal = CommitSignal(storage, poll_seconds=0.001)
-    early = await waiting(signal)
-    await storage.commit(creation("a"))
-    late = asyncio.create_task(signal.changed_since(signal.now()))
-    assert await early
-    await storage.commit(appending("a", user()))
-    assert await late
-
-
-async def test_it_gives_up_after_the_timeout(storage: FaultyStorage) -> None:
-    """Without a commit the wait ends with `False`, and nothing is asked any more."""
-    signal = CommitSignal(storage, poll_seconds=0.001)
-    assert not await signal.changed_since(signal.now(), timeout_seconds=0.01)
-    assert signal._timer is None
-
-
-async def test_a_cancelled_wait_leaves_nothing(storage: FaultyStorage) -> None:
-    """Neither a timer nor an entry stays behind."""
-    signal = CommitSignal(storage)
-    task = await waiting(signal)
+async def test_who_stops_waiting_leaves_nothing(signal: CommitSignal, storage: MemoryStorage) -> None:
+    """After a time-out or a cancellation nobody listens, so an idle store is left alone."""
+    assert not await (await waiting(signal, KEY, 0.001))
+    task = await waiting(signal, FEED)
+    assert signal.is_waiting
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert (signal._timer, signal._waiting) == (None, set())
+    assert not signal.is_waiting
+    assert storage._contents.listeners == {}
 
 
-async def test_a_storage_that_cannot_tell_just_now_is_asked_again(storage: FaultyStorage) -> None:
-    """An unknown freshness wakes nobody, and the next one counts."""
-    signal = CommitSignal(storage, poll_seconds=0.001)
-    task = await waiting(signal)
-    with storage.fail("freshness", times=3) as fault:
-        while fault.hits < 3:
-            await checkpoint()
-    assert not task.done()
-    await storage.commit(creation("a"))
-    assert await task
-
-
-async def test_a_storage_that_was_closed_ends_the_wait(storage: FaultyStorage) -> None:
-    """Whoever waits is told, in place of waiting for ever."""
-    signal = CommitSignal(storage, poll_seconds=0.001)
-    task = await waiting(signal)
-
-    def closed() -> int | None:
-        raise StorageError("It isn't open.")
-
-    storage.freshness = closed  # type: ignore[method-assign]
-    with pytest.raises(StorageError, match="isn't open"):
-        await task
-
-
-async def test_closing_ends_all_waiting_until_it_is_opened_again(storage: FaultyStorage) -> None:
+async def test_closing_ends_all_waiting_until_it_is_opened_again(signal: CommitSignal, storage: MemoryStorage) -> None:
     """Who waits is told, and who comes later, too; after `open` waiting works as before."""
-    signal = CommitSignal(storage, poll_seconds=3600)
-    tasks = [await waiting(signal) for _ in range(2)]
-    assert signal.is_waiting
+    tasks = [await waiting(signal, topic) for topic in (KEY, FEED)]
     signal.close()
     for task in tasks:
         with pytest.raises(StorageError, match="closed"):
             await task
     assert not signal.is_waiting
     with pytest.raises(StorageError, match="closed"):
-        await signal.changed_since(signal.now())
+        await (await waiting(signal, KEY))
     signal.open()
-    task = await waiting(signal)
-    signal.notify()
+    task = await waiting(signal, KEY)
+    await storage.commit(creation())
     assert await task
 
 
-async def test_a_waiter_that_could_not_look_is_woken_by_the_next_look(storage: FaultyStorage) -> None:
-    """If storage couldn't tell when somebody looked, whatever it tells next counts, also if others know it already."""
-    signal = CommitSignal(storage, poll_seconds=0.001)
-    first = await waiting(signal)
-    storage.fail("freshness")
-    moment = signal.now()
-    await storage.commit(creation("a"))
-    assert await first
-    second = await waiting(signal)
-    storage.fail("freshness")
-    late = asyncio.create_task(signal.changed_since(moment))
-    async with asyncio.timeout(60):
-        assert await late
-    assert await second
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_loop_that_ends_leaves_the_others_their_hearing(*, is_closed: bool) -> None:
+    """Whoever waited in an event loop that was closed, or just stopped, keeps nobody in the next one from hearing."""
+    storage = MemoryStorage()
+    signal = CommitSignal(storage)
+    first = asyncio.new_event_loop()
+    left = first.run_until_complete(waiting(signal, KEY))
+    if is_closed:
+        first.close()
+
+    async def following() -> bool:
+        task = await waiting(signal, KEY)
+        await storage.commit(creation())
+        return await task
+
+    assert asyncio.run(following())
+    if is_closed:
+        assert not signal.is_waiting
+        left._log_destroy_pending = False  # type: ignore[attr-defined] # it was destroyed on purpose
+    else:
+        assert first.run_until_complete(left)
+        first.close()

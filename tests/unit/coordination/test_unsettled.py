@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from bamboo_sessions import MemoryStorage, Message, Session, SessionRepository, StorageUnavailableError
@@ -62,3 +64,20 @@ async def test_a_tolerant_retry_settles_the_outcome_too() -> None:
         stored = await sessions.load("chat", fresh=True)
         assert stored is not None
         assert stored.model == "third"
+
+
+async def test_a_rename_whose_answer_was_lost_answers_with_the_outcome_of_then() -> None:
+    """Somebody renames between the commit and its look-up: each gets the title and version that it made (G4, G5)."""
+    engine = MemoryStorage()
+    storage = FaultyStorage(engine)
+    async with SessionRepository.open(storage) as sessions, SessionRepository.open(engine) as others:
+        await sessions.create(Session("chat"))
+        storage.fail("commit", after=True)
+        stall = storage.stall("find_commit")
+        renaming = asyncio.create_task(sessions.rename("chat", "one"))
+        await stall.reached.wait()
+        theirs = await others.rename("chat", "two")
+        stall.release()
+        mine = await renaming
+    assert (mine.title, mine.metadata_version, mine.revision) == ("one", 1, 2)
+    assert (theirs.title, theirs.metadata_version, theirs.revision) == ("two", 2, 3)

@@ -107,3 +107,26 @@ async def test_the_same_tiers_opened_again_are_not_taken_for_unchanged(tmp_path:
         await others.append("chat", Message.user("two"))
     async with sessions:
         assert len((await sessions.get("chat")).messages) == 2
+
+
+@pytest.mark.parametrize("made", [False, True])
+async def test_a_save_isn_t_taken_for_made_because_somebody_appended_a_part_of_it(*, made: bool) -> None:
+    """G2: the copy has a message that a tool appended as well; nothing of an unknown save, nor of the next, is lost."""
+    storage = FaultyStorage(MemoryStorage())
+    async with SessionRepository.open(storage) as sessions:
+        await sessions.append("chat", Message.user("zero", id="zero"), create=True)
+        copy = await sessions.get("chat")
+        twin = Message.user("twin", id="twin")
+        copy.add_message(twin)
+        copy.add_message(Message.user("one", id="one"))
+        await sessions.append("chat", twin)
+        storage.fail("commit", after=made, unknown=True)
+        storage.fail("find_commit")
+        with pytest.raises(StorageUnavailableError):
+            await sessions.save(copy)
+        copy.add_message(Message.user("two", id="two"))
+        with storage.fail("commit", times=None), storage.fail("find_commit", times=None):
+            assert not await sessions.save_best_effort(copy)
+        assert await sessions.flush() == ()
+        stored = await sessions.get("chat")
+    assert [message.id for message in stored.messages] == ["zero", "twin", "one", "two"]

@@ -39,3 +39,21 @@ def test_times_are_counted_from_1970() -> None:
     """Stored times are microseconds since the beginning of 1970 in UTC, in every release."""
     assert to_micros(datetime(1970, 1, 1, tzinfo=UTC)) == 0
     assert from_micros(1) == datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+@pytest.mark.parametrize("hours", [-12, 0, 14])
+def test_times_at_the_edge_are_refused(year: int, hours: int) -> None:
+    """What no other time zone could show, or what has no microsecond after it, is named with the range."""
+    with pytest.raises(InputError, match="It must be in the years 2 to 9998"):
+        utc(datetime(year, 6, 1, tzinfo=timezone(timedelta(hours=hours))), what="It")
+
+
+def test_times_of_other_classes_become_plain() -> None:
+    """A subclass and a fold leave no trace: equal times are the same value."""
+
+    class Moment(datetime):
+        pass
+
+    at = utc(Moment(2026, 1, 1, tzinfo=UTC, fold=1), what="It")
+    assert (type(at), at.fold, at) == (datetime, 0, datetime(2026, 1, 1, tzinfo=UTC))

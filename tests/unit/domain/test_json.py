@@ -1,7 +1,10 @@
 import copy
 import enum
 import pickle
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -55,9 +58,52 @@ def test_same_is_stricter_than_equal(one: object, other: object) -> None:
 )
 def test_what_is_no_json_is_refused(value: object) -> None:
     """The error names the place and the reason, and comes with a hint."""
-    with pytest.raises(InputError, match=r"^Here can't be stored: ") as caught:
+    with pytest.raises(InputError, match=r"^Here(\[0\]\.a)? can't be stored: ") as caught:
         json.frozen(value, what="Here")
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("value", "place", "remedy"),
+    [
+        ({"order": {"lines": [{"amount": Decimal("1.5")}]}}, "It.order.lines[0].amount", "str(value)"),
+        ({"a b": [0, {1, 2}]}, "It['a b'][1]", "sorted(value)"),
+        ({"at": datetime(2026, 1, 1, tzinfo=UTC)}, "It.at", "isoformat"),
+        ({"id": UUID(int=1)}, "It.id", "str(value)"),
+        ({"a": [b"x"]}, "It.a[0]", "base64"),
+        ({"a": {1: 2}}, "It.a", "text keys"),
+        ({"a": float("nan")}, "It.a", "text, numbers"),
+    ],
+)
+def test_the_error_names_the_place_and_the_remedy(value: object, place: str, remedy: str) -> None:
+    """Deep in an object, too: where the value stands, and what to store in its place."""
+    with pytest.raises(InputError) as caught:
+        json.frozen(value, what="It")
+    assert str(caught.value).startswith(f"{place} can't be stored: ")
+    assert remedy in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("value", [None, 5, "text", [1]])
+def test_an_object_is_an_object(value: object) -> None:
+    """Where a JSON object belongs, other JSON is refused; an empty one of any class becomes the one empty object."""
+    with pytest.raises(InputError, match="isn't a JSON object"):
+        json.frozen_object(value, what="It")
+    assert json.frozen_object({}, what="It") is json.EMPTY
+
+
+def test_frozen_values_are_equal_if_they_are_stored_alike() -> None:
+    """Stricter than a dict: 1 and True differ in two frozen values; a plain value compares as Python does."""
+    one, other = json.frozen({"a": [1]}, what="It"), json.frozen({"a": [True]}, what="It")
+    assert one != other
+    assert one["a"] != other["a"]
+    assert not one["a"] == other["a"]  # noqa: SIM201 - both operators
+    assert one == {"a": [True]}
+    assert one["a"] == [True]
+    assert one != {"a": [2]}
+    assert one == json.frozen({"a": (1,)}, what="It")
+    assert one != 5
+    with pytest.raises(TypeError):
+        hash(one)
 
 
 def test_nesting_has_a_bound() -> None:

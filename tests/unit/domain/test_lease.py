@@ -10,16 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bamboo_sessions import SessionBusyError
 from bamboo_sessions.domain.lease import (
     Claim,
     LeaseState,
+    LeaseWish,
     Ticket,
     acquire,
     acquire_or_wait,
+    applied,
     busy,
+    crowded,
     info_of,
     may_take,
+    release,
     renew,
     withdraw,
 )
@@ -43,7 +46,7 @@ def waiting(*names: str) -> LeaseState:
     """Held by `a` since the start, and these wait since then."""
     state = HELD
     for name in names:
-        state = acquire_or_wait("s", state, claim(name), START)
+        state = acquire_or_wait(state, claim(name), START)
     return state
 
 
@@ -81,10 +84,10 @@ def test_an_expired_lease_is_taken_over_with_the_next_token() -> None:
 
 
 def test_renewing() -> None:
-    """Late is allowed while nobody took over; a clock that went back shortens nothing; a stranger changes nothing."""
+    """Late is allowed while nobody took over; it counts from when it was made; a stranger changes nothing."""
     late = renew(HELD, claim("a"), START + 3 * TTL)
     assert (late.token, late.expires_at) == (1, START + 4 * TTL)
-    assert renew(HELD, claim("a"), START - TTL) == HELD
+    assert renew(HELD, claim("a"), START - TTL).expires_at == START
     assert renew(HELD, claim("b"), START) is HELD
     taken = acquire(HELD, claim("b"), START + TTL)
     assert renew(taken, claim("a"), START + TTL) is taken
@@ -102,11 +105,11 @@ def test_letting_go() -> None:
 def test_the_queue_is_served_in_order_of_arrival() -> None:
     """Whoever came first is next, whoever asks first; asking again keeps the place."""
     state = waiting("b", "c", "d")
-    state = acquire_or_wait("s", state, claim("b"), START + SECOND)
+    state = acquire_or_wait(state, claim("b"), START + SECOND)
     assert queue(state) == ["b", "c", "d"]
     free = withdraw(state, "a")
-    assert acquire_or_wait("s", free, claim("c"), START + SECOND).claim_id is None
-    taken = acquire_or_wait("s", free, claim("b"), START + SECOND)
+    assert acquire_or_wait(free, claim("c"), START + SECOND).claim_id is None
+    taken = acquire_or_wait(free, claim("b"), START + SECOND)
     assert (taken.claim_id, taken.token, queue(taken)) == ("b", 2, ["c", "d"])
 
 
@@ -121,11 +124,11 @@ def test_a_waiter_that_died_is_passed_over() -> None:
     """A ticket that isn't refreshed ends; those behind it move up, and a waiter that wakes late queues again."""
     free = withdraw(waiting("b", "c"), "a")
     later = START + TICKET - SECOND
-    refreshed = acquire_or_wait("s", free, claim("c"), later)
+    refreshed = acquire_or_wait(free, claim("c"), later)
     assert refreshed.claim_id is None
     assert not may_take(refreshed, "c", later)
     assert may_take(refreshed, "c", START + TICKET)
-    late = acquire_or_wait("s", refreshed, claim("b"), START + TICKET)
+    late = acquire_or_wait(refreshed, claim("b"), START + TICKET)
     assert queue(late) == ["c", "b"]
 
 
@@ -137,10 +140,11 @@ def test_a_cancelled_waiter_is_gone() -> None:
 def test_the_queue_is_bounded() -> None:
     """One waiter above the limit is refused; one who waits already may refresh."""
     tickets = tuple(Ticket(str(number), "x", START + TICKET) for number in range(LEASE_WAITERS_MAX))
-    full = LeaseState(1, "a", "a", START + TTL, tickets)
-    with pytest.raises(SessionBusyError, match="wait for it already"):
-        acquire_or_wait("s", full, claim("b"), START)
-    assert len(acquire_or_wait("s", full, claim("7"), START).waiting) == LEASE_WAITERS_MAX
+    full = LeaseState(1, "a", "a", START + TTL, TTL, tickets)
+    assert acquire_or_wait(full, claim("b"), START) is full
+    assert not full.has("b")
+    assert "100 runs wait for it already" in str(crowded("s", full))
+    assert len(acquire_or_wait(full, claim("7"), START).waiting) == LEASE_WAITERS_MAX
 
 
 def test_who_holds_it() -> None:
@@ -155,9 +159,49 @@ def test_who_holds_it() -> None:
     assert info_of("s", LeaseState(token=4), START) is None
 
 
+def test_L128_a_lease_of_a_clock_that_was_ahead_is_over() -> None:
+    """A lease, or a ticket, that would last longer than it can blocks nobody; renewed by a right clock it is held."""
+    ahead = START + timedelta(days=3650)
+    state = renew(HELD, claim("a"), ahead)
+    assert state.is_held(ahead)
+    assert not state.is_held(START + SECOND)
+    assert info_of("s", state, START) is None
+    taken = acquire(state, claim("b"), START)
+    assert (taken.token, taken.claim_id) == (2, "b")
+    assert renew(state, claim("a"), START) == HELD
+    waited = acquire_or_wait(msgspec.structs.replace(HELD, expires_at=ahead), claim("dead"), ahead - SECOND)
+    assert queue(waited) == ["dead"]
+    assert acquire(withdraw(waited, "a"), claim("c"), START).claim_id == "c"
+
+
+def test_releasing() -> None:
+    """Only the lease with that token ends, whoever has it and however often; the queue stays."""
+    state = waiting("b")
+    free = release(state, 1)
+    assert (free.claim_id, free.token, queue(free)) == (None, 1, ["b"])
+    assert release(free, 1) is free
+    for token in (0, 2):
+        assert release(state, token) is state
+
+
+@pytest.mark.parametrize(
+    ("wish", "expected"),
+    [
+        (LeaseWish("acquire", claim("a")), renew(HELD, claim("a"), START + SECOND)),
+        (LeaseWish("wait", claim("b")), acquire_or_wait(HELD, claim("b"), START + SECOND)),
+        (LeaseWish("renew", claim("a")), renew(HELD, claim("a"), START + SECOND)),
+        (LeaseWish("withdraw", claim("a")), LeaseState(token=1)),
+        (LeaseWish("release", token=1), LeaseState(token=1)),
+    ],
+)
+def test_a_wish_is_one_of_the_operations(wish: LeaseWish, expected: LeaseState) -> None:
+    """Wishes as data do what the functions do."""
+    assert applied(HELD, wish, START + SECOND) == expected
+
+
 OPERATIONS: list[Callable[[LeaseState, Claim, timedelta], LeaseState]] = [
     lambda state, claim, at: acquire(state, claim, START + at),
-    lambda state, claim, at: acquire_or_wait("s", state, claim, START + at),
+    lambda state, claim, at: acquire_or_wait(state, claim, START + at),
     lambda state, claim, at: renew(state, claim, START + at),
     lambda state, claim, _: withdraw(state, claim.id),
 ]
@@ -193,10 +237,10 @@ def test_the_holder_may_take_what_it_has() -> None:
 
 def test_a_refusal_says_until_when() -> None:
     """Who is refused reads the end in whole seconds UTC; of a lease that has run out, who is next."""
-    state = msgspec.structs.replace(HELD, expires_at=START + timedelta(seconds=10, microseconds=5))
+    state = msgspec.structs.replace(HELD, expires_at=START + timedelta(seconds=10, microseconds=5), ttl=TTL + SECOND)
     end = (START + timedelta(seconds=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert f"a runs it, until {end} unless" in str(busy("s", state, START))
-    waiting = msgspec.structs.replace(state, waiting=(Ticket("b", "b", START + 60 * SECOND),))
+    waiting = msgspec.structs.replace(state, waiting=(Ticket("b", "b", START + 32 * SECOND),))
     refusal = busy("s", waiting, START + 30 * SECOND)
     assert "b is the next to run it" in str(refusal)
     assert (refusal.holder, refusal.until) == ("b", None)

@@ -1,5 +1,7 @@
 import copy
+import enum
 import pickle
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bamboo_sessions.domain import limits, message
+from bamboo_sessions.domain import json, limits, message
 from bamboo_sessions.domain.errors import InputError, InvalidMessageError, LimitExceededError, StorageCorruptError
 from bamboo_sessions.domain.message import (
     AudioPart,
@@ -127,28 +129,67 @@ def test_a_time_in_another_zone_is_kept_as_utc_to_the_microsecond() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"content": None},
-        {"content": 5},
-        {"content": b"x"},
-        {"content": ("text",)},
-        {"tool_calls": (ToolCall("c", 5),)},  # type: ignore[arg-type]
-        {"tool_calls": (ToolCall("c", "f", [1]),)},  # type: ignore[arg-type]
-        {"tool_calls": "no"},
-        {"tool_calls": None},
-        {"tool_call_id": 5},
-        {"tool_success": "yes"},
-        {"name": 1.5},
-        {"native": Native("f", "text")},  # type: ignore[arg-type]
+        lambda: {"content": 5},
+        lambda: {"content": b"x"},
+        lambda: {"content": ("text",)},
+        lambda: {"content": {TextPart("x")}},
+        lambda: {"tool_calls": (ToolCall("c", 5),)},  # type: ignore[arg-type]
+        lambda: {"tool_calls": (ToolCall("c", "f", [1]),)},  # type: ignore[arg-type]
+        lambda: {"tool_calls": (ToolCall("c", "f", None),)},  # type: ignore[arg-type]
+        lambda: {"tool_calls": ({"id": "c", "name": "f"},)},
+        lambda: {"tool_calls": "no"},
+        lambda: {"tool_calls": None},
+        lambda: {"tool_call_id": 5},
+        lambda: {"tool_success": "yes"},
+        lambda: {"tool_success": 1},
+        lambda: {"name": 1.5},
+        lambda: {"reasoning": b"x"},
+        lambda: {"metadata": None},
+        lambda: {"metadata": [1]},
+        lambda: {"native": b"x"},
+        lambda: {"native": Native("f", "text")},  # type: ignore[arg-type]
+        lambda: {"native": Native("f", 5)},  # type: ignore[arg-type]
+    ],
+)
+def test_L138_what_no_save_would_take_is_refused_when_the_message_is_made(
+    fields: Callable[[], dict[str, object]],
+) -> None:
+    """A field of the wrong type is refused by the constructor, not by a later save together with the whole copy."""
+    with pytest.raises(InputError):
+        Message(**{"role": "user", **fields()})  # type: ignore[arg-type]
+
+
+def test_L138_no_content_is_an_empty_text() -> None:
+    """A message that only calls tools has `None` for its content in some formats; it is stored like an empty text."""
+    for one in (Message(role="assistant", content=None), Message.assistant(None)):  # type: ignore[arg-type]
+        assert one.content == ""
+        assert to_stored(one).content_hash == to_stored(Message.assistant()).content_hash
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"content": (TextPart(5),)},  # type: ignore[arg-type]
         {"id": ""},
         {"id": "a\nb"},
         {"id": "\ud800"},
         {"id": 5},
+        {"created_at": datetime.max.replace(tzinfo=UTC)},
+        {"created_at": datetime.min.replace(tzinfo=UTC)},
     ],
 )
 def test_L86_what_could_not_be_read_back_is_refused_before_it_is_written(fields: dict[str, object]) -> None:
-    """A field of the wrong type is refused at the door, not found out when the session is loaded (L86)."""
+    """What the constructor lets through is refused at the door, not found out when the session is loaded (L86)."""
     with pytest.raises(InvalidMessageError):
         to_stored(Message(**{"role": "user", **fields}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("moment", [datetime.max, datetime.min])  # noqa: DTZ901 - the edges
+def test_a_time_at_the_edge_in_another_zone_is_refused(moment: datetime) -> None:
+    """Its time in UTC may be none that a `datetime` can hold; the error names the field and the range."""
+    for hours in (-1, 1):
+        with pytest.raises(InvalidMessageError, match="created_at must be in the years 2 to 9998"):
+            Message.user("x", created_at=moment.replace(tzinfo=timezone(timedelta(hours=hours))))
 
 
 def test_only_messages_are_stored() -> None:
@@ -299,17 +340,115 @@ class _Moment(datetime):
     pass
 
 
-@pytest.mark.parametrize(
-    "field",
-    [
-        {"id": _Text("m")},
-        {"role": _Text("user")},
-        {"content": _Text("x")},
-        {"created_at": _Moment(2026, 1, 1, tzinfo=UTC)},
-    ],
-    ids=lambda field: next(iter(field)),
-)
-def test_a_subclass_of_a_fields_type_is_refused(field: dict[str, Any]) -> None:
-    """What JSON has no form for is said before anything is written, also in a message that is plain otherwise."""
-    with pytest.raises(InvalidMessageError, match="can't be stored"):
-        to_stored(Message(**{"role": "user", "content": "x", **field}))
+class _Word(enum.StrEnum):
+    user = "user"
+    assistant = "assistant"
+    system = "system"
+    developer = "developer"
+    tool = "tool"
+    event = "event"
+
+
+class _Settings(dict[str, Any]):
+    pass
+
+
+def _shuffled(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """An equal JSON value, made anew in another way: other objects, another order of keys, tuples for lists."""
+    if isinstance(value, dict):
+        return _Settings({_Text(key): _shuffled(value[key]) for key in reversed(value)})
+    if isinstance(value, list):
+        return tuple(_shuffled(item) for item in value)
+    return _Text(value) if isinstance(value, str) else value
+
+
+def _text(value: str | None) -> str | None:
+    return value if value is None else _Text(value)
+
+
+_AGAIN: dict[str, Callable[[Message], Message]] = {
+    "pickled": lambda one: pickle.loads(pickle.dumps(one)),  # noqa: S301 - our own bytes
+    "copied": copy.copy,
+    "deeply copied": copy.deepcopy,
+    "read back": lambda one: from_body(to_stored(one).body),
+    "converted": lambda one: msgspec.convert(msgspec.to_builtins(one), Message),
+    "from lists": lambda one: msgspec.structs.replace(
+        one,
+        content=one.content if isinstance(one.content, str) else list(one.content),
+        tool_calls=[ToolCall(call.id, call.name, _shuffled(call.arguments)) for call in one.tool_calls],
+        metadata=_shuffled(one.metadata),
+    ),
+    "from subclasses": lambda one: msgspec.structs.replace(
+        one,
+        id=_Text(one.id),
+        role=_Word(one.role),
+        content=_Text(one.content) if isinstance(one.content, str) else one.content,
+        tool_call_id=_text(one.tool_call_id),
+        name=_text(one.name),
+        reasoning=_text(one.reasoning),
+        created_at=_Moment.combine(one.created_at.date(), one.created_at.time(), UTC),
+        native=one.native and Native(_Text(one.native.format), bytearray(one.native.data)),  # type: ignore[arg-type]
+    ),
+    "in another zone": lambda one: msgspec.structs.replace(
+        one, created_at=one.created_at.astimezone(timezone(timedelta(hours=5, minutes=45))).replace(fold=1)
+    ),
+    "with an empty object": lambda one: msgspec.structs.replace(one, metadata={**one.metadata}),
+}
+"""Ways to make an equal message."""
+
+
+@pytest.mark.parametrize("way", _AGAIN)
+@given(one=strategies.messages())
+def test_L116_equal_messages_are_stored_alike(way: str, one: Message) -> None:
+    """However a message was made again, it is equal, and so are its hash and its stored form (G4)."""
+    again = _AGAIN[way](one)
+    assert again == one
+    assert to_stored(again).content_hash == to_stored(one).content_hash
+    assert to_stored(again).body == to_stored(one).body
+
+
+@given(strategies.messages(), st.sampled_from([0, 1, True, False, 0.0, 1.0, -0.0]), st.sampled_from([0, 1, True, 1.0]))
+def test_L116_messages_with_different_hashes_are_not_equal(one: Message, first: object, second: object) -> None:
+    """`1`, `1.0` and `True` are stored differently, so messages with one and another aren't equal."""
+    mine, other = (msgspec.structs.replace(one, metadata={"a": [{"b": value}]}) for value in (first, second))
+    assert (mine == other) is (to_stored(mine).content_hash == to_stored(other).content_hash)
+
+
+@pytest.mark.parametrize("make", [dict, _Settings, lambda: copy.deepcopy(json.EMPTY), json.FrozenDict])
+def test_L116_an_empty_object_is_the_default(make: Callable[[], dict[str, Any]]) -> None:
+    """Metadata without keys is left out of what is stored, whichever object it is."""
+    one = Message.user("x", metadata=make())
+    assert one.metadata is json.EMPTY
+    assert b"metadata" not in to_stored(one).body
+
+
+def test_arguments_that_are_the_default_are_stored_alike() -> None:
+    """Whether `{}` was left out or came from a model, the calls are equal and have one stored form."""
+    left_out, given_ = ToolCall("c", "f"), ToolCall("c", "f", bytes([123, 125]).decode())
+    assert left_out == given_
+    assert (
+        to_stored(Message.assistant("", [left_out])).content_hash
+        == to_stored(Message.assistant("", [given_])).content_hash
+    )
+
+
+# --- native items
+
+
+def test_a_native_item_that_is_text_is_stored_as_text() -> None:
+    """A JSON event isn't blown up to base64; bytes come back as they were either way, NUL and all."""
+    event = b'{"type":"response","text":"' + b"x" * 470 + b'"}'
+    assert len(to_stored(Message.assistant("", native=Native("f", event))).body) < len(event) + 150
+    for data in (event, b"", b"\0\xff\xfe", "é\0\U0001f600".encode()):
+        one = Message.assistant("hi", native=Native("f", data))
+        back = from_body(to_stored(one).body)
+        assert back == one
+        assert back.native is not None
+        assert back.native.data == data
+    assert Native("f", text="é") == Native("f", "é".encode())
+
+
+def test_native_items_stored_as_base64_are_still_read() -> None:
+    """The form of earlier rows stays readable."""
+    body = b'{"id":"a","created_at":"2026-01-01T00:00:00Z","role":"user","native":{"format":"f","data":"AP8="}}'
+    assert from_body(body).native == Native("f", b"\0\xff")

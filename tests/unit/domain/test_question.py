@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bamboo_sessions.domain import question as rules
+from bamboo_sessions.domain.clock import EPOCH, MICROSECOND
 from bamboo_sessions.domain.errors import (
     InputError,
     InvalidAnswerError,
@@ -14,7 +15,7 @@ from bamboo_sessions.domain.errors import (
     QuestionAlreadyAnsweredError,
 )
 from bamboo_sessions.domain.ids import check_message_id
-from bamboo_sessions.domain.limits import ID_CHARS_MAX
+from bamboo_sessions.domain.limits import ID_CHARS_MAX, QUESTIONS_SETTLED_KEPT
 from bamboo_sessions.domain.question import (
     PendingQuestion,
     QuestionOption,
@@ -26,7 +27,9 @@ from bamboo_sessions.domain.question import (
     check_question,
     find,
     label_of,
+    merged,
     oldest_open,
+    remembered,
     united,
 )
 from bamboo_sessions.testing import strategies
@@ -204,6 +207,37 @@ def test_what_changed_since() -> None:
     now = (_ask("a"), msgspec.structs.replace(_ask("b"), state="withdrawn"), _ask("c"))
     assert [question.id for question in changed_since(base, now)] == ["b", "c"]
     assert [question.state for question in advanced(base, "b", "consumed")] == ["open", "consumed"]
+
+
+# --- ten thousand questions in a life
+
+
+def _settled(number: int, state: QuestionState = "consumed") -> PendingQuestion:
+    return msgspec.structs.replace(_ask(f"q{number}"), state=state, asked_at=EPOCH + number * MICROSECOND)
+
+
+def test_a_head_remembers_the_questions_that_were_settled_last() -> None:
+    """Open ones stay whatever their age; the oldest settled ones are forgotten, many at once."""
+    oldest = _settled(0, "open")
+    many = (oldest, *(_settled(number) for number in range(1, 2 * QUESTIONS_SETTLED_KEPT + 1)))
+    assert remembered(many) is many
+    late = msgspec.structs.replace(_settled(1, "answered"), id="late", answered_at=EPOCH + 10**9 * MICROSECOND)
+    kept = remembered((*many, late))
+    assert len(kept) == QUESTIONS_SETTLED_KEPT + 1
+    assert (kept[0], kept[-1]) == (oldest, late)
+    assert kept[1].id == f"q{QUESTIONS_SETTLED_KEPT + 2}"
+
+
+def test_G6_a_forgotten_question_is_never_opened_again() -> None:
+    """A stale copy that has it still, or a copy without a base, doesn't bring it back; a new question is added."""
+    durable = tuple(_settled(number) for number in range(1_000, 1_000 + QUESTIONS_SETTLED_KEPT))
+    stale, new = _settled(1, "open"), _settled(10, "open")
+    withdrawn_since = msgspec.structs.replace(stale, state="withdrawn")
+    assert merged((stale,), (withdrawn_since, new), durable) == (*durable, new)
+    assert merged((stale,), (stale,), durable) == durable
+    later = _settled(9_999, "open")
+    assert merged(None, (stale, later), durable) == (*durable, later)
+    assert merged(None, (stale,), durable[1:]) == (*durable[1:], stale)  # few enough to remember all
 
 
 # --- at the door

@@ -1,6 +1,6 @@
 """The fields of a working copy: which can be set, what setting does, and its metadata."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -196,3 +196,25 @@ def test_a_title_is_a_persons_unless_it_is_said_to_be_generated() -> None:
     assert not Session("s").title_generated
     assert not Session("s", title="New session").title_generated
     assert Session("s", title="New session", title_generated=True).title_generated
+
+
+@pytest.mark.parametrize("name", ["title_version", "metadata_version"])
+@pytest.mark.parametrize("value", [-1, 2**53 + 1, 2**64])
+def test_a_version_has_a_range(name: str, value: int) -> None:
+    """One that storage couldn't count on from would brick the session; the error names the field and the range."""
+    session = loaded(title="old")
+    with pytest.raises(InputError, match=f"Session.{name} must be 0 to 9,007,199,254,740,992"):
+        setattr(session, name, value)
+    assert is_clean(session)
+
+
+@pytest.mark.parametrize("name", ["created_at", "updated_at"])
+@pytest.mark.parametrize("moment", [datetime.min, datetime.max])  # noqa: DTZ901 - the edges
+def test_a_time_has_a_range(name: str, moment: datetime) -> None:
+    """Times at the edge are refused by the constructor and by the setter."""
+    at = moment.replace(tzinfo=UTC)
+    with pytest.raises(InputError, match=f"Session.{name} must be in the years 2 to 9998"):
+        Session("s", **{name: at})  # type: ignore[arg-type]
+    if name == "updated_at":
+        with pytest.raises(InputError, match="updated_at must be"):
+            loaded().updated_at = at

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from bamboo_sessions.domain.errors import InputError, LimitExceededError
-from bamboo_sessions.domain.limits import QUESTIONS_PER_SESSION_MAX
+from bamboo_sessions.domain.limits import QUESTIONS_PER_SESSION_MAX, QUESTIONS_SETTLED_KEPT
 from bamboo_sessions.domain.question import PendingQuestion
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.working_copy import freeze, is_clean, link_of
@@ -105,3 +105,14 @@ def test_the_last_question_that_fits() -> None:
     session = loaded(questions=questions)
     session.set_pending_question(a_question("last"))
     assert len(session.questions) == QUESTIONS_PER_SESSION_MAX
+
+
+def test_a_session_takes_questions_all_its_life() -> None:
+    """Settled ones are forgotten in time, so that ten thousand of them don't close the session to new ones (G13)."""
+    session = loaded()
+    for number in range(QUESTIONS_PER_SESSION_MAX + 1_000):
+        session.set_pending_question(a_question(str(number)))
+        if number % 500 == 499:
+            session.clear_pending_question()
+    assert len(session.questions) <= 2 * QUESTIONS_SETTLED_KEPT + 500
+    assert session.questions[-1].id == str(QUESTIONS_PER_SESSION_MAX + 999)

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from bamboo_sessions.domain.clock import EPOCH
 from bamboo_sessions.domain.head import ForkOrigin, SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.lease import LeaseInfo, LeaseState, Ticket
-from bamboo_sessions.domain.merge_history import HistoryDelta, Insertion
+from bamboo_sessions.domain.merge_history import HistoryDelta
 from bamboo_sessions.domain.message import AudioPart, FilePart, ImagePart, Message, TextPart, ToolCall
 from bamboo_sessions.domain.question import PendingQuestion, QuestionOption
 from bamboo_sessions.domain.report import (
@@ -30,6 +31,7 @@ from bamboo_sessions.domain.report import (
 from bamboo_sessions.domain.search import SearchHit, SearchPage, Snippet, SnippetPiece
 from bamboo_sessions.domain.search_query import Term
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
+from bamboo_sessions.domain.splices import Insertion
 from bamboo_sessions.domain.usage import TokenUsage, TokenUsageRecord, TokenUsageTotals
 
 
@@ -85,7 +87,7 @@ _TIME = "1970-01-01T00:00:00Z"
     [
         (HEAD, {"id": "s", "root_session_id": "s", "created_at": _TIME, "updated_at": _TIME}),
         (Message(id="m", created_at=EPOCH, role="user"), {"id": "m", "created_at": _TIME, "role": "user"}),
-        (ToolCall("c", "f"), {"id": "c", "name": "f"}),
+        (ToolCall("c", "f"), {"id": "c", "name": "f", "arguments": "{}"}),
         (TextPart("t"), {"type": "text", "text": "t"}),
         (ImagePart("u"), {"type": "image", "url": "u"}),
         (FilePart("u"), {"type": "file", "url": "u"}),
@@ -184,9 +186,12 @@ _NO_TOKENS = {
         (TokenUsage(), _NO_TOKENS),
         (TokenUsageTotals(), _NO_TOKENS | {"calls": 0}),
         (TokenUsageRecord(), _NO_TOKENS | {"model": None, "provider": None, "metadata": {}}),
-        (LeaseState(), {"token": 0, "claim_id": None, "holder": None, "expires_at": None, "waiting": ()}),
+        (
+            LeaseState(),
+            {"token": 0, "claim_id": None, "holder": None, "expires_at": None, "ttl": timedelta(0), "waiting": ()},
+        ),
         (LeaseInfo(session_id="s", holder="h", token=1, expires_at=EPOCH), {"waiting": 0}),
-        (Snapshot(HEAD, FrozenMessages()), {"messages_bytes": 0}),
+        (Snapshot(HEAD, FrozenMessages()), {"messages_bytes": 0, "is_committed": True}),
         (Draft(HEAD, FrozenMessages()), {"replaced": {}, "mutations": 0, "time_set": False, "head_touched": True}),
         (Insertion(()), {"after": None}),
         (
@@ -210,6 +215,7 @@ _NO_TOKENS = {
                 "conflicts": (),
                 "authoritative_ignored": (),
                 "orphaned_tool_results": (),
+                "duplicates": (),
             },
         ),
         (Appended(revision=1, message_count=1), {"duplicates": ()}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bamboo_sessions import LeaseLostError, PreconditionFailedError, SessionDeletedError, SessionNotFoundError
+from bamboo_sessions import LeaseLostError, SessionDeletedError, SessionNotFoundError
 from bamboo_sessions.domain.clock import MICROSECOND
 from bamboo_sessions.domain.message import to_stored
 from bamboo_sessions.domain.question import PendingQuestion
@@ -13,11 +13,9 @@ from bamboo_sessions.storage.commit import (
     Commit,
     Current,
     HistorySource,
-    RecordScope,
     RecordWrite,
     RevisionConflict,
     admit,
-    check_record_write,
     kinds_of,
 )
 from bamboo_sessions.testing.clock import START
@@ -95,23 +93,13 @@ def test_times_rise() -> None:
     assert admit(creation(updated_at=START - SECOND), None).updated_at == START - SECOND
 
 
-def test_record_writes_are_compared() -> None:
-    """`if_absent` wants version 0, `if_version` that very one, neither wants nothing."""
-    scope = RecordScope("session", "s")
-    for version in (0, 3):
-        check_record_write(RecordWrite("k", "a", b""), version, scope)
-    check_record_write(RecordWrite("k", "a", b"", if_absent=True), 0, scope)
-    check_record_write(RecordWrite("k", "a", b"", if_version=3), 3, scope)
-    for write in (RecordWrite("k", "a", b"", if_absent=True), RecordWrite("k", "a", None, if_version=2)):
-        with pytest.raises(PreconditionFailedError):
-            check_record_write(write, 3, scope)
-
-
 def test_kinds_name_what_changes() -> None:
     """Each part of a commit is one kind of change."""
 
-    def kinds(commit: Commit, *, created: bool = False, inserted: bool = False, used: bool = False) -> tuple[str, ...]:
-        return kinds_of(commit, created=created, inserted=inserted, used=used)
+    def kinds(
+        commit: Commit, *, created: bool = False, inserted: bool = False, used: bool = False, recorded: bool = False
+    ) -> tuple[str, ...]:
+        return kinds_of(commit, created=created, inserted=inserted, used=used, recorded=recorded)
 
     assert kinds(creation(), created=True) == ("created",)
     asking = creation(head=head_of(questions=(PendingQuestion("1", "ask", "Go?"),)))
@@ -121,7 +109,7 @@ def test_kinds_name_what_changes() -> None:
     assert kinds(appending(edits=(to_stored(user("a")),))) == ("messages",)
     assert kinds(creation(history_from=HistorySource("t", 1, None)), created=True) == ("created", "messages")
     assert kinds(appending(usage=(TokenUsageRecord(),)), used=True) == ("usage",)
-    assert kinds(appending(records=(RecordWrite("k", "a", b""),))) == ("records",)
+    assert kinds(appending(records=(RecordWrite("k", "a", b""),)), recorded=True) == ("records",)
     assert kinds(appending(head=head_of())) == ("head",)
     assert kinds(appending(head=head_of(), head_kinds=("questions", "authoritative"))) == ("questions", "authoritative")
 

@@ -10,6 +10,9 @@ from anyio.lowlevel import checkpoint
 from bamboo_sessions import (
     InputError,
     Message,
+    PreconditionFailedError,
+    RecordScope,
+    RecordWrite,
     Session,
     SessionDeletedError,
     SessionRepository,
@@ -29,6 +32,7 @@ from bamboo_sessions.testing.conformance.kit import (
     head_of,
     ids_in,
     key_of,
+    recording,
     snapshot_of,
     user,
     users,
@@ -273,3 +277,47 @@ async def test_the_repository_on_three_calls(wrapped: Wrapped) -> None:
     async with SessionRepository.open(SimpleStorage(wrapped)) as sessions:
         session = await sessions.get("s")
         assert (session.title, session.metadata_version, len(session.messages)) == ("T", 1, 1)
+
+
+async def test_L120_the_place_of_a_child_that_was_kept_follows_from_its_ancestors(
+    wrapped: Wrapped, storage: SimpleStorage
+) -> None:
+    """A child is taken over together with its ancestors, whatever root and depth were kept with it."""
+    wrapped.kept = {
+        "root": Session("root", pinned=True),
+        "child": Session("child", parent_session_id="root"),
+        "leaf": Session("leaf", parent_session_id="child"),
+    }
+    head = (await snapshot_of(storage, "leaf")).head
+    assert (head.root_session_id, head.spawn_depth) == ("root", 2)
+    assert await storage.delete_tree(key_of("leaf"), DeleteQuery(at=START, keep_pinned=True)) == ()
+    await storage.commit(creation("new", head=head_of("new", parent_session_id="leaf")))
+    head = (await snapshot_of(storage, "new")).head
+    assert (head.root_session_id, head.spawn_depth) == ("root", 3)
+
+
+async def test_L120_a_circle_that_was_kept_stops_nobody(wrapped: Wrapped, storage: SimpleStorage) -> None:
+    """Sessions that an older program kept below one another are taken over, and can be deleted."""
+    wrapped.kept = {
+        "a": Session("a", parent_session_id="b"),
+        "b": Session("b", parent_session_id="a"),
+        "own": Session("own", parent_session_id="own"),
+    }
+    assert set(await storage.delete_tree(key_of("a"), DELETE)) == {"a", "b"}
+    assert await storage.delete_tree(key_of("own"), DELETE) == ("own",)
+    assert wrapped.kept == {}
+
+
+async def test_L121_a_commit_and_a_write_of_shared_records_take_turns(wrapped: Wrapped, storage: SimpleStorage) -> None:
+    """What a commit was checked against stays so while the wrapped object keeps the session."""
+    shared = RecordScope("shared", "app")
+    write = RecordWrite("k", "a", b"1", if_absent=True, scope=shared)
+    wrapped.hangs.add("save s")
+    committing = asyncio.ensure_future(storage.commit(creation("s", records=(write,))))
+    await wrapped.reached.wait()
+    writing = asyncio.ensure_future(storage.write_records(recording(write, scope=shared)))
+    await checkpoint()
+    wrapped.released.set()
+    await committing
+    with pytest.raises(PreconditionFailedError):
+        await writing

@@ -92,8 +92,8 @@ class OneNamespace(MemoryStorage):
         return await super().read(key._replace(namespace="default"))
 
 class Stale(MemoryStorage):
-    def freshness(self):
-        return 1
+    def still_newest(self, key, revision, token):
+        return token or 1
 
 class Silent(MemoryStorage):
     async def read_changes(self, namespace, after, limit):
@@ -102,7 +102,7 @@ class Silent(MemoryStorage):
         return msgspec.structs.replace(page, changes=told)
 
 class Amnesiac(MemoryStorage):
-    async def find_commit(self, key, commit_id):
+    async def settle(self, key, commit_id):
         return None
 
 class Unfenced(MemoryStorage):

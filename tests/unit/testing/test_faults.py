@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from datetime import timedelta
 
 import pytest
 from anyio.lowlevel import checkpoint
@@ -19,7 +20,7 @@ from bamboo_sessions import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
-from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.lease import LeaseState, LeaseWish
 from bamboo_sessions.domain.search_query import parse
 from bamboo_sessions.storage.commit import RecordScope
 from bamboo_sessions.storage.query import DeleteQuery, ListQuery, RecordQuery, WindowQuery
@@ -27,7 +28,7 @@ from bamboo_sessions.storage.search_query import SearchQuery
 from bamboo_sessions.testing import FaultyStorage
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.histories import History
-from bamboo_sessions.testing.conformance.kit import KEY, appending, creation, ids_in, snapshot_of, user
+from bamboo_sessions.testing.conformance.kit import KEY, appending, creation, ids_in, recording, snapshot_of, user
 from bamboo_sessions.testing.faults import CALLS, READS, WRITES
 
 pytestmark = pytest.mark.anyio
@@ -47,34 +48,41 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     scope = RecordScope("shared", "app")
     storage.calls.clear()
     await storage.open()
-    assert storage.freshness() == storage.inner.freshness()
-    assert storage.peek(KEY) == storage.inner.peek(KEY)
+    assert storage.still_newest(KEY, 1, None) == storage.inner.still_newest(KEY, 1, None) is not None
     assert await storage.read(KEY) == inner
     assert await storage.read_newer(KEY, inner) is inner
     assert await storage.read_head(KEY) == inner.head
     assert await storage.read_window(KEY, WindowQuery(5)) == await storage.inner.read_window(KEY, WindowQuery(5))
     assert (await storage.list_heads(ListQuery("default"))).heads == (inner.head,)
     assert await storage.find_commit(KEY, "unknown") is None
+    assert await storage.settle(KEY, "unknown") is None
     assert await storage.usage_totals("default", None, include_children=False) is not None
     assert await storage.get_record("default", scope, "k", "a") is None
+    assert await storage.get_records("default", scope, "k", ["a"]) == ()
     assert await storage.scan_records("default", scope, RecordQuery("k")) == ()
-    assert await storage.feed_bounds() == await storage.inner.feed_bounds()
+    assert await storage.scan_record_keys("default", scope, RecordQuery("k")) == ()
+    assert await storage.find_message("default", "a") == ("s", user("a"))
+    position = await storage.feed_position()
+    assert position == await storage.inner.feed_position()
     assert await storage.read_changes("default", None, 9) == await storage.inner.read_changes("default", None, 9)
-    assert (await storage.start_epoch()).newest.number == 1
-    assert await storage.prune_changes(START, 9) == 0
+    assert await storage.start_epoch() != position
+    assert await storage.prune_changes(timedelta(days=1), limit=9) == 0
+    assert await storage.purge_versions(START, 9) == 0
     assert not (await storage.search(SearchQuery(namespace="default", text=parse("nowhere")))).hits
     assert (await storage.commit(appending("s", user("b")))).revision == 2
     assert await storage.transact(KEY, lambda _: None) is None
-    assert await storage.change_lease(KEY, lambda state, _: state, START) == LeaseState()
-    assert await storage.read_lease(KEY) == LeaseState()
-    assert await storage.write_records("default", scope, []) == ()
+    view = await storage.change_lease(KEY, LeaseWish("release", token=1))
+    assert view.state == LeaseState()
+    assert await storage.read_lease(KEY) is not None
+    assert await storage.write_records(recording(scope=scope)) == ()
+    assert await storage.next_namespace(None) == "default"
     assert (await storage.check()).ok
     assert (await storage.stats())["sessions"] == 1
     assert await storage.delete_tree(KEY, DeleteQuery(at=START)) == ("s",)
     await storage.aclose()
     assert set(storage.calls) == CALLS
     port = {name for name, _ in inspect.getmembers(SessionStorage, inspect.isfunction) if name[0] != "_"}
-    assert port - {"save_session", "load_session", "delete_session"} == CALLS
+    assert port - {"save_session", "load_session", "delete_session", "listen", "check_position"} == CALLS
 
 
 async def test_an_error_before_the_call(storage: FaultyStorage) -> None:
@@ -142,11 +150,9 @@ async def test_switched_on_for_a_block(storage: FaultyStorage) -> None:
     with storage.fail(None, times=None) as fault:
         assert not await _works(storage)
         assert not await _works(storage)
-        assert storage.freshness() is None
-        with pytest.raises(StorageUnavailableError):
-            storage.peek(KEY)
+        assert storage.still_newest(KEY, 1, None) is None
     assert await _works(storage)
-    assert fault.hits == 4
+    assert fault.hits == 3
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -233,7 +239,7 @@ def test_mistakes_are_told() -> None:
     with pytest.raises(ValueError, match="no call of a storage"):
         storage.fail("comit")
     with pytest.raises(ValueError, match="synchronous"):
-        storage.stall("peek")
+        storage.stall("still_newest")
     with pytest.raises(ValueError, match="no call of a storage"):
         storage.at_random(1, chance=0.5, calls=("comit",))
     assert not READS & WRITES

@@ -6,7 +6,8 @@ message is read into a `Message`; if writing that doesn't give the item back, th
 and which of them it lacks, is kept under one reserved key of the metadata.
 
 A message without an id gets one from the session's id and its place, so that importing again changes nothing (G4) and
-a longer version of the conversation adds only what is new. Such ids aren't written; all others are.
+a longer version of the conversation adds only what is new. Such ids aren't written; all others are. So does a message
+whose id an earlier one has (L115); its item is kept, so that it goes out with the id that it came with.
 """
 
 from __future__ import annotations
@@ -45,12 +46,28 @@ def to_session(line: object, *, namespace: str = "default") -> Session:
     )
     for index, item in enumerate(_required(line, "messages", list)):
         try:
-            session.add_message(to_message(item, session.id, index))
+            message = to_message(item, session.id, index)
+            if session.messages.index_of(message.id) is not None:
+                message = _of_its_place(message, item, session.id, index)
+            session.add_message(message)
         except BambooSessionsError as exc:
             raise InputError(f"Message {index + 1}: {exc}", hint=exc.hint) from exc
         except RecursionError as exc:
             raise InputError(f"Message {index + 1} is nested too deeply.") from exc
     return session
+
+
+def repeated_ids(session: Session) -> int:
+    """How many messages of an imported session have an id of their place, since an earlier one had theirs."""
+    repeated = 0
+    for index, message in enumerate(session.messages):
+        if message.id == message_id(session.id, index) and (item := _kept_item(message)) is not None:
+            repeated += _own_id(item) not in {None, message.id}
+    return repeated
+
+
+def _of_its_place(message: Message, item: Json, session_id: str, index: int) -> Message:
+    return msgspec.structs.replace(message, id=message_id(session_id, index), native=_native(item))
 
 
 def from_session(head: SessionHead, messages: Iterable[Message]) -> Json:
@@ -132,8 +149,11 @@ def to_message(item: object, session_id: str, index: int) -> Message:
     message = read(item, id=_own_id(item) or message_id(session_id, index))
     if from_message(message, session_id, index) == item:
         return message
-    native = Native(FORMAT, json.dumps(item, separators=(",", ":")).encode("ascii"))
-    return msgspec.structs.replace(message, native=native)
+    return msgspec.structs.replace(message, native=_native(item))
+
+
+def _native(item: Json) -> Native:
+    return Native(FORMAT, json.dumps(item, separators=(",", ":")).encode("ascii"))
 
 
 def from_message(message: Message, session_id: str, index: int) -> Json:

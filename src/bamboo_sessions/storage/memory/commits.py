@@ -11,14 +11,16 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from bamboo_sessions.domain.change import ChangeKind, mark_of
+from bamboo_sessions.domain.change import ChangeKind
 from bamboo_sessions.domain.clock import EPOCH
 from bamboo_sessions.domain.head import SessionHead, head_document
 from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN
-from bamboo_sessions.domain.merge_history import Insertion
 from bamboo_sessions.domain.message import StoredMessage
 from bamboo_sessions.domain.snapshot import Tombstone
+from bamboo_sessions.domain.splices import Insertion
+from bamboo_sessions.domain.tree import kept, placed
 from bamboo_sessions.domain.usage import TokenUsageRecord
+from bamboo_sessions.storage.checks import check_commit
 from bamboo_sessions.storage.commit import (
     Admission,
     Commit,
@@ -27,13 +29,18 @@ from bamboo_sessions.storage.commit import (
     SessionKey,
     StoredInsertion,
     admit,
+    burnt,
+    check_last_message,
     kinds_of,
+    taken,
 )
+from bamboo_sessions.storage.feed_position import mark_of
 from bamboo_sessions.storage.memory import records
 from bamboo_sessions.storage.memory.contents import Contents
 from bamboo_sessions.storage.memory.feed import Entry
 from bamboo_sessions.storage.memory.origins import find_origin
 from bamboo_sessions.storage.memory.session import StoredSession, apply_history, check_targets, sift
+from bamboo_sessions.storage.record_plan import RecordPlan
 
 _KEPT: Final = timedelta(hours=COMMIT_ID_HOURS_MIN)
 
@@ -44,6 +51,7 @@ class Prepared(msgspec.Struct, frozen=True):
     commit: Commit
     kinds: tuple[ChangeKind, ...]
     target: StoredSession
+    records: RecordPlan
     committed: Committed
 
 
@@ -56,6 +64,8 @@ class _Checked(msgspec.Struct, frozen=True):
     insertions: list[StoredInsertion]
     duplicates: tuple[str, ...]
     usage: dict[str, TokenUsageRecord]
+    records: RecordPlan
+    filled_in: bool
 
 
 def apply(contents: Contents, commit: Commit) -> Committed:
@@ -69,15 +79,20 @@ def prepare(contents: Contents, commit: Commit, *, on_copy: bool = False) -> Pre
 
     With `on_copy` the session that readers see stays as it is until `install`.
     """
+    check_commit(commit)
     if known := contents.commits.get((commit.key, commit.commit_id)):
         return msgspec.structs.replace(known, replayed=True)
+    if (commit.key, commit.commit_id) in contents.deletions:
+        raise taken(commit.key.session_id, commit.commit_id)
+    if (commit.key, commit.commit_id) in contents.burnt:
+        raise burnt(commit.commit_id)
     stored = contents.sessions.get(commit.key)
     living = stored if isinstance(stored, StoredSession) else None
     checked = _checked(contents, commit, stored, living)
     if living and not _changes_anything(commit, checked):
-        return _outcome(living.head, changed=False, duplicates=checked.duplicates)
+        return _outcome(living.head, checked, changed=False)
     target = living or StoredSession(checked.head or _unreachable(commit.key))
-    return _changed(target.copy() if on_copy else target, commit, checked)
+    return _changed(contents, target.copy() if on_copy else target, commit, checked)
 
 
 def _checked(
@@ -85,71 +100,85 @@ def _checked(
 ) -> _Checked:
     """All that can be refused is refused here."""
     admission = admit(commit, _current(stored, contents.leases_of(commit.key).token))
-    if admission.created:
-        _check_ancestors(contents, commit)
+    check_last_message(commit, living.live[-1].id if living and len(living.live) else None)
+    given = commit.head or (commit.initial_head if admission.created else None)
+    head = None if given is None else _placed(contents, commit, given, living)
     origin = find_origin(contents, commit)
-    insertions, duplicates = sift(commit, living)
-    head = commit.head or (commit.initial_head if admission.created else None)
+    insertions, duplicates = sift(commit, living, origin)
     if head is not None:
         head_document(head)  # raises if it is too large
     check_targets(commit, living)
-    records.check(contents, commit.key.namespace, records.scope_of(commit.key), commit.records)
+    plan = records.planned(contents, commit.key.namespace, records.scope_of(commit.key), commit.records)
     usage = {r.id: r for r in commit.usage if living is None or r.id not in living.usage}
-    return _Checked(admission, head, origin, insertions, duplicates, usage)
+    return _Checked(admission, head, origin, insertions, duplicates, usage, plan, filled_in=head is not given)
+
+
+def _placed(contents: Contents, commit: Commit, head: SessionHead, living: StoredSession | None) -> SessionHead:
+    """`head` with its place in the tree. A new child's parent has to live, or it would be an orphan (L110)."""
+    if living is not None:
+        return kept(head, living.head) if commit.replace else head
+    return placed(head, lambda parent: contents.living(SessionKey(commit.key.namespace, parent)).head)
 
 
 def _changes_anything(commit: Commit, checked: _Checked) -> bool:
-    new = checked.insertions or checked.usage or checked.head
-    return bool(new or commit.edits or commit.removals or commit.records)
+    new = checked.insertions or checked.usage or checked.head or checked.records.changes
+    return bool(new or commit.edits or commit.removals)
 
 
-def _changed(target: StoredSession, commit: Commit, checked: _Checked) -> Prepared:
+def _changed(contents: Contents, target: StoredSession, commit: Commit, checked: _Checked) -> Prepared:
     """Change `target`. Nothing here can fail."""
-    placed = apply_history(target, commit, checked.admission.revision, checked.origin, checked.insertions)
+    placements = apply_history(target, commit, checked.admission.revision, checked.origin, checked.insertions)
     target.usage.update(checked.usage)
     target.head = _clocked(checked.head or target.head, checked.admission, len(target.live))
     kinds = kinds_of(
-        commit, created=checked.admission.created, inserted=bool(checked.insertions), used=bool(checked.usage)
+        commit,
+        created=checked.admission.created,
+        inserted=bool(checked.insertions),
+        used=bool(checked.usage),
+        recorded=bool(checked.records.changes or records.to_copy(contents, commit)),
     )
-    return Prepared(commit, kinds, target, _outcome(target.head, placed=placed, duplicates=checked.duplicates))
+    return Prepared(commit, kinds, target, checked.records, _outcome(target.head, checked, placements=placements))
 
 
 def install(contents: Contents, prepared: Prepared) -> Committed:
     """Let readers see it, and log it."""
     commit = prepared.commit
     contents.sessions[commit.key] = prepared.target
-    records.put(contents, commit.key.namespace, records.scope_of(commit.key), commit.records)
-    contents.freshness += 1
+    records.apply(contents, commit.key.namespace, prepared.records.changes)
+    records.copy(contents, commit)
     _log(contents, prepared)
+    contents.tell(commit.key)
     return prepared.committed
 
 
 def _log(contents: Contents, prepared: Prepared) -> None:
     commit, committed = prepared.commit, prepared.committed
-    ids = tuple(message.id for insertion in committed.placed for message in insertion.messages)
-    mark = mark_of(commit.commit_id)
+    known = set(commit.removals) if commit.replace else set()  # a history written anew: what it had before isn't new
+    placed = (message.id for insertion in committed.placed for message in insertion.messages)
+    ids = tuple(id_ for id_ in placed if id_ not in known)
+    mark, now = mark_of(commit.commit_id), contents.clock.now()
     contents.feed.add(
-        Entry(commit.key, committed.revision, committed.incarnation, mark, prepared.kinds, ids, commit.at)
+        Entry(commit.key, committed.revision, committed.incarnation, mark, prepared.kinds, ids, commit.at, now)
     )
     entry = (commit.key, commit.commit_id)
     contents.commits[entry] = committed
-    contents.commit_order.append((commit.at, entry))
-    while contents.commit_order[0][0] < commit.at - _KEPT:
+    contents.commit_order.append((now, entry))
+    while abs(now - contents.commit_order[0][0]) > _KEPT:  # also one of a clock that was ahead
         contents.commits.pop(contents.commit_order.popleft()[1], None)
 
 
-def _check_ancestors(contents: Contents, commit: Commit) -> None:
-    head = commit.head or commit.initial_head
-    if head is None or head.parent_session_id is None:
-        return
-    for session_id in {head.parent_session_id, head.root_session_id} - {head.id}:
-        contents.living(SessionKey(commit.key.namespace, session_id))
-
-
 def find_commit(contents: Contents, key: SessionKey, commit_id: str) -> int | None:
-    """The revision that this commit made, or `None` if it never happened."""
-    committed = contents.commits.get((key, commit_id))
-    return committed.revision if committed else None
+    """The revision that this commit made, or `None` if it hasn't happened."""
+    made = contents.commits.get((key, commit_id)) or contents.deletions.get((key, commit_id))
+    return made.revision if made else None
+
+
+def settle(contents: Contents, key: SessionKey, commit_id: str) -> int | None:
+    """The revision that this commit made; `None` if it never happened, and never will."""
+    revision = find_commit(contents, key, commit_id)
+    if revision is None:
+        contents.burnt.setdefault((key, commit_id), contents.clock.now())
+    return revision
 
 
 # --- heads before and after
@@ -183,11 +212,7 @@ def _clocked(head: SessionHead, admission: Admission, message_count: int) -> Ses
 
 
 def _outcome(
-    head: SessionHead,
-    *,
-    changed: bool = True,
-    placed: tuple[Insertion, ...] = (),
-    duplicates: tuple[str, ...] = (),
+    head: SessionHead, checked: _Checked, *, changed: bool = True, placements: tuple[Insertion, ...] = ()
 ) -> Committed:
     return Committed(
         revision=head.revision,
@@ -195,8 +220,10 @@ def _outcome(
         updated_at=head.updated_at,
         message_count=head.message_count,
         changed=changed,
-        placed=placed,
-        duplicates=duplicates,
+        placed=placements,
+        duplicates=checked.duplicates,
+        record_versions=checked.records.versions,
+        head=checked.head if checked.filled_in else None,
     )
 
 

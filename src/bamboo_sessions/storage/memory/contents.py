@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
+from bamboo_sessions.domain.clock import Clock
 from bamboo_sessions.domain.errors import SessionDeletedError, SessionNotFoundError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseState
@@ -14,6 +15,7 @@ from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.storage.commit import Committed, RecordScope, SessionKey
 from bamboo_sessions.storage.memory.feed import Feed
 from bamboo_sessions.storage.memory.session import StoredSession
+from bamboo_sessions.storage.port import Hear, News
 from bamboo_sessions.storage.query import Record
 
 CommitKey = tuple[SessionKey, str]
@@ -22,27 +24,50 @@ RecordsKey = tuple[str, RecordScope, str]
 _NEVER_LEASED: Final = LeaseState()
 
 
+class Deletion(NamedTuple):
+    """A deletion that somebody may ask for again: when it was, what went, and the root's revision then."""
+
+    at: datetime
+    deleted: tuple[str, ...]
+    revision: int
+
+
 class Contents:
     """Plain dictionaries; each other module changes what is its own.
 
     Attributes:
+        clock: The engine's own time, by which leases are meant, and how long commits are remembered.
         sessions: Living sessions, and what deleted ones left.
         commits: What became of each commit, by its id (G4).
+        burnt: Ids of commits that never happened and never will, and since when.
         commit_order: The same commits, oldest first, to forget those that nobody asks for any more.
         records: By namespace, scope and kind; then by key.
+        record_version: The highest version that a record was ever given.
+        record_commits: When records were written by themselves, and what became of each, by namespace and commit id.
+        deletions: Those that have a commit id, by the session that they were asked for.
         leases: Also of deleted sessions: their tokens go on counting (G12).
         feed: The log of commits.
-        freshness: Changes with every change.
+        listeners: Who is told of changes; a dict, so that it has an order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self.sessions: dict[SessionKey, StoredSession | Tombstone] = {}
         self.commits: dict[CommitKey, Committed] = {}
+        self.burnt: dict[CommitKey, datetime] = {}
         self.commit_order: deque[tuple[datetime, CommitKey]] = deque()
         self.records: dict[RecordsKey, dict[str, Record]] = {}
+        self.record_version = 0
+        self.record_commits: dict[tuple[str, str], tuple[datetime, tuple[int, ...]]] = {}
+        self.deletions: dict[CommitKey, Deletion] = {}
         self.leases: dict[SessionKey, LeaseState] = {}
         self.feed = Feed()
-        self.freshness = 0
+        self.listeners: dict[object, Hear] = {}
+
+    def tell(self, key: SessionKey, *, has_commit: bool = True) -> None:
+        """Tell all who listen."""
+        for hear in list(self.listeners.values()):
+            hear(News(key, has_commit))
 
     def living(self, key: SessionKey) -> StoredSession:
         """The session; raises if it doesn't live."""
@@ -68,10 +93,22 @@ class Contents:
 
     def tree(self, key: SessionKey) -> Iterator[SessionKey]:
         """A session and all below it, parents first."""
-        yield key
+        children: dict[str | None, list[str]] = {}
         for head in self.heads(key.namespace):
-            if head.parent_session_id == key.session_id:
-                yield from self.tree(SessionKey(key.namespace, head.id))
+            children.setdefault(head.parent_session_id, []).append(head.id)
+        below = [key.session_id]
+        for session_id in below:
+            yield SessionKey(key.namespace, session_id)
+            below.extend(child for child in children.pop(session_id, ()) if child != key.session_id)
+
+    def forget(self, *, before: datetime) -> None:
+        """Forget what became of writes and deletions of before this time, and which ids were burnt."""
+        for asked in [asked for asked, (at, _) in self.record_commits.items() if at < before]:
+            del self.record_commits[asked]
+        for deletion in [each for each, done in self.deletions.items() if done.at < before]:
+            del self.deletions[deletion]
+        for commit in [commit for commit, at in self.burnt.items() if at < before]:
+            del self.burnt[commit]
 
     def leases_of(self, key: SessionKey) -> LeaseState:
         """The run leases of a session."""

@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 
-from bamboo_sessions.domain.lease import LeaseState, busy
+from bamboo_sessions.domain.lease import LeaseState, LeaseView, LeaseWish, applied, busy
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.memory.contents import Contents
 from bamboo_sessions.storage.memory.session import StoredSession
-from bamboo_sessions.storage.port import LeaseChange
 
 
-def read(contents: Contents, key: SessionKey) -> LeaseState | None:
+def read(contents: Contents, key: SessionKey) -> LeaseView | None:
     """The leases of a living session; `None` if it doesn't live."""
-    return contents.leases_of(key) if isinstance(contents.sessions.get(key), StoredSession) else None
+    if not isinstance(contents.sessions.get(key), StoredSession):
+        return None
+    return LeaseView(contents.leases_of(key), contents.clock.now())
 
 
-def change(contents: Contents, key: SessionKey, changed: LeaseChange, now: datetime) -> LeaseState:
-    """Read the leases, change them and keep the result. Freshness changes, so that waiters notice."""
+def change(contents: Contents, key: SessionKey, wish: LeaseWish) -> LeaseView:
+    """Read the leases, apply the wish and keep the result. Waiters are told."""
     contents.living(key)
+    now = contents.clock.now()
     before = contents.leases_of(key)
-    after = changed(before, now)
+    after = applied(before, wish, now)
     if after != before:
         contents.leases[key] = after
-        contents.freshness += 1
-    return after
+        contents.tell(key, has_commit=False)
+    return LeaseView(after, now)
 
 
-def check_free(contents: Contents, keys: Iterable[SessionKey], at: datetime) -> None:
+def check_free(contents: Contents, keys: Iterable[SessionKey]) -> None:
     """Raise `SessionBusyError` if a run holds one of the sessions."""
+    now = contents.clock.now()
     for key in keys:
         leases = contents.leases_of(key)
-        if leases.is_held(at):
-            raise busy(key.session_id, leases, at)
+        if leases.is_held(now):
+            raise busy(key.session_id, leases, now)
 
 
 def end(contents: Contents, key: SessionKey) -> None:

@@ -6,6 +6,7 @@ from bamboo_sessions.domain.errors import MessageNotFoundError, SessionDeletedEr
 from bamboo_sessions.domain.message import StoredMessage
 from bamboo_sessions.storage.commit import Commit, SessionKey
 from bamboo_sessions.storage.memory.contents import Contents
+from bamboo_sessions.storage.memory.purge import check_there
 
 
 def find_origin(contents: Contents, commit: Commit) -> list[StoredMessage]:
@@ -16,10 +17,11 @@ def find_origin(contents: Contents, commit: Commit) -> list[StoredMessage]:
     stored = contents.living(SessionKey(commit.key.namespace, source.session_id))
     if source.at_revision < stored.head.incarnation:
         raise SessionDeletedError(source.session_id)
-    lived = [version.stored for version in stored.versions if version.lives_at(source.at_revision)]
-    if source.through_message_id is None:
-        return lived
-    for index, version in enumerate(lived):
-        if version.message.id == source.through_message_id:
-            return lived[: index + 1]
-    raise MessageNotFoundError(source.session_id, source.through_message_id)
+    lived = [version for version in stored.versions if version.lives_at(source.at_revision)]
+    if source.through_message_id is not None:
+        ids = [version.message.id for version in lived]
+        if source.through_message_id not in ids:
+            raise MessageNotFoundError(source.session_id, source.through_message_id)
+        lived = lived[: ids.index(source.through_message_id) + 1]
+    check_there(source.session_id, lived)
+    return [version.stored for version in lived]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from bamboo_sessions.storage.commit import RecordScope, RecordWrite, SessionKey, check_record_write
+from bamboo_sessions.domain.errors import SessionDeletedError
+from bamboo_sessions.storage.checks import check_record_commit
+from bamboo_sessions.storage.commit import Commit, RecordCommit, RecordScope, RecordWrite, SessionKey
 from bamboo_sessions.storage.memory.contents import Contents
-from bamboo_sessions.storage.query import Record, RecordQuery
+from bamboo_sessions.storage.query import Record, RecordQuery, page_of_records
+from bamboo_sessions.storage.record_plan import RecordChange, RecordId, RecordPlan, other_sessions, plan_records
 
 
 def scope_of(key: SessionKey) -> RecordScope:
@@ -14,49 +17,89 @@ def scope_of(key: SessionKey) -> RecordScope:
     return RecordScope("session", key.session_id)
 
 
-def get(contents: Contents, namespace: str, scope: RecordScope, kind: str, key: str) -> Record | None:
-    """One record, or `None`."""
-    return contents.records.get((namespace, scope, kind), {}).get(key)
+def get(contents: Contents, namespace: str, scope: RecordScope, kind: str, keys: Iterable[str]) -> tuple[Record, ...]:
+    """The records with these keys, those that there are."""
+    records = contents.records.get((namespace, scope, kind), {})
+    return tuple(records[key] for key in keys if key in records)
 
 
 def scan(contents: Contents, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
-    """Records by key prefix, in the order of their keys or backwards."""
+    """Records by their keys, in the order of the keys or backwards."""
     records = contents.records.get((namespace, scope, query.kind), {})
-    keys = sorted((key for key in records if key.startswith(query.prefix)), reverse=query.reverse)
-    if query.after is not None:
-        after = query.after
-        keys = [key for key in keys if (key < after if query.reverse else key > after)]
-    return tuple(records[key] for key in keys[: query.limit])
+    return page_of_records(records[key] for key in scan_keys(contents, namespace, scope, query))
 
 
-def write(contents: Contents, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
+def scan_keys(contents: Contents, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[str, ...]:
+    """The keys alone."""
+    records = contents.records.get((namespace, scope, query.kind), {})
+    return tuple(sorted((key for key in records if _is_meant(key, query)), reverse=query.reverse)[: query.limit])
+
+
+def _is_meant(key: str, query: RecordQuery) -> bool:
+    return (
+        key.startswith(query.prefix)
+        and (query.start is None or key >= query.start)
+        and (query.end is None or key < query.end)
+        and (query.after is None or (key < query.after if query.reverse else key > query.after))
+    )
+
+
+def write(contents: Contents, commit: RecordCommit) -> tuple[int, ...]:
     """Write records as one unit, outside a session's commit; their versions."""
-    if scope.type == "session":
-        contents.living(SessionKey(namespace, scope.name))
-    check(contents, namespace, scope, writes)
-    contents.freshness += 1
-    return put(contents, namespace, scope, writes)
+    check_record_commit(commit)
+    asked = (commit.namespace, commit.commit_id)
+    if asked in contents.record_commits:
+        return contents.record_commits[asked][1]
+    if commit.scope.type == "session":
+        lives = contents.living(SessionKey(commit.namespace, commit.scope.name))
+        if commit.incarnation not in {None, lives.head.incarnation}:
+            raise SessionDeletedError(commit.scope.name)
+    plan = planned(contents, commit.namespace, commit.scope, commit.writes)
+    apply(contents, commit.namespace, plan.changes)
+    contents.record_commits[asked] = (contents.clock.now(), plan.versions)
+    return plan.versions
 
 
-def check(contents: Contents, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> None:
-    """Raise `PreconditionFailedError` if one of them has another version than its write expects."""
-    for write in writes:
-        record = get(contents, namespace, scope, write.kind, write.key)
-        check_record_write(write, record.version if record else 0, scope)
+def planned(contents: Contents, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> RecordPlan:
+    """What `writes` do; raises if one of them is refused. Other sessions that they name have to live."""
+    for key in other_sessions(namespace, writes, scope):
+        contents.living(key)
+    return plan_records(writes, scope, lambda record: _version(contents, namespace, record), contents.record_version)
 
 
-def put(contents: Contents, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
-    """Write records that were checked; their versions (0: deleted)."""
-    versions = []
-    for write in writes:
-        records = contents.records.setdefault((namespace, scope, write.kind), {})
-        before = records.pop(write.key, None)
-        version = 0
-        if write.value is not None:
-            version = before.version + 1 if before else 1
-            records[write.key] = Record(write.key, write.value, version)
-        versions.append(version)
-    return tuple(versions)
+def _version(contents: Contents, namespace: str, record: RecordId) -> int:
+    found = contents.records.get((namespace, record.scope, record.kind), {}).get(record.key)
+    return found.version if found else 0
+
+
+def apply(contents: Contents, namespace: str, changes: Iterable[RecordChange]) -> None:
+    """Do what was planned."""
+    for (scope, kind, key), value, version in changes:
+        records = contents.records.setdefault((namespace, scope, kind), {})
+        if value is None:
+            del records[key]
+        else:
+            records[key] = Record(key, value, version)
+            contents.record_version = max(contents.record_version, version)
+
+
+def copy(contents: Contents, commit: Commit) -> None:
+    """Give a fork the records that come along; those that the commit itself wrote stay."""
+    for kind, theirs in sorted(to_copy(contents, commit).items()):
+        own = contents.records.setdefault((commit.key.namespace, scope_of(commit.key), kind), {})
+        for key in sorted(theirs.keys() - own.keys()):
+            contents.record_version += 1
+            own[key] = Record(key, theirs[key].value, contents.record_version)
+
+
+def to_copy(contents: Contents, commit: Commit) -> dict[str, dict[str, Record]]:
+    """The records that a fork begins with, by kind."""
+    source = commit.history_from
+    if source is None:
+        return {}
+    own = (commit.key.namespace, RecordScope("session", source.session_id))
+    theirs = {kind: records for (*owner, kind), records in contents.records.items() if tuple(owner) == own and records}
+    return {kind: theirs[kind] for kind in theirs if source.record_kinds is None or kind in source.record_kinds}
 
 
 def forget(contents: Contents, key: SessionKey) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
 from bamboo_sessions.domain.errors import MessageIdConflictError, StorageCorruptError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
-from bamboo_sessions.domain.merge_history import FRONT, Insertion
-from bamboo_sessions.domain.message import Message, StoredMessage, is_tool_result, to_stored
+from bamboo_sessions.domain.message import Message, StoredMessage, to_stored
+from bamboo_sessions.domain.placing import Arrangement, arranged, newest_group
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.splices import FRONT, Insertion
 from bamboo_sessions.domain.usage import TokenUsageRecord
 from bamboo_sessions.domain.working_copy import freeze
 from bamboo_sessions.storage.commit import Commit, StoredInsertion
@@ -24,11 +26,19 @@ class Version(msgspec.Struct):
     stored: StoredMessage
     added: int
     removed: int | None = None
+    removed_at: datetime | None = None
+    is_purged: bool = False
 
     @property
     def message(self) -> Message:
         """The message itself."""
         return self.stored.message
+
+    def purge(self) -> None:
+        """Forget what it said; its id and its hash stay."""
+        blank = Message.user("", id=self.message.id, created_at=self.message.created_at)
+        self.stored = StoredMessage(blank, b"", self.stored.content_hash)
+        self.is_purged = True
 
     def lives_at(self, revision: int | None) -> bool:
         """Whether it was live at `revision`; `None`: now."""
@@ -74,16 +84,18 @@ def taken_over(session: Session) -> StoredSession:
     )
     stored = StoredSession(head, live=draft.messages)
     for message in draft.messages:
-        _insert(stored, len(stored.versions), to_stored(message), revision)
+        _add(stored, to_stored(message), revision)
     stored.live_bytes = sum(len(version.stored.body) for version in stored.versions)
     return stored
 
 
-def sift(commit: Commit, living: StoredSession | None) -> tuple[list[StoredInsertion], tuple[str, ...]]:
-    """The insertions without what is known already (G4); raises `MessageIdConflictError`."""
+def sift(
+    commit: Commit, living: StoredSession | None, origin: Sequence[StoredMessage]
+) -> tuple[list[StoredInsertion], tuple[str, ...]]:
+    """The insertions without what is known already (G4), of a fork's origin too; raises `MessageIdConflictError`."""
     if commit.replace:
         return [insertion for insertion in commit.insertions if insertion.messages], ()
-    known = living.hashes if living else {}
+    known = living.hashes if living else {stored.message.id: {stored.content_hash} for stored in origin}
     sifted: list[StoredInsertion] = []
     duplicates: list[str] = []
     new: dict[str, bytes] = {}
@@ -100,7 +112,7 @@ def sift(commit: Commit, living: StoredSession | None) -> tuple[list[StoredInser
             else:
                 raise MessageIdConflictError(commit.key.session_id, id_)
         if fresh:
-            sifted.append(StoredInsertion(tuple(fresh), insertion.after))
+            sifted.append(insertion._replace(messages=tuple(fresh)))
     return sifted, tuple(duplicates)
 
 
@@ -108,12 +120,10 @@ def check_targets(commit: Commit, living: StoredSession | None) -> None:
     """Edits, removals and anchors name living messages: the merge saw them at this very revision."""
     anchors = [i.after for i in commit.insertions if i.after not in {None, FRONT}]
     targets = [*(stored.message.id for stored in commit.edits), *commit.removals, *anchors]
-    if targets:
-        alive = {message.id for message in living.live} if living else set()
-        for target in targets:
-            if target not in alive:
-                message = f"Session {commit.key.session_id!r} has no living message {target!r}."
-                raise StorageCorruptError(message, hint="Please report this: a merge named a message that is gone.")
+    for target in targets:
+        if living is None or living.live.index_of(target) is None:
+            message = f"Session {commit.key.session_id!r} has no living message {target!r}."
+            raise StorageCorruptError(message, hint="Please report this: a merge named a message that is gone.")
 
 
 def apply_history(
@@ -126,20 +136,24 @@ def apply_history(
     """Change the versions; returns the insertions as they really came to stand."""
     _remove_and_edit(target, commit, revision)
     for stored in source:
-        _insert(target, len(target.versions), stored, revision)
-    only_appended = not (commit.removals or commit.edits or source)
+        _add(target, stored, revision)
+    _insert_behind(target, [each for each in insertions if each.after is not None], revision)
+    reshaped = bool(commit.removals or commit.edits or source) or any(each.after is not None for each in insertions)
     for insertion in insertions:
-        is_behind_all = _insert_run(target, insertion, revision, as_given=commit.replace)
-        only_appended = only_appended and is_behind_all
-    fresh = [stored for insertion in insertions for stored in insertion.messages]
-    if only_appended:
-        target.live = target.live.extended([stored.message for stored in fresh])
-        target.live_bytes += sum(len(stored.body) for stored in fresh)
-    else:
-        alive = [version.stored for version in target.versions if version.removed is None]
-        target.live = FrozenMessages(stored.message for stored in alive)
-        target.live_bytes = sum(len(stored.body) for stored in alive)
-    return _placed(target.live, {stored.message.id for stored in fresh})
+        if insertion.after is None:
+            if reshaped:
+                _renew_live(target)
+            in_order = commit.replace or insertion.in_order
+            reshaped = not _append(target, insertion.messages, revision, in_order=in_order)
+    if reshaped:
+        _renew_live(target)
+    return _placed(target.live, {stored.message.id for insertion in insertions for stored in insertion.messages})
+
+
+def _renew_live(target: StoredSession) -> None:
+    alive = [version.stored for version in target.versions if version.removed is None]
+    target.live = FrozenMessages(stored.message for stored in alive)
+    target.live_bytes = sum(len(stored.body) for stored in alive)
 
 
 def _remove_and_edit(target: StoredSession, commit: Commit, revision: int) -> None:
@@ -153,55 +167,54 @@ def _remove_and_edit(target: StoredSession, commit: Commit, revision: int) -> No
         id_ = version.message.id
         if version.removed is None and (id_ in gone or id_ in edits):
             version.removed = revision
+            version.removed_at = commit.at
             if id_ in edits:
-                _insert(target, index + 1, edits[id_], revision)
+                target.versions.insert(index + 1, Version(edits[id_], revision))
+                target.hashes[id_].add(edits[id_].content_hash)
 
 
-def _insert_run(target: StoredSession, insertion: StoredInsertion, revision: int, *, as_given: bool) -> bool:
-    """Insert messages behind their anchor, or each where it belongs at the end; whether all came behind all others.
+def _insert_behind(target: StoredSession, insertions: Sequence[StoredInsertion], revision: int) -> None:
+    """Put messages behind living ones, or in front of all, in one go over all versions."""
+    runs = {insertion.after: insertion.messages for insertion in insertions}
+    if not runs:
+        return
+    before, target.versions = target.versions, []
+    for stored in runs.get(FRONT, ()):
+        _add(target, stored, revision)
+    for version in before:
+        target.versions.append(version)
+        if version.removed is None:
+            for stored in runs.get(version.message.id, ()):
+                _add(target, stored, revision)
 
-    `as_given`: at the end they stay in their order, tool results too.
+
+def _append(target: StoredSession, messages: Sequence[StoredMessage], revision: int, *, in_order: bool) -> bool:
+    """Put messages at the end, and results in the groups of their calls, unless `in_order`; whether all are behind all.
+
+    `target.live` is up to date, and stays so if they are.
     """
-    versions = target.versions
-    place = len(versions) if insertion.after is None else _behind(versions, insertion.after)
-    is_behind_all = True
-    for stored in insertion.messages:
-        if insertion.after is None and not as_given:
-            place = _end_place(versions, stored.message)
-        is_behind_all = is_behind_all and place == len(versions)
-        _insert(target, place, stored, revision)
-        place += 1
-    return is_behind_all
+    given = [stored.message for stored in messages]
+    joined, tail = (
+        Arrangement([], given) if in_order else arranged(given, lambda call_id: newest_group(target.live, call_id))
+    )
+    by_id = {stored.message.id: stored for stored in messages}
+    _insert_behind(
+        target,
+        [StoredInsertion(tuple(by_id[one.id] for one in run), target.live[last].id) for last, run in joined],
+        revision,
+    )
+    for message in tail:
+        _add(target, by_id[message.id], revision)
+    if not joined:
+        target.live = target.live.extended(tail)
+        target.live_bytes += sum(len(stored.body) for stored in messages)
+    return not joined
 
 
-def _insert(target: StoredSession, index: int, stored: StoredMessage, revision: int) -> None:
-    """Put a new version at `index` of all versions, and remember its content (G4)."""
-    target.versions.insert(index, Version(stored, revision))
+def _add(target: StoredSession, stored: StoredMessage, revision: int) -> None:
+    """Put a new version behind all, and remember its content (G4)."""
+    target.versions.append(Version(stored, revision))
     target.hashes.setdefault(stored.message.id, set()).add(stored.content_hash)
-
-
-def _behind(versions: Sequence[Version], after: str) -> int:
-    """The index behind the living message `after`."""
-    if after == FRONT:
-        return 0
-    return next(i for i, v in enumerate(versions) if v.removed is None and v.message.id == after) + 1
-
-
-def _end_place(versions: Sequence[Version], message: Message) -> int:
-    """The end; for a tool's result, behind its call and the results that this has."""
-    if is_tool_result(message):
-        for index in range(len(versions) - 1, -1, -1):
-            version = versions[index]
-            calls = version.message.tool_calls if version.removed is None else ()
-            if any(call.id == message.tool_call_id for call in calls):
-                place = index + 1
-                for later in range(index + 1, len(versions)):
-                    if versions[later].removed is None:
-                        if versions[later].message.role != "tool":
-                            break
-                        place = later + 1
-                return place if any(v.removed is None for v in versions[place:]) else len(versions)
-    return len(versions)
 
 
 def _placed(live: FrozenMessages, fresh: set[str]) -> tuple[Insertion, ...]:

@@ -7,24 +7,28 @@ the calls; what they do is in the modules beside this one, by the names that the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from bamboo_sessions.domain.change import FeedBounds
+from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.lease import LeaseView, LeaseWish
+from bamboo_sessions.domain.limits import FEED_PRUNE_ROWS_MAX
+from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.tree import below
 from bamboo_sessions.domain.usage import TokenUsageTotals
-from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
-from bamboo_sessions.storage.memory import check, commits, leases, listing, records, trees, usage, windows
+from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
+from bamboo_sessions.storage.feed_position import parse_position
+from bamboo_sessions.storage.memory import check, commits, leases, listing, purge, records, trees, usage, windows
 from bamboo_sessions.storage.memory.commits import Prepared
 from bamboo_sessions.storage.memory.contents import Contents
 from bamboo_sessions.storage.memory.session import StoredSession, taken_over
-from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, Progress, SessionStorage
+from bamboo_sessions.storage.port import Hear, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     FeedPage,
@@ -41,10 +45,15 @@ if TYPE_CHECKING:
 
 
 class MemoryStorage(SessionStorage):
-    """Sessions in this process's memory."""
+    """Sessions in this process's memory.
 
-    def __init__(self) -> None:
-        self._contents = Contents()
+    Args:
+        clock: The time by which leases are meant and the feed is pruned; whoever moves the time of a repository in a
+            test hands in the same clock.
+    """
+
+    def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._contents = Contents(clock)
 
     async def open(self) -> None:
         """Nothing to do."""
@@ -52,18 +61,20 @@ class MemoryStorage(SessionStorage):
     async def aclose(self) -> None:
         """Nothing to do: the data lives as long as this object."""
 
-    # --- freshness
+    # --- what this process has heard
 
-    def freshness(self) -> int | None:
-        return self._contents.freshness
-
-    def peek(self, key: SessionKey) -> Peek | None:
+    def still_newest(self, key: SessionKey, revision: int, token: int | None) -> int | None:
         stored = self._contents.sessions.get(key)
-        if stored is None:
-            return None
-        if isinstance(stored, Tombstone):
-            return Peek(stored.revision, deleted=True)
-        return Peek(stored.head.revision, deleted=False)
+        return revision if isinstance(stored, StoredSession) and stored.head.revision == revision else None
+
+    def listen(self, hear: Hear) -> Callable[[], None]:
+        listener = object()
+        self._contents.listeners[listener] = hear
+
+        def stop() -> None:
+            self._contents.listeners.pop(listener, None)
+
+        return stop
 
     # --- reading
 
@@ -82,13 +93,13 @@ class MemoryStorage(SessionStorage):
     async def read_window(self, key: SessionKey, query: WindowQuery) -> Window | Tombstone | None:
         return windows.read_window(self._contents, key, query)
 
+    async def find_message(self, namespace: str, message_id: str) -> tuple[str, Message] | None:
+        return windows.find_message(self._contents, namespace, message_id)
+
     async def list_heads(self, query: ListQuery) -> HeadPage:
         return listing.list_heads(self._contents, query)
 
-    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
-        return commits.find_commit(self._contents, key, commit_id)
-
-    async def read_lease(self, key: SessionKey) -> LeaseState | None:
+    async def read_lease(self, key: SessionKey) -> LeaseView | None:
         return leases.read(self._contents, key)
 
     async def usage_totals(
@@ -97,10 +108,18 @@ class MemoryStorage(SessionStorage):
         return usage.totals(self._contents, namespace, session_id, include_children=include_children)
 
     async def get_record(self, namespace: str, scope: RecordScope, kind: str, key: str) -> Record | None:
-        return records.get(self._contents, namespace, scope, kind, key)
+        return next(iter(records.get(self._contents, namespace, scope, kind, [key])), None)
+
+    async def get_records(
+        self, namespace: str, scope: RecordScope, kind: str, keys: Sequence[str]
+    ) -> tuple[Record, ...]:
+        return records.get(self._contents, namespace, scope, kind, keys)
 
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
         return records.scan(self._contents, namespace, scope, query)
+
+    async def scan_record_keys(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[str, ...]:
+        return records.scan_keys(self._contents, namespace, scope, query)
 
     async def search(self, query: SearchQuery, *, on_progress: Progress | None = None) -> SearchPage:
         from bamboo_sessions.storage.memory.searching import search  # here: most processes never search
@@ -109,44 +128,62 @@ class MemoryStorage(SessionStorage):
 
     # --- the feed
 
-    async def feed_bounds(self) -> FeedBounds:
-        return self._contents.feed.bounds
+    def check_position(self, position: str) -> None:
+        parse_position(position)
 
-    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+    async def feed_position(self) -> str:
+        return str(self._contents.feed.bounds.newest)
+
+    async def read_changes(self, namespace: str, after: str | None, limit: int) -> FeedPage:
         return self._contents.feed.page(namespace, after, limit, self._contents.lives)
 
-    async def prune_changes(self, before: datetime, limit: int) -> int:
-        return self._contents.feed.prune(before, limit)
+    async def prune_changes(self, older_than: timedelta, *, limit: int = FEED_PRUNE_ROWS_MAX) -> int:
+        now = self._contents.clock.now()
+        self._contents.forget(before=now - older_than)
+        return self._contents.feed.prune(older_than, limit, now)
 
-    async def start_epoch(self) -> FeedBounds:
-        return self._contents.feed.start_epoch()
+    async def start_epoch(self) -> str:
+        self._contents.feed.start_epoch()
+        return await self.feed_position()
 
     # --- writing
 
     async def commit(self, commit: Commit) -> Committed:
         return commits.apply(self._contents, commit)
 
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
+        return commits.find_commit(self._contents, key, commit_id)
+
+    async def settle(self, key: SessionKey, commit_id: str) -> int | None:
+        return commits.settle(self._contents, key, commit_id)
+
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
         commit = plan(await self.read(key))
         return None if commit is None else commits.apply(self._contents, commit)
 
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         return trees.delete_tree(self._contents, key, query)
 
-    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
-        return leases.change(self._contents, key, change, now)
+    async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
+        return leases.change(self._contents, key, wish)
 
-    async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
-        return records.write(self._contents, namespace, scope, writes)
+    async def write_records(self, commit: RecordCommit) -> tuple[int, ...]:
+        return records.write(self._contents, commit)
 
     # --- upkeep
 
-    async def check(self, *, repair: bool = False) -> CheckReport:
-        counts = await self.stats()
+    async def purge_versions(self, before: datetime, limit: int) -> int:
+        return purge.purge_versions(self._contents, before, limit)
+
+    async def next_namespace(self, after: str | None) -> str | None:
+        return check.next_namespace(self._contents, after)
+
+    async def check(self, namespace: str | None = None, *, repair: bool = False) -> CheckReport:
+        counts = await self.stats(namespace)
         return CheckReport(sessions=counts["sessions"], messages=counts["messages"])
 
-    async def stats(self) -> Mapping[str, int]:
-        return check.stats(self._contents)
+    async def stats(self, namespace: str | None = None) -> Mapping[str, int]:
+        return check.stats(self._contents, namespace)
 
     # --- for `SimpleStorage`, which lets another object keep the session between `_prepare` and `_install`
 
@@ -158,9 +195,18 @@ class MemoryStorage(SessionStorage):
 
     def _doomed(self, key: SessionKey, query: DeleteQuery) -> list[SessionKey]:
         """What `delete_tree` would delete, parents first."""
-        return trees.doomed(self._contents, key, query)
+        return (
+            [] if trees.replayed(self._contents, key, query) is not None else trees.doomed(self._contents, key, query)
+        )
+
+    def _lives(self, key: SessionKey) -> bool:
+        return isinstance(self._contents.sessions.get(key), StoredSession)
 
     def _seed(self, key: SessionKey, session: Session) -> None:
-        """Take over a session that was kept elsewhere."""
-        self._contents.sessions[key] = taken_over(session)
-        self._contents.freshness += 1
+        """Take over a session that was kept elsewhere; its ancestors were before it, and tell its place in the tree."""
+        stored = taken_over(session)
+        parent = self._contents.sessions.get(SessionKey(key.namespace, session.parent_session_id or key.session_id))
+        if isinstance(parent, StoredSession):
+            stored.head = below(stored.head, parent.head)
+        self._contents.sessions[key] = stored
+        self._contents.tell(key)

@@ -37,6 +37,7 @@ from bamboo_sessions.testing.conformance.ledger import LedgerConformance
 from bamboo_sessions.testing.conformance.listing import ListingConformance
 from bamboo_sessions.testing.conformance.messages import MessagesConformance
 from bamboo_sessions.testing.conformance.namespaces import NamespacesConformance
+from bamboo_sessions.testing.conformance.purging import PurgingConformance
 from bamboo_sessions.testing.conformance.questions import QuestionsConformance
 from bamboo_sessions.testing.conformance.reading import ReadingConformance
 from bamboo_sessions.testing.conformance.records import RecordsConformance
@@ -58,6 +59,7 @@ __all__ = [
     "MakeStorage",
     "MessagesConformance",
     "NamespacesConformance",
+    "PurgingConformance",
     "QuestionsConformance",
     "ReadingConformance",
     "RecordsConformance",
@@ -75,6 +77,7 @@ class StorageConformance(
     ListingConformance,
     TreesConformance,
     ForksConformance,
+    PurgingConformance,
     FeedConformance,
     QuestionsConformance,
     LedgerConformance,

@@ -15,6 +15,7 @@ except ImportError as exc:
     raise ImportError(message) from exc
 
 from bamboo_sessions.storage.port import SessionStorage
+from bamboo_sessions.testing.clock import ManualClock
 
 MakeStorage = Callable[[], Awaitable[SessionStorage]]
 """What the fixture `make_storage` returns: each call gives an open storage.
@@ -36,22 +37,28 @@ MODULES: Final = (
     "listing",
     "messages",
     "namespaces",
+    "purging",
     "questions",
     "reading",
     "records",
     "repository.asking",
     "repository.authoring",
     "repository.base",
+    "repository.call_groups",
     "repository.changing",
     "repository.fencing",
     "repository.following",
+    "repository.lease_face",
     "repository.leasing",
     "repository.lifecycle",
     "repository.loading",
     "repository.reading",
+    "repository.retrying",
     "repository.rewriting",
     "repository.saving",
     "repository.searching",
+    "repository.tenants",
+    "repository.terms",
     "trees",
     "whole_sessions",
 )
@@ -66,18 +73,32 @@ class Conformance:
     A capability that an engine lacks is declared by the class attribute, and its tests skip with a reason:
 
     - `durable`: data outlives the storage object, and several of them may be open on the same data.
+    - `moves_clock`: its storages take their time from the fixture `clock`, which tests move.
     - `namespaces`: more than one of them.
     """
 
     pytestmark = pytest.mark.anyio
 
     durable: ClassVar[bool] = False
+    moves_clock: ClassVar[bool] = False
     namespaces: ClassVar[bool] = True
 
     @pytest.fixture
     def anyio_backend(self) -> str:
         """The suite runs on asyncio."""
         return "asyncio"
+
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        """The time of repositories, and of storages that `make_storage` hands it to."""
+        return ManualClock()
+
+    @pytest.fixture
+    def storage_clock(self, clock: ManualClock) -> ManualClock:
+        """The time of the storages, for tests that move it."""
+        if not self.moves_clock:
+            pytest.skip("the clock of this storage can't be moved (moves_clock = False)")
+        return clock
 
     @pytest.fixture
     async def storage(self, make_storage: MakeStorage) -> AsyncIterator[SessionStorage]:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
 
 from bamboo_sessions.domain.clock import MICROSECOND
 from bamboo_sessions.domain.errors import (
+    InputError,
     LimitExceededError,
     MessageIdConflictError,
+    PreconditionFailedError,
     SessionDeletedError,
     SessionNotFoundError,
 )
-from bamboo_sessions.domain.limits import METADATA_KEYS_MAX
+from bamboo_sessions.domain.limits import METADATA_KEYS_MAX, VERSION_MAX
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.splices import FRONT
 from bamboo_sessions.domain.usage import TokenUsageRecord, TokenUsageTotals
-from bamboo_sessions.storage.commit import Commit, RecordWrite, RevisionConflict
+from bamboo_sessions.storage.commit import Commit, RecordWrite, RevisionConflict, State
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import DeleteQuery
-from bamboo_sessions.testing.clock import START
+from bamboo_sessions.testing.clock import START, ManualClock
 from bamboo_sessions.testing.conformance.base import Conformance
 from bamboo_sessions.testing.conformance.kit import (
     KEY,
@@ -100,7 +104,7 @@ class CommitsConformance(Conformance):
         assert content(await snapshot_of(storage)) == content(before)
         assert await storage.get_record("default", scope_of("s"), "k", "r") is None
         assert await storage.usage_totals("default", "s", include_children=False) == TokenUsageTotals()
-        assert await storage.find_commit(KEY, commit.commit_id) is None
+        assert await storage.settle(KEY, commit.commit_id) is None
 
     async def test_a_commit_from_the_future_is_refused(self, storage: SessionStorage) -> None:
         """A revision that isn't reached yet is a conflict like an old one."""
@@ -263,15 +267,54 @@ class CommitsConformance(Conformance):
     async def test_commit_ids_settle_unknown_outcomes(self, storage: SessionStorage) -> None:
         """A commit is found by session and id: its revision, or nothing."""
         commit = creation()
-        assert await storage.find_commit(KEY, commit.commit_id) is None
         await storage.commit(commit)
         await storage.commit(creation("t"))
         append = appending("s", user("a"))
         await storage.commit(append)
-        assert await storage.find_commit(KEY, commit.commit_id) == 1
-        assert await storage.find_commit(KEY, append.commit_id) == 2
-        assert await storage.find_commit(KEY, "unknown") is None
-        assert await storage.find_commit(key_of("t"), commit.commit_id) is None
+        assert await storage.settle(KEY, commit.commit_id) == 1
+        assert await storage.settle(KEY, append.commit_id) == 2
+        assert await storage.settle(KEY, "unknown") is None
+        assert await storage.settle(key_of("t"), commit.commit_id) is None
+
+    async def test_a_commit_that_never_happened_never_will(self, storage: SessionStorage) -> None:
+        """G4: once a look-up has said so, the id is burnt: the commit is refused when it comes late after all."""
+        late = creation()
+        assert await storage.settle(KEY, late.commit_id) is None
+        for _ in range(2):
+            with pytest.raises(InputError, match="can't be used any more"):
+                await storage.commit(late)
+        assert await storage.read(KEY) is None
+        await storage.commit(creation())
+        append = appending("s", user("a"))
+        assert await storage.settle(KEY, append.commit_id) is None
+        assert await storage.settle(KEY, append.commit_id) is None
+        with pytest.raises(InputError):
+            await storage.commit(append)
+        with pytest.raises(InputError):
+            await storage.transact(KEY, lambda _: append)
+        assert await ids_in(storage) == []
+        await storage.commit(msgspec.structs.replace(append, commit_id="another"))
+        assert await ids_in(storage) == ["a"]
+
+    async def test_a_transaction_reads_on_from_what_is_known(self, storage: SessionStorage) -> None:
+        """A plan sees the newest state, whatever older snapshot its caller knows; of a former life, too."""
+        await storage.commit(creation("s", user("a")))
+        known = await snapshot_of(storage)
+        await storage.commit(appending("s", user("b")))
+        seen: list[State] = []
+
+        def plan(state: State) -> None:
+            seen.append(state)
+
+        await storage.transact(KEY, plan, known)
+        await storage.transact(KEY, plan, await snapshot_of(storage))
+        await storage.delete_tree(KEY, DeleteQuery(at=START))
+        await storage.transact(KEY, plan, known)
+        await storage.commit(creation("s", user("c"), reuse_deleted=True))
+        await storage.transact(KEY, plan, known)
+        found = [[message.id for message in state.messages] for state in seen if isinstance(state, Snapshot)]
+        assert found == [["a", "b"], ["a", "b"], ["c"]]
+        assert isinstance(seen[2], Tombstone)
 
     async def test_commit_ids_belong_to_a_session(self, storage: SessionStorage) -> None:
         """The same commit id for another session is another commit."""
@@ -281,13 +324,14 @@ class CommitsConformance(Conformance):
         assert not other.replayed
         assert await ids_in(storage, "t") == ["b"]
 
-    async def test_commit_ids_are_kept_for_a_day(self, storage: SessionStorage) -> None:
+    async def test_commit_ids_are_kept_for_a_day(self, storage: SessionStorage, storage_clock: ManualClock) -> None:
         """An outcome can be settled for 24 hours at least, whatever is committed meanwhile."""
         commit = creation()
         await storage.commit(commit)
         for hour in range(1, 24):
-            await storage.commit(appending("s", user(str(hour)), at=START + timedelta(hours=hour)))
-        assert await storage.find_commit(KEY, commit.commit_id) == 1
+            storage_clock.move(timedelta(hours=1))
+            await storage.commit(appending("s", user(str(hour)), at=START + timedelta(days=hour)))
+        assert await storage.settle(KEY, commit.commit_id) == 1
 
     async def test_nothing_to_do_makes_no_commit(self, storage: SessionStorage) -> None:
         """L42: a commit that would change nothing makes no revision and isn't found afterwards."""
@@ -298,7 +342,7 @@ class CommitsConformance(Conformance):
             committed = await storage.commit(commit)
             assert not committed.changed
             assert committed.revision == 1
-            assert await storage.find_commit(KEY, commit.commit_id) is None
+            assert await storage.settle(KEY, commit.commit_id) is None
         assert content(await snapshot_of(storage)) == content(before)
 
     async def test_a_refused_commit_can_be_mended_and_sent(self, storage: SessionStorage) -> None:
@@ -358,3 +402,98 @@ class CommitsConformance(Conformance):
         seen: list[object] = []
         assert await storage.transact(KEY, seen.append) is None
         assert isinstance(seen[-1], Tombstone)
+
+    # --- preconditions on the history alone
+
+    async def test_a_commit_can_name_the_last_message(self, storage: SessionStorage) -> None:
+        """`if_last_message` refuses a commit if the history ends otherwise, and doesn't care for the head."""
+        await storage.commit(creation("s", *users("a", "b")))
+        state = await snapshot_of(storage)
+        await storage.commit(change(state, head=msgspec.structs.replace(state.head, title="renamed")))
+        await storage.commit(appending("s", user("c"), if_last_message="b"))
+        for expected in ("b", FRONT):
+            with pytest.raises(PreconditionFailedError) as refused:
+                await storage.commit(appending("s", user("d"), if_last_message=expected))
+            assert (refused.value.expected, refused.value.actual) == (expected, "c")
+        await storage.commit(change(await snapshot_of(storage), removals=("c",)))
+        await storage.commit(appending("s", user("d"), if_last_message="b"))
+        assert await ids_in(storage) == ["a", "b", "d"]
+
+    async def test_a_commit_can_name_an_empty_history(self, storage: SessionStorage) -> None:
+        """`FRONT` is what an empty history ends with, also that of a session which isn't there yet."""
+        await storage.commit(appending("s", user("a"), initial_head=head_of(), if_last_message=FRONT))
+        await storage.commit(creation("empty"))
+        await storage.commit(appending("empty", user("a"), if_last_message=FRONT))
+        for commit in (
+            appending("empty", user("b"), if_last_message=FRONT),
+            appending("new", user("a"), initial_head=head_of("new"), if_last_message="a"),
+        ):
+            with pytest.raises(PreconditionFailedError):
+                await storage.commit(commit)
+        assert await storage.read(key_of("new")) is None
+
+    async def test_tokens_can_be_counted_alone(self, storage: SessionStorage) -> None:
+        """A blind commit of usage, or of usage and records, needs no message."""
+        await storage.commit(creation())
+        usage = (TokenUsageRecord(id="u", at=START, input_tokens=1),)
+        assert (await storage.commit(appending("s", usage=usage))).revision == 2
+        committed = await storage.commit(appending("s", usage=usage, records=(RecordWrite("k", "a", b"v"),)))
+        assert (committed.revision, committed.message_count) == (3, 0)
+
+    # --- values that no engine could keep
+
+    async def test_what_cannot_be_kept_is_refused(self, storage: SessionStorage) -> None:
+        """Names, versions and times at the edge of their range are refused by name before anything is written."""
+        await storage.commit(creation())
+        state = await snapshot_of(storage)
+        last = datetime.max.replace(tzinfo=UTC)
+        heads: list[dict[str, Any]] = [
+            {"metadata_version": 2**63},
+            {"metadata_version": -1},
+            {"metadata_version": "1"},
+            {"title_version": 2**64},
+            {"owner": "\ud800"},
+            {"owner": ""},
+            {"kind": "a\0"},
+            {"kind": ""},
+            {"created_at": last},
+            {"created_at": datetime(2026, 1, 1)},  # noqa: DTZ001 - naive on purpose
+            {"updated_at": last},
+        ]
+        for fields in heads:
+            head = msgspec.structs.replace(state.head, **fields)
+            for commit in (change(state, head=head), creation("new", head=head_of("new", **fields))):
+                with pytest.raises(InputError):
+                    await storage.commit(commit)
+        commits: list[dict[str, Any]] = [
+            {"commit_id": ""},
+            {"commit_id": "\ud800"},
+            {"commit_id": "x" * 129},
+            {"at": last},
+            {"at": datetime(2026, 1, 1)},  # noqa: DTZ001 - naive on purpose
+            {"updated_at": last},
+            {"key": key_of("\ud800")},
+            {"key": key_of("s", "\0")},
+            {"usage": (TokenUsageRecord(id="\ud800", at=START),)},
+            {"usage": (TokenUsageRecord(id="u", at=START, input_tokens=2**63),)},
+        ]
+        for fields in commits:
+            for commit in (appending("s", user("a"), **fields), creation("new", **fields)):
+                with pytest.raises(InputError):
+                    await storage.commit(commit)
+        for head in (head_of("other"), head_of("new", namespace="other")):
+            with pytest.raises(InputError):
+                await storage.commit(creation("new", head=head))
+        assert content(await snapshot_of(storage)) == content(state)
+        assert await storage.read(key_of("new")) is None
+
+    async def test_counting_goes_on_from_the_highest_version(self, storage: SessionStorage) -> None:
+        """The highest version that may be given leaves room for all that will be counted."""
+        await storage.commit(creation(head=head_of(metadata_version=VERSION_MAX)))
+        state = await snapshot_of(storage)
+        assert state.head.metadata_version == VERSION_MAX
+        head = msgspec.structs.replace(state.head, metadata_version=VERSION_MAX + 1, title="renamed")
+        await storage.commit(change(state, head=head))
+        await storage.delete_tree(KEY, DELETE)
+        await storage.commit(creation(reuse_deleted=True))
+        assert (await snapshot_of(storage)).head.metadata_version == VERSION_MAX + 2

@@ -23,6 +23,7 @@ from bamboo_sessions.testing.conformance.kit import (
     ids_in,
     insertion,
     key_of,
+    recording,
     result,
     snapshot_of,
     user,
@@ -175,7 +176,7 @@ class ConcurrencyConformance(Conformance):
 
         async def put(n: int) -> bool:
             try:
-                await storage.write_records("default", scope, [RecordWrite("k", "a", bytes([n]), if_absent=True)])
+                await storage.write_records(recording(RecordWrite("k", "a", bytes([n]), if_absent=True), scope=scope))
             except BambooSessionsError:
                 return False
             return True

@@ -10,7 +10,7 @@ from bamboo_sessions.domain.errors import MessageIdConflictError, SessionDeleted
 from bamboo_sessions.domain.usage import TokenUsageRecord, TokenUsageTotals
 from bamboo_sessions.storage.commit import RecordScope, RecordWrite
 from bamboo_sessions.storage.port import SessionStorage
-from bamboo_sessions.storage.query import DeleteQuery, ListQuery, Record, Window, WindowQuery
+from bamboo_sessions.storage.query import DeleteQuery, ListQuery, RecordQuery, Window, WindowQuery
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.base import Conformance, MakeStorage
 from bamboo_sessions.testing.conformance.histories import History
@@ -22,6 +22,7 @@ from bamboo_sessions.testing.conformance.kit import (
     creation,
     ids_in,
     key_of,
+    recording,
     scope_of,
     snapshot_of,
     user,
@@ -48,7 +49,7 @@ class DurabilityConformance(Conformance):
         await history.run(25)
         usage = (TokenUsageRecord(id="u", at=START, input_tokens=7),)
         await storage.commit(appending("s", usage=usage, records=(RecordWrite("k", "a", b"1"),)))
-        await storage.write_records("default", RecordScope("shared", "app"), [RecordWrite("k", "a", b"2")])
+        await storage.write_records(recording(RecordWrite("k", "a", b"2"), scope=RecordScope("shared", "app")))
         before = await snapshot_of(storage)
         rows = await storage.list_heads(ListQuery("default", total=True))
         await storage.aclose()
@@ -60,8 +61,9 @@ class DurabilityConformance(Conformance):
             window = await again.read_window(KEY, WindowQuery(1_000, at_revision=revision))
             assert isinstance(window, Window)
             assert list(window.messages) == list(snapshot.messages)
-        assert await again.get_record("default", scope_of("s"), "k", "a") == Record("a", b"1", 1)
-        assert await again.get_record("default", RecordScope("shared", "app"), "k", "a") == Record("a", b"2", 1)
+        for scope, value in ((scope_of("s"), b"1"), (RecordScope("shared", "app"), b"2")):
+            (record,) = await again.scan_records("default", scope, RecordQuery("k"))
+            assert (record.key, record.value) == ("a", value)
         totals = await again.usage_totals("default", "s", include_children=False)
         assert totals == TokenUsageTotals(calls=1, input_tokens=7)
         await again.aclose()
@@ -77,7 +79,7 @@ class DurabilityConformance(Conformance):
         await storage.aclose()
 
         again = await make_storage()
-        assert await again.find_commit(KEY, first.commit_id) == 1
+        assert await again.settle(KEY, first.commit_id) == 1
         assert (await again.commit(first)).replayed
         assert (await again.commit(appending("s", user("a")))).duplicates == ("a",)
         with pytest.raises(MessageIdConflictError):

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from bamboo_sessions.domain.change import SessionChange, parse_position
-from bamboo_sessions.domain.limits import FEED_PAGE_IDS_MAX
+import anyio
+import pytest
+
+from bamboo_sessions.domain.change import SessionChange
+from bamboo_sessions.domain.errors import InputError, PositionExpiredError
+from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN, FEED_PAGE_IDS_MAX
 from bamboo_sessions.domain.question import PendingQuestion
+from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.usage import TokenUsageRecord
 from bamboo_sessions.storage.commit import HistorySource, RecordWrite
 from bamboo_sessions.storage.port import SessionStorage
-from bamboo_sessions.storage.query import DeleteQuery
-from bamboo_sessions.testing.clock import START
+from bamboo_sessions.storage.query import DeleteQuery, FeedPage
+from bamboo_sessions.testing.clock import START, ManualClock
 from bamboo_sessions.testing.conformance.base import Conformance
 from bamboo_sessions.testing.conformance.kit import (
     KEY,
@@ -32,11 +37,21 @@ from bamboo_sessions.testing.conformance.kit import (
 )
 
 ALL = 1_000
+DAY = timedelta(hours=COMMIT_ID_HOURS_MIN)
+POSITION_CHARS_MAX = 256
 
 
-async def logged(storage: SessionStorage, after: int | None = None, namespace: str = "default") -> list[SessionChange]:
-    """The changes behind `after`, in one page."""
-    return list((await storage.read_changes(namespace, after, ALL)).changes)
+async def logged(storage: SessionStorage, after: str | None = None, namespace: str = "default") -> list[SessionChange]:
+    """The visible changes behind `after`, and those that were acknowledged and become visible later."""
+    changes: list[SessionChange] = []
+    while True:
+        page = await storage.read_changes(namespace, after, ALL)
+        changes += page.changes
+        after = page.through
+        if page.is_end and page.look_again_in is None:
+            return changes
+        if page.is_end:
+            await anyio.sleep(page.look_again_in or 0)
 
 
 async def ids_added(storage: SessionStorage) -> list[tuple[str, ...]]:
@@ -44,31 +59,42 @@ async def ids_added(storage: SessionStorage) -> list[tuple[str, ...]]:
     return [each.message_ids for each in await logged(storage)]
 
 
-def numbers_of(changes: Iterable[SessionChange]) -> list[int]:
-    """The numbers in the positions of changes."""
-    return [parse_position(change.position).number for change in changes]
+def revisions_of(changes: Iterable[SessionChange]) -> list[int]:
+    """The revisions of changes."""
+    return [each.revision for each in changes]
 
 
 class FeedConformance(Conformance):
     """Every commit is in the log, once, in order, until it is pruned."""
 
     async def test_an_empty_store_has_an_empty_feed(self, storage: SessionStorage) -> None:
-        """Before the first commit there is an epoch, and nothing behind 0."""
-        bounds = await storage.feed_bounds()
-        assert bounds.newest.epoch
-        assert bounds.oldest == bounds.newest
-        assert bounds.newest[1:] == (0, "")
+        """Before the first commit there is a position, and nothing behind it."""
+        start = await storage.feed_position()
+        storage.check_position(start)
         page = await storage.read_changes("default", None, ALL)
-        assert (page.bounds, page.after, page.through, page.changes) == (bounds, *bounds, ())
+        assert page == FeedPage((), start, is_end=True)
+        assert await storage.read_changes("default", start, ALL) == page
+
+    async def test_positions_are_texts_that_sort_as_the_commits_do(self, storage: SessionStorage) -> None:
+        """They are short, each behind the one before, also over powers of ten, and nothing else is one."""
+        positions = [await storage.feed_position()]
+        await storage.commit(creation())
+        for number in range(11):
+            await storage.commit(appending("s", user(str(number))))
+        positions += [each.position for each in await logged(storage)]
+        assert positions == sorted(set(positions))
+        assert max(map(len, positions)) < POSITION_CHARS_MAX
+        for wrong in ("", "x", positions[-1] + "!", positions[-1][:-1] + "?", "\ud800"):
+            with pytest.raises(InputError):
+                storage.check_position(wrong)
 
     async def test_each_commit_is_logged_once_in_order(self, storage: SessionStorage) -> None:
-        """Commits of several sessions get rising numbers, with revision, kinds, messages and time."""
+        """Commits of one session come in their order, with revision, kinds, messages and time."""
         await storage.commit(creation("s", user("a")))
         await storage.commit(creation("t", at=START + SECOND))
         await storage.commit(appending("s", *users("b", "c"), at=START + 2 * SECOND))
         await storage.delete_tree(key_of("t"), DeleteQuery(at=START + 3 * SECOND))
-        changes = await logged(storage)
-        assert numbers_of(changes) == [1, 2, 3, 4]
+        changes = sorted(await logged(storage), key=lambda each: each.at)
         assert changes == [
             SessionChange(changes[0].position, "s", 1, ("created", "messages"), ("a",), START),
             SessionChange(changes[1].position, "t", 1, ("created",), (), START + SECOND),
@@ -77,18 +103,18 @@ class FeedConformance(Conformance):
         ]
 
     async def test_positions_name_their_commits(self, storage: SessionStorage) -> None:
-        """The position of a change is what the page behind it begins with; no other commit has its mark."""
+        """Behind the position of a change comes the next one, and a page says how far it went."""
         await storage.commit(creation())
         for text in "abc":
             await storage.commit(appending("s", user(text)))
         await storage.delete_tree(KEY, DeleteQuery(at=START))
         changes = await logged(storage)
         for number, told in enumerate(changes, 1):
-            page = await storage.read_changes("default", number, 1)
-            assert str(page.after) == told.position
-            assert page.through == (parse_position(changes[number].position) if number < len(changes) else page.after)
-        assert len({parse_position(told.position).mark for told in changes}) == len(changes)
-        assert str((await storage.feed_bounds()).newest) == changes[-1].position
+            page = await storage.read_changes("default", told.position, 1)
+            assert page.changes == tuple(changes[number : number + 1])
+            assert page.through == (changes[number].position if number < len(changes) else told.position)
+            assert page.is_end is (number >= len(changes) - 1)
+        assert await storage.feed_position() == changes[-1].position
 
     async def test_what_is_no_commit_is_not_logged(self, storage: SessionStorage) -> None:
         """A duplicate, a replay, a refused commit and a record written by itself leave nothing in the feed."""
@@ -98,7 +124,7 @@ class FeedConformance(Conformance):
         await storage.commit(appending("s", user("a")))
         await storage.transact(KEY, lambda _: None)
         assert await storage.delete_tree(key_of("unknown"), DeleteQuery(at=START)) == ()
-        assert numbers_of(await logged(storage)) == [1]
+        assert revisions_of(await logged(storage)) == [1]
 
     async def test_kinds_say_what_was_changed(self, storage: SessionStorage) -> None:
         """Questions, usage, records, edits, removals and the head are told apart; duplicates don't count."""
@@ -158,20 +184,21 @@ class FeedConformance(Conformance):
             (("messages",), ("c",)),
         ]
 
-    async def test_reading_on_from_each_number(self, storage: SessionStorage) -> None:
-        """From whatever number one reads on, in pages of whatever size, every later commit comes once, in order."""
+    async def test_reading_on_from_each_position(self, storage: SessionStorage) -> None:
+        """From whatever position one reads on, in pages of whatever size, every later commit comes once, in order."""
+        start = await storage.feed_position()
         await storage.commit(creation())
         for text in "abcdef":
             await storage.commit(appending("s", user(text)))
-        for start in range(8):  # 7 commits
+        changes = await logged(storage)
+        for number, after in enumerate([start, *(each.position for each in changes)]):
             for limit in (1, 2, 3, ALL):
-                numbers: list[int] = []
-                page = await storage.read_changes("default", start, limit)
-                while page.through != page.bounds.newest:
-                    numbers += numbers_of(page.changes)
-                    page = await storage.read_changes("default", page.through.number, limit)
-                numbers += numbers_of(page.changes)
-                assert numbers == list(range(start + 1, 8))
+                told: list[SessionChange] = []
+                page = await storage.read_changes("default", after, limit)
+                while not page.is_end:
+                    told += page.changes
+                    page = await storage.read_changes("default", page.through, limit)
+                assert [*told, *page.changes] == changes[number:]
 
     async def test_a_page_is_bounded_in_message_ids(self, storage: SessionStorage) -> None:
         """A commit with very many messages is a page of its own, and none is left out."""
@@ -179,15 +206,14 @@ class FeedConformance(Conformance):
         for session_id in ("s", "t"):
             await storage.commit(creation(session_id, *users(*(f"{session_id}{n}" for n in range(many)))))
             await storage.commit(appending(session_id, user("last")))
-        start, lengths = 0, []
-        while True:
-            page = await storage.read_changes("default", start, ALL)
-            lengths.append([len(each.message_ids) for each in page.changes])
-            assert sum(lengths[-1]) <= many
-            start = page.through.number
-            if page.through == page.bounds.newest:
-                break
-        assert [length for page_lengths in lengths for length in page_lengths] == [many, 1, many, 1]
+        assert len(await logged(storage)) == 4
+        after, lengths, is_end = None, [], False
+        while not is_end:
+            page = await storage.read_changes("default", after, ALL)
+            lengths += [len(each.message_ids) for each in page.changes]
+            assert sum(len(each.message_ids) for each in page.changes) <= many
+            after, is_end = page.through, page.is_end
+        assert sorted(lengths) == [1, 1, many, many]
 
     async def test_a_feed_shows_one_namespace(self, storage: SessionStorage, other_namespace: str) -> None:
         """Commits of another namespace aren't told, and a page ends behind them."""
@@ -196,53 +222,102 @@ class FeedConformance(Conformance):
         await storage.commit(creation("s", head=head_of(namespace=other_namespace), key=other))
         await storage.commit(appending("s", user("a")))
         await storage.commit(appending("s", user("a"), key=other))
-        assert numbers_of(await logged(storage)) == [1, 3]
-        assert numbers_of(await logged(storage, namespace=other_namespace)) == [2, 4]
+        assert revisions_of(await logged(storage)) == [1, 2]
+        assert revisions_of(await logged(storage, namespace=other_namespace)) == [1, 2]
         page = await storage.read_changes("nobody", None, ALL)
-        assert (page.changes, page.through.number) == ((), 4)
-        page = await storage.read_changes(other_namespace, 0, 1)
-        assert (page.changes, page.through.number) == ((), 1)
+        assert page == FeedPage((), await storage.feed_position(), is_end=True)
 
-    async def test_pruning_takes_the_oldest(self, storage: SessionStorage) -> None:
-        """Commits before a time go, so many at once, and the floor says so; later ones stay, also behind old ones."""
+    async def test_pruning_takes_the_oldest(self, storage: SessionStorage, storage_clock: ManualClock) -> None:
+        """Commits that were logged before a time go, so many at once, and positions before them are refused."""
+        start = await storage.feed_position()
         await storage.commit(creation())
-        for number, text in enumerate("abcd", 1):
-            await storage.commit(appending("s", user(text), at=START + number * SECOND))
-        await storage.commit(appending("s", user("late"), at=START))
-        assert await storage.prune_changes(START, ALL) == 0
-        assert await storage.prune_changes(START + 3 * SECOND, 2) == 2
-        assert await storage.prune_changes(START + 3 * SECOND, ALL) == 1
-        assert await storage.prune_changes(START + 3 * SECOND, ALL) == 0
-        page = await storage.read_changes("default", None, ALL)
-        assert [page.bounds.oldest.number, page.bounds.newest.number, page.after.number] == [3, 6, 3]
-        assert numbers_of(page.changes) == [4, 5, 6]
-        assert (await snapshot_of(storage)).head.message_count == 5
+        for text in "abcd":
+            storage_clock.move(SECOND)
+            await storage.commit(appending("s", user(text)))
+        changes = await logged(storage)
+        assert await storage.prune_changes(4 * SECOND) == 0
+        assert await storage.prune_changes(SECOND, limit=2) == 2
+        assert await storage.prune_changes(SECOND) == 1
+        assert await storage.prune_changes(SECOND) == 0
+        assert await logged(storage) == changes[3:]
+        assert await logged(storage, changes[2].position) == changes[3:]
+        for position in (start, changes[1].position):
+            with pytest.raises(PositionExpiredError) as refused:
+                await storage.read_changes("default", position, ALL)
+            assert (refused.value.reason, refused.value.position) == ("pruned", position)
+            assert await logged(storage, refused.value.oldest) == changes[3:]
+        assert (await snapshot_of(storage)).head.message_count == 4
 
-    async def test_L109_numbers_go_on_after_everything_was_pruned(self, storage: SessionStorage) -> None:
-        """Pruned empty, the feed ends where it ended, and the next commit gets the next number."""
+    async def test_L129_pruning_goes_by_no_time_of_callers(
+        self, storage: SessionStorage, storage_clock: ManualClock
+    ) -> None:
+        """An import of old sessions isn't pruned at once, its commit id neither; one of the future stops nothing."""
+        years = timedelta(days=3650)
+        old, ahead = creation("old", at=START - years), creation("ahead", at=START + years)
+        await storage.commit(old)
+        await storage.commit(ahead)
+        await storage.save_session(Session("by-hand", clock=ManualClock(START - years)))
+        assert await storage.prune_changes(DAY) == 0
+        assert len(await logged(storage)) == 3
+        assert await storage.settle(old.key, old.commit_id) == 1
+        storage_clock.move(2 * DAY)
+        assert await storage.prune_changes(DAY) == 3
+
+    async def test_L129_a_clock_that_was_ahead_stops_no_pruning(
+        self, storage: SessionStorage, storage_clock: ManualClock
+    ) -> None:
+        """Commits that the engine logged by a wrong clock go with the next one whose time is right."""
+        years = timedelta(days=3650)
+        await storage.commit(creation())
+        storage_clock.move(years)
+        for text in "abc":
+            await storage.commit(appending("s", user(text)))
+        storage_clock.move(-years)
+        assert await storage.prune_changes(DAY) == 0
+        await storage.commit(appending("s", user("d")))
+        assert await storage.prune_changes(DAY) == 0
+        storage_clock.move(2 * DAY)
+        assert await storage.prune_changes(DAY, limit=1) == 1
+        assert await storage.prune_changes(DAY, limit=2) == 2
+        assert await storage.prune_changes(DAY) == 2
+        assert await logged(storage) == []
+
+    async def test_L109_places_go_on_after_everything_was_pruned(
+        self, storage: SessionStorage, storage_clock: ManualClock
+    ) -> None:
+        """Pruned empty, the feed ends where it ended, and the next commit gets the next place."""
         await storage.commit(creation("s", user("a")))
         await storage.commit(appending("s", user("b")))
-        assert await storage.prune_changes(START + SECOND, ALL) == 2
-        bounds = await storage.feed_bounds()
-        assert (bounds.oldest.number, bounds.newest.number) == (2, 2)
-        assert await logged(storage) == []
+        changes = await logged(storage)
+        storage_clock.move(SECOND)
+        assert await storage.prune_changes(timedelta(0)) == 2
+        assert await storage.feed_position() == changes[-1].position
+        assert await logged(storage) == await logged(storage, changes[-1].position) == []
         await storage.commit(appending("s", user("c")))
-        assert numbers_of(await logged(storage)) == [3]
+        (told,) = await logged(storage)
+        assert told.position > changes[-1].position
+        assert await logged(storage, changes[-1].position) == [told]
 
     async def test_a_new_epoch(self, storage: SessionStorage) -> None:
-        """A new epoch has another name; commits and numbers stay."""
+        """All positions of before are refused; the commits stay, at new ones."""
         await storage.commit(creation())
-        before = await storage.feed_bounds()
+        before = [each.position for each in await logged(storage)]
         after = await storage.start_epoch()
-        assert after.newest.epoch == after.oldest.epoch != before.newest.epoch
-        assert [each[1:] for each in after] == [each[1:] for each in before]
-        assert await storage.feed_bounds() == after
+        assert after == await storage.feed_position() != before[-1]
+        with pytest.raises(PositionExpiredError) as refused:
+            await storage.read_changes("default", before[-1], ALL)
+        assert refused.value.reason == "other_epoch"
+        assert revisions_of(await logged(storage, refused.value.oldest)) == [1]
+        assert await logged(storage, after) == []
 
-    async def test_another_storage_sees_the_same_feed(self, storage: SessionStorage, second: SessionStorage) -> None:
+    async def test_another_storage_sees_the_same_feed(
+        self, storage: SessionStorage, second: SessionStorage, storage_clock: ManualClock
+    ) -> None:
         """Epoch, changes and pruning are those of the data, not of the object."""
         await storage.commit(creation("s", user("a")))
         await second.commit(appending("s", user("b")))
         assert await logged(storage) == await logged(second)
-        await second.prune_changes(START + timedelta(days=1), 1)
-        assert await storage.feed_bounds() == await second.feed_bounds()
-        assert (await storage.read_changes("default", 0, ALL)).bounds.oldest.number == 1
+        storage_clock.move(SECOND)
+        await second.prune_changes(timedelta(0), limit=1)
+        assert await storage.feed_position() == await second.feed_position()
+        assert revisions_of(await logged(storage)) == [2]

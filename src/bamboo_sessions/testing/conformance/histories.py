@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from bamboo_sessions.domain.merge_history import FRONT
 from bamboo_sessions.domain.message import Message, to_stored
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.splices import FRONT
 from bamboo_sessions.storage.commit import Commit, Committed, SessionKey, StoredInsertion
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.testing.conformance.kit import (

@@ -13,7 +13,7 @@ from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.message import Message, ToolCall, to_stored
 from bamboo_sessions.domain.snapshot import Snapshot
-from bamboo_sessions.storage.commit import Commit, RecordScope, SessionKey, StoredInsertion
+from bamboo_sessions.storage.commit import Commit, RecordCommit, RecordScope, RecordWrite, SessionKey, StoredInsertion
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.testing.clock import START
 
@@ -99,6 +99,17 @@ def appending(
         insertions=(insertion(messages),) if messages else (),
     )
     return msgspec.structs.replace(commit, **fields)
+
+
+def recording(
+    *writes: RecordWrite,
+    scope: RecordScope,
+    namespace: str = "default",
+    **fields: Any,  # noqa: ANN401 - fields of RecordCommit
+) -> RecordCommit:
+    """A commit of records by themselves."""
+    given = {"commit_id": new_id(), "at": START, **fields}
+    return RecordCommit(namespace=namespace, writes=writes, scope=scope, **given)
 
 
 def change(state: Snapshot, **fields: Any) -> Commit:  # noqa: ANN401 - fields of Commit

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+import random
+from datetime import timedelta
 
 import pytest
 
 from bamboo_sessions.domain.errors import LeaseLostError, SessionBusyError, SessionDeletedError, SessionNotFoundError
-from bamboo_sessions.domain.lease import Claim, LeaseState, acquire, acquire_or_wait, renew, withdraw
-from bamboo_sessions.storage.commit import Commit
-from bamboo_sessions.storage.port import LeaseChange, SessionStorage
+from bamboo_sessions.domain.lease import Claim, LeaseState, LeaseWish, applied
+from bamboo_sessions.storage.commit import Commit, SessionKey
+from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import DeleteQuery
-from bamboo_sessions.testing.clock import START
+from bamboo_sessions.testing.clock import START, ManualClock
 from bamboo_sessions.testing.conformance.base import Conformance
-from bamboo_sessions.testing.conformance.freshness import differs
+from bamboo_sessions.testing.conformance.freshness import listening
 from bamboo_sessions.testing.conformance.kit import (
     KEY,
     SECOND,
@@ -36,58 +37,78 @@ def claim(name: str) -> Claim:
     return Claim(name, f"holder {name}", TTL)
 
 
-async def take(storage: SessionStorage, name: str, at: datetime = START, session_id: str = "s") -> LeaseState:
+async def take(storage: SessionStorage, name: str, session_id: str = "s") -> LeaseState:
     """Ask for the lease."""
-    return await storage.change_lease(key_of(session_id), lambda state, now: acquire(state, claim(name), now), at)
+    return (await storage.change_lease(key_of(session_id), LeaseWish("acquire", claim(name)))).state
+
+
+async def leases_of(storage: SessionStorage, key: SessionKey = KEY) -> LeaseState:
+    """The leases of a living session."""
+    view = await storage.read_lease(key)
+    assert view is not None
+    return view.state
 
 
 class LeasesConformance(Conformance):
     """`change_lease`, `read_lease`, and what they mean for commits and deletions."""
 
     async def test_a_lease_is_kept_as_it_was_made(self, storage: SessionStorage) -> None:
-        """What a change gives back is what is read afterwards: token, holder, time and queue."""
+        """What a change gives back is what is read afterwards: token, holder, times and queue."""
         await storage.commit(creation())
-        assert await storage.read_lease(KEY) == LeaseState()
-        assert (await take(storage, "a")).token == 1
-        made = await storage.change_lease(
-            KEY, lambda state, now: acquire_or_wait("s", state, claim("b"), now), START + SECOND
-        )
-        assert (made.claim_id, made.holder, made.expires_at) == ("a", "holder a", START + TTL)
+        assert await leases_of(storage) == LeaseState()
+        taken = await storage.change_lease(KEY, LeaseWish("acquire", claim("a")))
+        assert (taken.state.token, taken.state.claim_id, taken.state.holder) == (1, "a", "holder a")
+        assert (taken.state.expires_at, taken.state.ttl) == (taken.now + TTL, TTL)
+        made, now = await storage.change_lease(KEY, LeaseWish("wait", claim("b")))
+        assert now >= taken.now
         assert [ticket.claim_id for ticket in made.waiting] == ["b"]
-        assert await storage.read_lease(KEY) == made
-        free = await storage.change_lease(KEY, lambda state, _: withdraw(state, "a"), START)
+        assert await leases_of(storage) == made
+        free = (await storage.change_lease(KEY, LeaseWish("withdraw", claim("a")))).state
         assert (free.claim_id, free.token, len(free.waiting)) == (None, 1, 1)
-        assert await storage.read_lease(KEY) == free
+        assert await leases_of(storage) == free
+
+    async def test_the_wishes_are_met_as_the_arithmetic_says(
+        self, storage: SessionStorage, storage_clock: ManualClock
+    ) -> None:
+        """Whatever is wished for, the engine's leases are those of `applied`; the time is the engine's."""
+        await storage.commit(creation())
+        chance, expected = random.Random(7), LeaseState()
+        for _ in range(200):
+            storage_clock.move(chance.choice((0, 1, 2, 5, -4)) * SECOND)
+            action = chance.choice(("acquire", "wait", "renew", "withdraw", "release"))
+            by = None if action == "release" else claim(chance.choice("abc"))
+            wish = LeaseWish(action, by, expected.token if by is None else 0)  # type: ignore[arg-type]
+            expected = applied(expected, wish, storage_clock.now())
+            assert await storage.change_lease(KEY, wish) == (expected, storage_clock.now())
+        assert await storage.read_lease(KEY) == (expected, storage_clock.now())
+        assert expected.token > 10
 
     async def test_a_lease_is_no_commit(self, storage: SessionStorage) -> None:
         """Taking, renewing and giving back leave revision, time and log as they are; waiters notice all the same."""
         await storage.commit(creation())
         before, changes = await snapshot_of(storage), (await storage.stats())["changes"]
-        steps: list[LeaseChange] = [
-            lambda state, now: acquire(state, claim("a"), now),
-            lambda state, now: renew(state, claim("a"), now + SECOND),
-            lambda state, _: withdraw(state, "a"),
-        ]
-        for what in steps:
-            token = storage.freshness()
-            await storage.change_lease(KEY, what, START)
-            assert differs(token, storage.freshness())
+        for wish in (LeaseWish("acquire", claim("a")), LeaseWish("withdraw", claim("a"))):
+            with listening(storage) as ear:
+                await storage.change_lease(KEY, wish)
+            assert ear.has_heard(KEY, has_commit=False)
+            assert not ear.has_heard(KEY)
+        await storage.change_lease(KEY, LeaseWish("renew", claim("a")))
         assert await snapshot_of(storage) == before
         assert (await storage.stats())["changes"] == changes
 
-    async def test_a_lease_change_that_changes_nothing(self, storage: SessionStorage) -> None:
-        """Nothing is written then, and nobody is woken; what the change raises is raised."""
+    async def test_a_wish_that_changes_nothing(self, storage: SessionStorage) -> None:
+        """Nobody is woken then."""
         await storage.commit(creation())
-        token = storage.freshness()
-        await storage.change_lease(KEY, lambda state, _: state, START)
-        assert not differs(token, storage.freshness()) or token is None
-
-        def refuse(_state: LeaseState, _now: datetime) -> LeaseState:
-            raise SessionBusyError("s", reason="of this test")
-
-        with pytest.raises(SessionBusyError, match="of this test"):
-            await storage.change_lease(KEY, refuse, START)
-        assert await storage.read_lease(KEY) == LeaseState()
+        await take(storage, "a")
+        with listening(storage) as ear:
+            for wish in (
+                LeaseWish("acquire", claim("b")),
+                LeaseWish("renew", claim("b")),
+                LeaseWish("withdraw", claim("b")),
+                LeaseWish("release", token=7),
+            ):
+                await storage.change_lease(KEY, wish)
+        assert ear.news == []
 
     async def test_only_living_sessions_are_leased(self, storage: SessionStorage) -> None:
         """There is no lease where there is no session, or none any more."""
@@ -107,12 +128,13 @@ class LeasesConformance(Conformance):
         assert {state.token for state in states} == {1}
         assert len({state.claim_id for state in states}) == 1
 
-    async def test_an_older_token_is_refused(self, storage: SessionStorage) -> None:
+    async def test_an_older_token_is_refused(self, storage: SessionStorage, storage_clock: ManualClock) -> None:
         """G12: a commit is accepted while its token is the newest, also after expiry; later it is refused whole."""
         await storage.commit(creation())
         await take(storage, "a")
-        await storage.commit(appending("s", user("a"), fence=1, at=START + 3 * TTL))
-        await take(storage, "b", START + TTL)
+        storage_clock.move(3 * TTL)
+        await storage.commit(appending("s", user("a"), fence=1))
+        await take(storage, "b")
         for commit in (
             appending("s", user("b"), fence=1),
             change(await snapshot_of(storage), head=head_of(title="b"), fence=1),
@@ -130,7 +152,8 @@ class LeasesConformance(Conformance):
         """G12: a plan that runs inside the write transaction is fenced like any other commit."""
         await storage.commit(creation())
         await take(storage, "a")
-        await take(storage, "b", START + TTL)
+        await storage.change_lease(KEY, LeaseWish("withdraw", claim("a")))
+        await take(storage, "b")
         with pytest.raises(LeaseLostError):
             await storage.transact(KEY, lambda _: appending("s", user("a"), fence=1))
         await storage.transact(KEY, lambda _: appending("s", user("b"), fence=2))
@@ -142,7 +165,8 @@ class LeasesConformance(Conformance):
         await take(storage, "a")
         commit = appending("s", user("a"), fence=1)
         first = await storage.commit(commit)
-        await take(storage, "b", START + TTL)
+        await storage.change_lease(KEY, LeaseWish("withdraw", claim("a")))
+        await take(storage, "b")
         again = await storage.commit(commit)
         assert (again.revision, again.replayed) == (first.revision, True)
 
@@ -152,7 +176,7 @@ class LeasesConformance(Conformance):
         await take(storage, "a")
         await storage.delete_tree(KEY, DeleteQuery(at=START, force=True))
         await storage.commit(creation(reuse_deleted=True))
-        assert await storage.read_lease(KEY) == LeaseState(token=1)
+        assert await leases_of(storage) == LeaseState(token=1)
         assert (await take(storage, "b")).token == 2
         with pytest.raises(LeaseLostError):
             await storage.commit(appending("s", user("a"), fence=1))
@@ -163,24 +187,26 @@ class LeasesConformance(Conformance):
         await take(storage, "a")
         await storage.commit(change(await snapshot_of(storage), head=head_of(title="b")))
         await storage.commit(appending("s", user("a")))
-        state = await storage.read_lease(KEY)
-        assert state is not None
+        state = await leases_of(storage)
         assert (state.token, state.claim_id) == (1, "a")
 
-    async def test_a_leased_tree_is_not_deleted(self, storage: SessionStorage) -> None:
+    async def test_a_leased_tree_is_not_deleted(self, storage: SessionStorage, storage_clock: ManualClock) -> None:
         """A held session anywhere below keeps the whole tree, until the lease has run out; unless it is forced."""
         for name in ("root", "child"):
             await storage.commit(_below_root(name))
         await take(storage, "a", session_id="child")
+        until = storage_clock.now() + TTL
+        storage_clock.move(TTL - SECOND)
         with pytest.raises(SessionBusyError) as refused:
-            await storage.delete_tree(key_of("root"), DeleteQuery(at=START + TTL - SECOND))
+            await storage.delete_tree(key_of("root"), DeleteQuery(at=START + 9 * TTL))
         assert (refused.value.session_id, refused.value.holder) == ("child", "holder a")
-        assert refused.value.until == START + TTL
-        assert storage.peek(key_of("root")) == storage.peek(key_of("child"))
+        assert refused.value.until == until
+        assert {(await snapshot_of(storage, name)).revision for name in ("root", "child")} == {1}
         assert len(await storage.delete_tree(key_of("root"), DeleteQuery(at=START, force=True))) == 2
         await storage.commit(creation())
         await take(storage, "a")
-        assert await storage.delete_tree(KEY, DeleteQuery(at=START + TTL)) == ("s",)
+        storage_clock.move(TTL)
+        assert await storage.delete_tree(KEY, DeleteQuery(at=START)) == ("s",)
 
     async def test_leases_of_equal_ids(self, storage: SessionStorage, other_namespace: str) -> None:
         """Another namespace's session of the same id is leased, and deleted, on its own."""
@@ -188,18 +214,19 @@ class LeasesConformance(Conformance):
         await storage.commit(creation())
         await storage.commit(creation(key=twin, head=head_of(namespace=other_namespace)))
         await take(storage, "a")
-        assert await storage.read_lease(twin) == LeaseState()
+        assert await leases_of(storage, twin) == LeaseState()
         assert await storage.delete_tree(twin, DeleteQuery(at=START)) == ("s",)
 
     async def test_a_lease_is_durable(self, storage: SessionStorage, second: SessionStorage) -> None:
         """Another storage on the same data sees the lease at once, and can't take it."""
         await storage.commit(creation())
         await take(storage, "a")
-        token = second.freshness()
         assert (await take(second, "b")).claim_id == "a"
-        assert not differs(token, second.freshness()) or token is None
-        taken = await take(second, "b", START + TTL)
-        assert await storage.read_lease(KEY) == taken
+        with listening(storage) as ear:
+            await second.change_lease(KEY, LeaseWish("release", token=1))
+            taken = await take(second, "b")
+            await ear.until(KEY, has_commit=False)
+        assert await leases_of(storage) == taken
         with pytest.raises(LeaseLostError):
             await storage.commit(appending("s", user("a"), fence=1))
 

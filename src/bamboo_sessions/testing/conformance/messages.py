@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
-from bamboo_sessions.coordination.advance import with_insertions
+from bamboo_sessions.coordination.next_snapshot import with_insertions
 from bamboo_sessions.domain.errors import BambooSessionsError, MessageIdConflictError
 from bamboo_sessions.domain.head import Summary
-from bamboo_sessions.domain.merge_history import FRONT
 from bamboo_sessions.domain.message import (
     AudioPart,
     FilePart,
@@ -18,6 +20,7 @@ from bamboo_sessions.domain.message import (
     ToolCall,
     to_stored,
 )
+from bamboo_sessions.domain.splices import FRONT
 from bamboo_sessions.storage.commit import Commit, RecordWrite
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.testing.clock import START
@@ -221,6 +224,19 @@ class MessagesConformance(Conformance):
         assert [[m.id for m in place.messages] for place in committed.placed] == [["b"]]
         state = await snapshot_of(storage)
         assert [(m.id, m.created_at) for m in state.messages] == [("a", START), ("b", START)]
+
+    async def test_L116_an_equal_message_made_otherwise_is_a_duplicate(self, storage: SessionStorage) -> None:
+        """G4: pickled, deeply copied, or with an empty object of its own: equal messages are the same again."""
+        native = Native("f", b'{"a":1}')
+        one = Message.assistant("", [ToolCall("c", "f")], id="a", metadata={"x": [1]}, native=native)
+        plain = user("b")
+        await storage.commit(creation("s", one, plain))
+        again = pickle.loads(pickle.dumps(one)), copy.deepcopy(plain)  # noqa: S301 - our own bytes
+        made = Message.assistant("", [ToolCall("c", "f", "{}")], id="a", metadata={"x": (1,)}, native=native)
+        empty = Message.user("b", id="b", metadata={})
+        for messages in (again, (made, empty)):
+            committed = await storage.commit(appending("s", *messages))
+            assert (committed.changed, committed.duplicates) == (False, ("a", "b"))
 
     async def test_L102_a_retry_after_an_edit_changes_nothing(self, storage: SessionStorage) -> None:
         """G4: content that the message once had is a duplicate; the edit stands."""

@@ -8,7 +8,7 @@ from bamboo_sessions.domain.errors import SessionNotFoundError
 from bamboo_sessions.domain.usage import TokenUsageRecord, TokenUsageTotals
 from bamboo_sessions.storage.commit import HistorySource, RecordScope, RecordWrite, SessionKey
 from bamboo_sessions.storage.port import SessionStorage
-from bamboo_sessions.storage.query import DeleteQuery, ListQuery, Record, RecordQuery, Window, WindowQuery
+from bamboo_sessions.storage.query import DeleteQuery, ListQuery, RecordQuery, Window, WindowQuery
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.base import Conformance
 from bamboo_sessions.testing.conformance.kit import (
@@ -18,6 +18,7 @@ from bamboo_sessions.testing.conformance.kit import (
     creation,
     head_of,
     ids_in,
+    recording,
     scope_of,
     snapshot_of,
     user,
@@ -56,7 +57,7 @@ class NamespacesConformance(Conformance):
         assert content(await snapshot_of(storage)) == content(mine)
 
     async def test_every_read_is_bound(self, storage: SessionStorage, other_namespace: str) -> None:
-        """Heads, windows, peeks, usage, records, listings and commit ids of a namespace are its own."""
+        """Heads, windows, freshness, usage, records, listings and commit ids of a namespace are its own."""
         key = await make_twins(storage, other_namespace)
         commit = appending("s", user("b"), key=key)
         await storage.commit(commit)
@@ -64,11 +65,9 @@ class NamespacesConformance(Conformance):
         window = await storage.read_window(KEY, WindowQuery(9))
         assert isinstance(window, Window)
         assert [message.id for message in window.messages] == ["mine"]
-        assert await storage.find_commit(KEY, commit.commit_id) is None
-        assert await storage.find_commit(key, commit.commit_id) == 2
-        mine = storage.peek(KEY)
-        assert mine is not None
-        assert mine.revision == 1
+        assert await storage.settle(KEY, commit.commit_id) is None
+        assert await storage.settle(key, commit.commit_id) == 2
+        assert storage.still_newest(KEY, 1, None) is not None
         for session_id in ("s", None):
             totals = await storage.usage_totals("default", session_id, include_children=True)
             assert isinstance(totals, TokenUsageTotals)
@@ -83,7 +82,7 @@ class NamespacesConformance(Conformance):
         assert await storage.read(key) is None
         assert await storage.read_head(key) is None
         assert await storage.read_window(key, WindowQuery(1)) is None
-        assert storage.peek(key) is None
+        assert storage.still_newest(key, 1, None) is None
         assert (await storage.list_heads(ListQuery(other_namespace))).heads == ()
         assert await storage.get_record(other_namespace, scope_of("s"), "k", "a") is None
         assert await storage.usage_totals(other_namespace, "s", include_children=True) is None
@@ -99,18 +98,25 @@ class NamespacesConformance(Conformance):
         await storage.commit(creation("child", head=child, key=SessionKey(other_namespace, "child")))
         assert await storage.delete_tree(KEY, DeleteQuery(at=START)) == ("s",)
         assert await ids_in(storage, "s", other_namespace) == ["mine"]
-        assert await storage.get_record(other_namespace, scope_of("s"), "k", "a") == Record("a", b"other's", 1)
+        record = await storage.get_record(other_namespace, scope_of("s"), "k", "a")
+        assert record is not None
+        assert record.value == b"other's"
         assert len(await storage.delete_tree(key, DeleteQuery(at=START))) == 2
+
+    async def test_messages_are_found_in_their_namespace(self, storage: SessionStorage, other_namespace: str) -> None:
+        """A message id finds nothing that belongs to another tenant."""
+        await storage.commit(creation("s", user("a")))
+        assert await storage.find_message(other_namespace, "a") is None
 
     async def test_shared_records_are_bound(self, storage: SessionStorage, other_namespace: str) -> None:
         """A shared name means another scope in each namespace."""
         scope = RecordScope("shared", "app")
         for namespace in ("default", other_namespace):
-            await storage.write_records(namespace, scope, [RecordWrite("k", "a", namespace.encode(), if_absent=True)])
+            write = RecordWrite("k", "a", namespace.encode(), if_absent=True)
+            await storage.write_records(recording(write, scope=scope, namespace=namespace, commit_id="of both"))
         for namespace in ("default", other_namespace):
-            assert await storage.scan_records(namespace, scope, RecordQuery("k")) == (
-                Record("a", namespace.encode(), 1),
-            )
+            (record,) = await storage.scan_records(namespace, scope, RecordQuery("k"))
+            assert record.value == namespace.encode()
 
     async def test_families_stay_in_their_namespace(self, storage: SessionStorage, other_namespace: str) -> None:
         """Neither a parent nor the source of a fork is found in another namespace."""

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from bamboo_sessions.domain.errors import MessageNotFoundError
+from bamboo_sessions.domain.errors import InvalidMessageError, MessageNotFoundError
+from bamboo_sessions.domain.message import to_stored
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.storage.commit import HistorySource
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import DeleteQuery, Window, WindowQuery
 from bamboo_sessions.testing.clock import START
@@ -19,8 +21,10 @@ from bamboo_sessions.testing.conformance.kit import (
     change,
     content,
     creation,
+    edited,
     head_of,
     insertion,
+    key_of,
     snapshot_of,
     user,
     users,
@@ -225,3 +229,33 @@ class ReadingConformance(Conformance):
             if not window.has_later:
                 return pages
             after = window.messages[-1].id
+
+    # --- without knowing the session
+
+    async def test_a_message_is_found_without_its_session(self, storage: SessionStorage) -> None:
+        """A living message of a living session is found by its id, as it reads now."""
+        await storage.commit(creation("s", *users("a", "b", "c")))
+        await storage.commit(creation("t", user("d")))
+        changed = edited(user("b"), "B")
+        await storage.commit(change(await snapshot_of(storage), removals=("c",), edits=(to_stored(changed),)))
+        assert await storage.find_message("default", "a") == ("s", user("a"))
+        assert await storage.find_message("default", "b") == ("s", changed)
+        assert await storage.find_message("default", "c") is None
+        assert await storage.find_message("default", "never") is None
+        assert await storage.find_message("default", "d") == ("t", user("d"))
+        await storage.delete_tree(key_of("t"), DeleteQuery(at=START))
+        assert await storage.find_message("default", "d") is None
+
+    async def test_of_several_sessions_the_first_has_the_message(self, storage: SessionStorage) -> None:
+        """A fork has the messages of its original: they are found there, as long as it has them."""
+        await storage.commit(creation("s", *users("a", "b")))
+        await storage.commit(creation("fork", history_from=HistorySource("s", 1, None)))
+        assert await storage.find_message("default", "b") == ("s", user("b"))
+        await storage.commit(change(await snapshot_of(storage), removals=("b",)))
+        assert await storage.find_message("default", "b") == ("fork", user("b"))
+
+    async def test_a_message_id_that_cannot_be(self, storage: SessionStorage) -> None:
+        """What can't be the id of a message is refused, not looked for."""
+        for message_id in ("", "\ud800", "a\0", "x" * 513):
+            with pytest.raises(InvalidMessageError):
+                await storage.find_message("default", message_id)

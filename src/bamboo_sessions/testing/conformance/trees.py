@@ -7,15 +7,25 @@ from typing import Any
 
 import pytest
 
-from bamboo_sessions.domain.errors import SessionDeletedError, SessionNotFoundError
+from bamboo_sessions.coordination.next_snapshot import committed_head
+from bamboo_sessions.domain.errors import (
+    InputError,
+    LimitExceededError,
+    PreconditionFailedError,
+    SessionDeletedError,
+    SessionNotFoundError,
+)
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.limits import SPAWN_DEPTH_MAX
+from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
+from bamboo_sessions.domain.working_copy import freeze
 from bamboo_sessions.storage.commit import Commit
 from bamboo_sessions.storage.port import SessionStorage
-from bamboo_sessions.storage.query import DeleteQuery
+from bamboo_sessions.storage.query import DeleteQuery, ListQuery
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.base import Conformance
-from bamboo_sessions.testing.conformance.kit import SECOND, appending, creation, head_of, key_of, user
+from bamboo_sessions.testing.conformance.kit import SECOND, appending, creation, head_of, key_of, snapshot_of, user
 
 TREE = ("root", "left", "right", "leaf")
 
@@ -85,6 +95,45 @@ class TreesConformance(Conformance):
         assert await storage.delete_tree(key_of("left"), query) == ()
         assert await storage.delete_tree(key_of("other"), query) == ("other",)
 
+    async def test_a_deletion_can_name_a_revision(self, storage: SessionStorage) -> None:
+        """With `if_revision` only that state of the session is deleted; one that doesn't live is no error."""
+        await plant(storage)
+        await storage.commit(appending("root", user("a")))
+        with pytest.raises(PreconditionFailedError) as refused:
+            await storage.delete_tree(key_of("root"), DeleteQuery(at=START, if_revision=1))
+        assert (refused.value.expected, refused.value.actual) == (1, 2)
+        assert await alive(storage, *TREE) == set(TREE)
+        await storage.commit(appending("leaf", user("a")))  # of the session itself, not of its tree
+        assert len(await storage.delete_tree(key_of("root"), DeleteQuery(at=START, if_revision=2))) == 4
+        assert await storage.delete_tree(key_of("root"), DeleteQuery(at=START, if_revision=2)) == ()
+        assert await storage.delete_tree(key_of("never"), DeleteQuery(at=START, if_revision=2)) == ()
+
+    async def test_a_deletion_can_be_repeated(self, storage: SessionStorage) -> None:
+        """G4: the same commit id again tells what was deleted then, and spares the session's next life."""
+        await plant(storage)
+        query = DeleteQuery(at=START, commit_id="mine")
+        deleted = await storage.delete_tree(key_of("root"), query)
+        assert await storage.delete_tree(key_of("root"), query) == deleted
+        assert await storage.find_commit(key_of("root"), "mine") == 2
+        await storage.commit(creation("root", reuse_deleted=True))
+        assert await storage.delete_tree(key_of("root"), query) == deleted
+        assert await alive(storage, "root") == {"root"}
+
+    async def test_commit_ids_of_several_sessions_are_apart(self, storage: SessionStorage) -> None:
+        """One id may name a commit of each session of a tree, and the deletion of one; never both of one session."""
+        await plant(storage)
+        for session_id in ("left", "leaf", "beside"):
+            await storage.commit(appending(session_id, user("a"), commit_id="job"))
+        query = DeleteQuery(at=START, commit_id="job")
+        with pytest.raises(InputError):
+            await storage.delete_tree(key_of("left"), query)
+        deleted = await storage.delete_tree(key_of("root"), query)
+        assert set(deleted) == set(TREE)
+        assert await storage.delete_tree(key_of("root"), query) == deleted
+        with pytest.raises(InputError):
+            await storage.commit(creation("root", commit_id="job", reuse_deleted=True))
+        assert await alive(storage, "root", "beside") == {"beside"}
+
     async def test_only_empty_trees(self, storage: SessionStorage) -> None:
         """With `only_empty`, one message anywhere spares the tree."""
         await plant(storage)
@@ -101,13 +150,100 @@ class TreesConformance(Conformance):
             deleted = await storage.delete_tree(key_of("root"), DeleteQuery(at=START, updated_before=moment))
             assert (deleted == ()) == spared
 
-    async def test_a_child_needs_living_parents(self, storage: SessionStorage) -> None:
-        """L110: a child of a parent or root that never was, or was deleted, isn't created."""
+    async def test_L120_a_childs_place_follows_from_its_parent(self, storage: SessionStorage) -> None:
+        """Root, depth and owner of a child that names none are its parent's; whoever created it gets to know them."""
+        await storage.commit(creation("root", head=head_of("root", owner="ann")))
+        await storage.commit(creation("left", head=head_of("left", parent_session_id="root")))
+        for commit in (
+            creation("leaf", head=head_of("leaf", parent_session_id="left")),
+            appending("blind", user("a"), initial_head=head_of("blind", parent_session_id="left")),
+        ):
+            committed = await storage.commit(commit)
+            stored = (await snapshot_of(storage, commit.key.session_id)).head
+            assert (stored.root_session_id, stored.spawn_depth, stored.owner) == ("root", 2, "ann")
+            assert committed.head is not None
+            assert committed_head(head_of("any"), committed) == stored
+        listed = await storage.list_heads(ListQuery("default", root="root", owner="ann"))
+        assert {head.id for head in listed.heads} == {"root", "left", "leaf", "blind"}
+
+    async def test_L120_what_a_child_says_itself_stays(self, storage: SessionStorage) -> None:
+        """A child may have an owner of its own; root and depth may be named if they are right."""
+        await storage.commit(creation("root", head=head_of("root", owner="ann")))
+        head = child_head("left", "root", owner="ben", spawn_depth=1)
+        assert (await storage.commit(creation("left", head=head))).head is None
+        assert (await snapshot_of(storage, "left")).head.owner == "ben"
+
+    async def test_L120_a_contradiction_is_refused(self, storage: SessionStorage) -> None:
+        """A root or a depth that isn't what follows from the parent is an error, and nothing is created."""
+        await plant(storage)
+        for fields in (
+            {"parent_session_id": "left", "root_session_id": "left"},
+            {"parent_session_id": "left", "root_session_id": "beside"},
+            {"parent_session_id": "left", "root_session_id": "unknown"},
+            {"parent_session_id": "left", "spawn_depth": 1},
+            {"parent_session_id": "left", "spawn_depth": 3},
+            {"root_session_id": "root"},
+            {"spawn_depth": 1},
+            {"parent_session_id": "new"},
+        ):
+            with pytest.raises(InputError):
+                await storage.commit(creation("new", head=head_of("new", **fields)))
+            with pytest.raises(InputError):
+                await storage.commit(appending("new", user("a"), initial_head=head_of("new", **fields)))
+        assert await storage.read(key_of("new")) is None
+
+    async def test_a_tree_has_a_limit(self, storage: SessionStorage) -> None:
+        """A tree grows `SPAWN_DEPTH_MAX` levels below its root, whatever its members say of their depth."""
+        await storage.commit(creation("0"))
+        for depth in range(1, SPAWN_DEPTH_MAX + 1):
+            await storage.commit(creation(str(depth), head=head_of(str(depth), parent_session_id=str(depth - 1))))
+        with pytest.raises(LimitExceededError):
+            await storage.commit(creation("new", head=head_of("new", parent_session_id=str(SPAWN_DEPTH_MAX))))
+
+    async def test_L120_no_session_is_its_own_ancestor(self, storage: SessionStorage) -> None:
+        """Neither creating it again nor writing it as a whole puts a session below itself."""
+        await plant(storage)
+        with pytest.raises(InputError):
+            await storage.save_session(Session("left", parent_session_id="leaf"))
+        with pytest.raises(InputError):
+            await storage.save_session(Session("root", parent_session_id="leaf"))
+        await storage.delete_tree(key_of("left"), DeleteQuery(at=START))
+        for parent in ("left", "leaf"):
+            with pytest.raises((InputError, SessionDeletedError)):
+                await storage.save_session(Session("left", parent_session_id=parent))
+        assert await alive(storage, *TREE) == {"root", "right"}
+
+    async def test_L120_a_session_keeps_its_place_for_life(self, storage: SessionStorage) -> None:
+        """A whole session that is written over a child leaves it in its tree."""
+        await plant(storage)
+        await storage.save_session(Session("leaf", title="anew"))
+        head = (await snapshot_of(storage, "leaf")).head
+        assert (head.title, head.parent_session_id, head.root_session_id, head.spawn_depth) == (
+            "anew",
+            "left",
+            "root",
+            2,
+        )
+
+    async def test_L120_a_pin_of_a_child_made_by_hand_saves_its_tree(self, storage: SessionStorage) -> None:
+        """`keep_pinned` finds a pinned child that was made from its parent's id alone, or written as a whole."""
+        for number, root in enumerate(("one", "two")):
+            await storage.commit(creation(root))
+            child = Session(f"child{number}", parent_session_id=root, pinned=True)
+            if number:
+                await storage.save_session(child)
+            else:
+                await storage.commit(creation(child.id, head=freeze(child).head))
+            query = DeleteQuery(at=START, keep_pinned=True)
+            assert await storage.delete_tree(key_of(root), query) == ()
+            assert await storage.delete_tree(key_of(child.id), query) == ()
+            assert await alive(storage, root, child.id) == {root, child.id}
+
+    async def test_a_child_needs_a_living_parent(self, storage: SessionStorage) -> None:
+        """L110: a child of a parent that never was, or was deleted, isn't created."""
         await storage.commit(creation("root"))
         with pytest.raises(SessionNotFoundError):
             await storage.commit(creation("child", head=child_head("child", "unknown")))
-        with pytest.raises(SessionNotFoundError):
-            await storage.commit(creation("child", head=child_head("child", "root", root="unknown")))
         await storage.delete_tree(key_of("root"), DeleteQuery(at=START))
         for commit in (
             creation("child", head=child_head("child", "root")),

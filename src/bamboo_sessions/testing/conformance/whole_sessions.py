@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import msgspec
+import pytest
+
+from bamboo_sessions.domain.errors import InputError
+from bamboo_sessions.domain.history import NO_MESSAGES
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.question import PendingQuestion
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.working_copy import copy_without_base, freeze
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.testing.clock import START
 from bamboo_sessions.testing.conformance.base import Conformance
@@ -70,6 +77,25 @@ class WholeSessionsConformance(Conformance):
         assert loaded is not None
         assert len(loaded.messages) == 3
         assert loaded.revision == 3
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"metadata_version": 2**70},
+            {"title_version": -1},
+            {"created_at": datetime.min.replace(tzinfo=UTC)},
+            {"updated_at": datetime.max.replace(tzinfo=UTC)},
+        ],
+        ids=lambda changes: next(iter(changes)),
+    )
+    async def test_what_could_not_be_counted_on_from_is_refused(
+        self, storage: SessionStorage, changes: dict[str, Any]
+    ) -> None:
+        """Versions beyond what storage counts, and times at the edge, are named at the door; nothing is written."""
+        head = msgspec.structs.replace(freeze(filled()).head, **changes)
+        with pytest.raises(InputError, match=f"{next(iter(changes))} must be"):
+            await storage.save_session(copy_without_base(head, NO_MESSAGES))
+        assert await storage.load_session("s") is None
 
     async def test_other_namespaces(self, storage: SessionStorage, other_namespace: str) -> None:
         """The three calls work in the namespace that they are told."""

@@ -14,7 +14,7 @@
 
 Each is scripted for one call name (or every call): for the k-th call from now on, for so many calls, or while it is
 switched on (`fault.stop()`, or `with storage.fail(…, times=None):`). The synchronous calls can't stall; a failing
-`freshness` can't tell (`None`), a failing `peek` raises. Half-written commits, wrong answers and lost acknowledged
+`still_newest` can't tell (`None`), and `listen` never fails. Half-written commits, wrong answers and lost acknowledged
 commits are not made here: no engine may ever do that, whatever happens.
 """
 

@@ -15,21 +15,36 @@ READS: Final = frozenset(
         "read_lease",
         "usage_totals",
         "get_record",
+        "get_records",
         "scan_records",
-        "feed_bounds",
+        "scan_record_keys",
+        "find_message",
+        "feed_position",
         "read_changes",
         "search",
+        "next_namespace",
         "stats",
     }
 )
 """The calls that only read."""
 
 WRITES: Final = frozenset(
-    {"commit", "transact", "delete_tree", "write_records", "prune_changes", "start_epoch", "change_lease", "check"}
+    {
+        "commit",
+        "settle",
+        "transact",
+        "delete_tree",
+        "write_records",
+        "prune_changes",
+        "purge_versions",
+        "start_epoch",
+        "change_lease",
+        "check",
+    }
 )
 """The calls that write: after these an error leaves the outcome unknown."""
 
-SYNCHRONOUS: Final = frozenset({"freshness", "peek"})
+SYNCHRONOUS: Final = frozenset({"still_newest"})
 LIFE: Final = frozenset({"open", "aclose"})
 CALLS: Final = READS | WRITES | SYNCHRONOUS | LIFE
 """All calls that can be made to fail."""

@@ -5,19 +5,20 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
-from bamboo_sessions.domain.change import FeedBounds
 from bamboo_sessions.domain.errors import StorageError, StorageUnavailableError
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.lease import LeaseState
+from bamboo_sessions.domain.lease import LeaseView, LeaseWish
+from bamboo_sessions.domain.limits import FEED_PRUNE_ROWS_MAX
+from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
-from bamboo_sessions.storage.commit import Commit, Committed, RecordScope, RecordWrite, SessionKey, State
-from bamboo_sessions.storage.port import LeaseChange, Peek, Plan, Progress, SessionStorage
+from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
+from bamboo_sessions.storage.port import Hear, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     FeedPage,
@@ -44,6 +45,7 @@ class FaultyStorage(SessionStorage):
 
     def __init__(self, inner: SessionStorage) -> None:
         self.inner = inner
+        self.is_exact = inner.is_exact  # type: ignore[misc] # it is that of the storage behind
         self.calls: Counter[str] = Counter()
         self._faults: list[Fault] = []
         self._stalls: list[Stall] = []
@@ -131,17 +133,15 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         await self._do("aclose", self.inner.aclose)
 
-    # --- freshness
+    # --- what this process has heard
 
-    def freshness(self) -> int | None:
+    def still_newest(self, key: SessionKey, revision: int, token: int | None) -> int | None:
         """Pass on; a fault means that it can't be told."""
-        return None if self._due("freshness") else self.inner.freshness()
+        return None if self._due("still_newest") else self.inner.still_newest(key, revision, token)
 
-    def peek(self, key: SessionKey) -> Peek | None:
+    def listen(self, hear: Hear) -> Callable[[], None]:
         """Pass on."""
-        for fault in self._due("peek"):
-            raise fault.error("peek")
-        return self.inner.peek(key)
+        return self.inner.listen(hear)
 
     # --- reading
 
@@ -161,15 +161,15 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("read_window", lambda: self.inner.read_window(key, query))
 
+    async def find_message(self, namespace: str, message_id: str) -> tuple[str, Message] | None:
+        """Pass on."""
+        return await self._do("find_message", lambda: self.inner.find_message(namespace, message_id))
+
     async def list_heads(self, query: ListQuery) -> HeadPage:
         """Pass on."""
         return await self._do("list_heads", lambda: self.inner.list_heads(query))
 
-    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
-        """Pass on."""
-        return await self._do("find_commit", lambda: self.inner.find_commit(key, commit_id))
-
-    async def read_lease(self, key: SessionKey) -> LeaseState | None:
+    async def read_lease(self, key: SessionKey) -> LeaseView | None:
         """Pass on."""
         return await self._do("read_lease", lambda: self.inner.read_lease(key))
 
@@ -185,25 +185,43 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("get_record", lambda: self.inner.get_record(namespace, scope, kind, key))
 
+    async def get_records(
+        self, namespace: str, scope: RecordScope, kind: str, keys: Sequence[str]
+    ) -> tuple[Record, ...]:
+        """Pass on."""
+        return await self._do("get_records", lambda: self.inner.get_records(namespace, scope, kind, keys))
+
     async def scan_records(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
         """Pass on."""
         return await self._do("scan_records", lambda: self.inner.scan_records(namespace, scope, query))
 
+    async def scan_record_keys(self, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[str, ...]:
+        """Pass on."""
+        return await self._do("scan_record_keys", lambda: self.inner.scan_record_keys(namespace, scope, query))
+
     # --- the feed
 
-    async def feed_bounds(self) -> FeedBounds:
-        """Pass on."""
-        return await self._do("feed_bounds", self.inner.feed_bounds)
+    def check_position(self, position: str) -> None:
+        """Pass on; no fault."""
+        self.inner.check_position(position)
 
-    async def read_changes(self, namespace: str, after: int | None, limit: int) -> FeedPage:
+    async def feed_position(self) -> str:
+        """Pass on."""
+        return await self._do("feed_position", self.inner.feed_position)
+
+    async def read_changes(self, namespace: str, after: str | None, limit: int) -> FeedPage:
         """Pass on."""
         return await self._do("read_changes", lambda: self.inner.read_changes(namespace, after, limit))
 
-    async def prune_changes(self, before: datetime, limit: int) -> int:
+    async def prune_changes(self, older_than: timedelta, *, limit: int = FEED_PRUNE_ROWS_MAX) -> int:
         """Pass on."""
-        return await self._do("prune_changes", lambda: self.inner.prune_changes(before, limit))
+        return await self._do("prune_changes", lambda: self.inner.prune_changes(older_than, limit=limit))
 
-    async def start_epoch(self) -> FeedBounds:
+    async def purge_versions(self, before: datetime, limit: int) -> int:
+        """Pass on."""
+        return await self._do("purge_versions", lambda: self.inner.purge_versions(before, limit))
+
+    async def start_epoch(self) -> str:
         """Pass on."""
         return await self._do("start_epoch", self.inner.start_epoch)
 
@@ -217,28 +235,40 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("commit", lambda: self.inner.commit(commit))
 
-    async def transact(self, key: SessionKey, plan: Plan) -> Committed | None:
+    async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
         """Pass on."""
-        return await self._do("transact", lambda: self.inner.transact(key, plan))
+        return await self._do("find_commit", lambda: self.inner.find_commit(key, commit_id))
+
+    async def settle(self, key: SessionKey, commit_id: str) -> int | None:
+        """Pass on."""
+        return await self._do("settle", lambda: self.inner.settle(key, commit_id))
+
+    async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
+        """Pass on."""
+        return await self._do("transact", lambda: self.inner.transact(key, plan, known))
 
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         """Pass on."""
         return await self._do("delete_tree", lambda: self.inner.delete_tree(key, query))
 
-    async def change_lease(self, key: SessionKey, change: LeaseChange, now: datetime) -> LeaseState:
+    async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
         """Pass on."""
-        return await self._do("change_lease", lambda: self.inner.change_lease(key, change, now))
+        return await self._do("change_lease", lambda: self.inner.change_lease(key, wish))
 
-    async def write_records(self, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> tuple[int, ...]:
+    async def write_records(self, commit: RecordCommit) -> tuple[int, ...]:
         """Pass on."""
-        return await self._do("write_records", lambda: self.inner.write_records(namespace, scope, writes))
+        return await self._do("write_records", lambda: self.inner.write_records(commit))
 
     # --- upkeep
 
-    async def check(self, *, repair: bool = False) -> CheckReport:
+    async def next_namespace(self, after: str | None) -> str | None:
         """Pass on."""
-        return await self._do("check", lambda: self.inner.check(repair=repair))
+        return await self._do("next_namespace", lambda: self.inner.next_namespace(after))
 
-    async def stats(self) -> Mapping[str, int]:
+    async def check(self, namespace: str | None = None, *, repair: bool = False) -> CheckReport:
         """Pass on."""
-        return await self._do("stats", self.inner.stats)
+        return await self._do("check", lambda: self.inner.check(namespace, repair=repair))
+
+    async def stats(self, namespace: str | None = None) -> Mapping[str, int]:
+        """Pass on."""
+        return await self._do("stats", lambda: self.inner.stats(namespace))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from bamboo_sessions.testing.history_checker.notes import (
     Acknowledgement,
@@ -14,7 +14,7 @@ from bamboo_sessions.testing.history_checker.notes import (
     RemovalAcknowledged,
     TurnAcknowledged,
 )
-from bamboo_sessions.testing.history_checker.stored import StoredSession
+from bamboo_sessions.testing.history_checker.stored import StoredMessage, StoredSession
 from bamboo_sessions.testing.history_checker.verdict import Fault, Finding, Verdict
 
 
@@ -110,7 +110,7 @@ class _Check:
                 self.found("torn", f"other messages are inside, or the order is another, in {name}")
 
     def _is_together(self, ids: list[str]) -> bool:
-        """Whether `ids` stand in order with nothing in between but tool results that joined their calls.
+        """Whether `ids` stand in order with nothing in between but tool results that joined a call group there.
 
         Results of earlier turns' calls stand with those, not here.
         """
@@ -129,11 +129,10 @@ class _Check:
         if block != sorted(block):
             return False
         between = set(range(block[0], block[-1])) - {*block} - elsewhere
-        messages = self.stored.messages
-        return all(messages[place].role == "tool" and messages[place].result_of in calls for place in between)
+        return all(self.stored.messages[place].role == "tool" for place in between)
 
     def _check_places(self, expected: Mapping[str, str]) -> None:
-        """Every acknowledged tool result stands behind its call, with other results at most between the two."""
+        """Every acknowledged tool result stands in the group of its call."""
         if self.removed:
             return  # a call id may be used twice; whose call was removed can't be told
         messages = self.stored.messages
@@ -141,10 +140,7 @@ class _Check:
         for place, message in enumerate(messages):
             if message.role != "tool" or message.result_of not in called or message.id not in expected:
                 continue
-            before = place - 1
-            while before >= 0 and messages[before].role == "tool":
-                before -= 1
-            if before < 0 or message.result_of not in messages[before].calls:
+            if message.result_of not in _calls_before(messages, place):
                 self.found("torn", f"tool result {message.id!r} doesn't stand behind its call {message.result_of!r}")
 
     # --- G5
@@ -188,3 +184,15 @@ class _Check:
                 self.found("reverted", f"question {question_id!r} was answered and is open again")
             elif answers and answer not in answers:
                 self.found("doubled", f"question {question_id!r} accepted {answers[0]!r} and stores {answer!r}")
+
+
+def _calls_before(messages: Sequence[StoredMessage], place: int) -> set[str]:
+    """The calls of the group that the tool message at `place` is in: of the run of calls in front of the results."""
+    while place >= 0 and messages[place].role == "tool":
+        place -= 1
+    calls: set[str] = set()
+    if place >= 0 and messages[place].calls:
+        while place >= 0 and messages[place].role in {"assistant", "event"}:
+            calls.update(messages[place].calls)
+            place -= 1
+    return calls

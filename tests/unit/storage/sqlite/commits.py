@@ -10,10 +10,10 @@ import msgspec
 
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
-from bamboo_sessions.domain.merge_history import FRONT
 from bamboo_sessions.domain.message import Message, ToolCall, to_stored
 from bamboo_sessions.domain.question import PendingQuestion, advanced
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.splices import FRONT
 from bamboo_sessions.domain.usage import TokenUsageRecord
 from bamboo_sessions.storage.commit import (
     Commit,

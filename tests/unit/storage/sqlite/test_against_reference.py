@@ -66,7 +66,9 @@ class _Both:
         state = await self.other.read(key)
         assert _content(await self.one.read(key)) == _content(state)
         assert await self.one.read_head(key) == await self.other.read_head(key)
-        assert self.one.peek(key) == self.other.peek(key)
+        revision = state.revision if isinstance(state, Snapshot) else 0
+        for each in (self.one, self.other):
+            assert (each.still_newest(key, revision, None) is not None) is isinstance(state, Snapshot)
         for known in self.source.random.sample(self.snapshots[session_id], min(3, len(self.snapshots[session_id]))):
             assert _content(await self.one.read_newer(key, known)) == _content(state)
         mine = await self.one.read(key)

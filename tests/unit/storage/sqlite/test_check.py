@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import apsw
 import pytest
 
 from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.message import Message, ToolCall
 from bamboo_sessions.domain.question import PendingQuestion
+from bamboo_sessions.domain.report import Problem
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.usage import TokenUsageRecord
 from bamboo_sessions.storage.commit import RecordWrite
 from bamboo_sessions.storage.query import ListQuery
 from bamboo_sessions.storage.sqlite import SqliteStorage
 from bamboo_sessions.storage.sqlite.transactions.connection import rows_of
+from bamboo_sessions.storage.sqlite.upkeep import check
 from tests.unit.storage.sqlite.commits import START, appending, head_of, key_of
 
 pytestmark = pytest.mark.anyio
@@ -105,7 +110,7 @@ _TRUTH = [
     ("UPDATE questions SET document = CAST(replace(document, '?', '!') AS BLOB)", "checksum"),
     ("UPDATE token_usage SET input_tokens = 8", "checksum"),
     ("UPDATE records SET value = x'00'", "checksum"),
-    ("UPDATE records SET version = 9", "checksum"),
+    ("UPDATE records SET key = 'other'", "checksum"),
     ("UPDATE sessions SET revision = 9 WHERE session_id = 's'", "counters"),
     ("UPDATE sessions SET incarnation = 3 WHERE session_id = 's'", "counters"),
     ("UPDATE sessions SET reshaped_revision = 9 WHERE session_id = 's'", "counters"),
@@ -182,3 +187,64 @@ async def test_a_row_that_makes_no_sense_is_corrupt(storage: SqliteStorage) -> N
     report = await storage.check()
     assert {problem.session_id for problem in report.problems} == {"s"}
     assert isinstance(await storage.read(key_of("sound")), Snapshot)
+
+
+async def test_damage_of_another_namespace_is_not_told(storage: SqliteStorage) -> None:
+    """L130: a namespace's check names no session of another one, nor mends it, whatever is wrong with it there."""
+    await _damage(storage, "UPDATE sessions SET message_count = 7 WHERE session_id = 's'")
+    assert (await storage.check("other")).problems == ()
+    assert (await storage.check("other", repair=True)).sessions == 0
+    assert {problem.kind for problem in (await storage.check("default")).problems} == {"count"}
+    assert (await storage.check("default", repair=True)).ok
+
+
+@pytest.mark.parametrize("repair", [False, True])
+async def test_a_check_and_a_repair_are_in_nobodys_way(
+    storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch, repair: bool
+) -> None:
+    """In every slice of them another process can write at once, and the log can start over between two slices."""
+    monkeypatch.setattr(check, "CHECK_SESSIONS", 1)
+    other = apsw.Connection(str(path))
+    look, slices = check.look, []
+
+    def looked(connection: apsw.Connection, part: check.Part) -> check.Found:
+        _, left = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][1:]
+        found = look(connection, lambda c: _writing(other, part(c)))
+        slices.append((left, other.execute("SELECT max(revision) FROM sessions").fetchall()))
+        return found
+
+    monkeypatch.setattr(check, "look", looked)
+    await _damage(storage, "UPDATE sessions SET message_count = 7")
+    report = await storage.check(repair=repair)
+    assert report.ok is repair
+    assert len(slices) >= (24 if repair else 12)
+    assert {left for left, _ in slices} == {0}
+    other.close()
+
+
+def _writing(other: apsw.Connection, problems: Iterator[Problem]) -> Iterator[Problem]:
+    """`problems`, looked for while another process writes."""
+    yield from problems
+    other.execute("BEGIN IMMEDIATE; UPDATE sessions SET revision = revision; COMMIT")
+
+
+async def test_other_reads_do_not_wait_for_a_check(storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a slice of a check takes long, the reader thread answers others, and small reads are answered anyhow."""
+    going, done = threading.Event(), threading.Event()
+    look = check.look
+
+    def looked(connection: apsw.Connection, part: check.Part) -> check.Found:
+        going.set()
+        assert done.wait(10)
+        return look(connection, part)
+
+    monkeypatch.setattr(check, "look", looked)
+    checking = asyncio.ensure_future(storage.check())
+    try:
+        assert await asyncio.to_thread(going.wait, 10)
+        async with asyncio.timeout(10):
+            assert await storage.usage_totals("default", None, include_children=False)
+            assert await storage.read(key_of("s"))
+    finally:
+        done.set()
+    assert (await checking).ok

@@ -40,13 +40,13 @@ async def test_reads_do_not_compile_their_statements_anew(storage: SqliteStorage
             counts.append(len(compiled))
         return counts
 
-    first, second, third = storage._engine.read_here(work)
+    first, second, third = storage._engine.read_on_loop(work)
     assert 0 < first == second == third
 
 
 async def test_only_long_reads_map_the_file(storage: SqliteStorage) -> None:
     """The loop's connection copies the pages that it reads; the reader thread's maps the file into memory."""
-    here = storage._engine.read_here(lambda c: value_of(c, "PRAGMA mmap_size"))
+    here = storage._engine.read_on_loop(lambda c: value_of(c, "PRAGMA mmap_size"))
     there = await storage._engine.read(lambda c: value_of(c, "PRAGMA mmap_size"))
     assert (here, there) == (LOOP_MMAP_BYTES, MMAP_BYTES)
 
@@ -61,10 +61,10 @@ async def test_the_first_load_finds_its_statements_compiled(path: Path, length: 
     def missed(connection: apsw.Connection) -> int:
         return connection.cache_stats()["misses"]
 
-    before = [storage._engine.read_here(missed), await storage._engine.read(missed)]
-    storage.freshness()
+    before = [storage._engine.read_on_loop(missed), await storage._engine.read(missed)]
+    storage.still_newest(key_of("s"), 1, None)
     assert isinstance(await storage.read(key_of("s")), Snapshot)
-    assert [storage._engine.read_here(missed), await storage._engine.read(missed)] == before
+    assert [storage._engine.read_on_loop(missed), await storage._engine.read(missed)] == before
     await storage.aclose()
 
 
@@ -91,7 +91,7 @@ async def test_a_short_session_is_read_by_one_statement(storage: SqliteStorage) 
         finally:
             connection.exec_trace = None
 
-    assert storage._engine.read_here(work) == await storage._engine.read(lambda c: reads.read(c, key_of("s")))
+    assert storage._engine.read_on_loop(work) == await storage._engine.read(lambda c: reads.read(c, key_of("s")))
     assert len(asked) == 1
 
 

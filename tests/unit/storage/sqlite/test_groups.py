@@ -27,10 +27,11 @@ from bamboo_sessions.storage.sqlite import SqliteStorage
 from bamboo_sessions.storage.sqlite.sessions.commits import apply
 from bamboo_sessions.storage.sqlite.transactions import connection, migrations
 from bamboo_sessions.storage.sqlite.transactions.connection import value_of
+from bamboo_sessions.storage.sqlite.transactions.open_file import OpenFile
 from bamboo_sessions.storage.sqlite.transactions.wal import Log
 from bamboo_sessions.storage.sqlite.transactions.worker import Request
 from bamboo_sessions.storage.sqlite.transactions.writer import Writer
-from tests.unit.storage.sqlite.commits import appending, key_of
+from tests.unit.storage.sqlite.commits import START, appending, key_of
 
 pytestmark = pytest.mark.anyio
 
@@ -100,7 +101,7 @@ async def test_a_request_that_fails_half_way_leaves_nothing(storage: SqliteStora
     """What raises after it wrote something is undone alone, and the rest of the group is stored."""
 
     def half(connection: apsw.Connection) -> None:
-        apply(connection, appending("half", Message.user("x")))
+        apply(connection, appending("half", Message.user("x")), START)
         raise KeyError
 
     outcomes = await _grouped(
@@ -200,7 +201,13 @@ class _FaultyFile:
         migrations.prepare(str(path), busy_timeout_ms=1000)
         self.path = path
         self.opened: list[_Faulty] = []
-        self.writer = Writer(str(path), self._connect, Log(str(path), lambda: None), 1000)
+        file = OpenFile(str(path))
+        file.open()
+        self.kept_open = apsw.Connection(
+            str(path)
+        )  # as the engine's readers do: the log outlives the writer's connection
+        self.kept_open.execute("SELECT 1 FROM sessions").fetchall()
+        self.writer = Writer(file, self._connect, Log(str(path), lambda: None), 1000)
 
     def _connect(self) -> _Faulty:
         connection = _Faulty(str(self.path))
@@ -210,7 +217,7 @@ class _FaultyFile:
 
     def append(self, *texts: str) -> list[Request]:
         commits = [appending("s", Message.user(text)) for text in texts]
-        requests = [Request(partial(apply, commit=commit), 0, None, None) for commit in commits]
+        requests = [Request(partial(apply, commit=commit, now=START), 0, None, None) for commit in commits]
         self.writer.run(requests)
         return requests
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import anyio
@@ -18,13 +19,13 @@ from bamboo_sessions.storage.commit import Commit, Committed
 from bamboo_sessions.storage.sqlite import SqliteStorage
 from bamboo_sessions.storage.sqlite.sessions import commits
 from bamboo_sessions.storage.sqlite.transactions import worker
-from bamboo_sessions.storage.sqlite.transactions.loop_writer import Here
+from bamboo_sessions.storage.sqlite.transactions.loop_writer import LoopWriter
 from bamboo_sessions.storage.sqlite.transactions.tuning import (
-    HERE_BYTES_MAX,
-    HERE_COMMITS_MAX,
-    HERE_GROUP_BYTES_MAX,
-    HERE_ROW_BYTES,
-    HERE_SYNC_SECONDS_MAX,
+    LOOP_COMMIT_BYTES_MAX,
+    LOOP_GROUP_BYTES_MAX,
+    LOOP_GROUP_COMMITS_MAX,
+    LOOP_ROW_BYTES,
+    LOOP_SYNC_SECONDS_MAX,
 )
 from bamboo_sessions.storage.sqlite.transactions.turns import Turn
 from bamboo_sessions.storage.sqlite.transactions.wal import Log
@@ -44,9 +45,9 @@ class Watched:
         apply, run_in = commits.apply, Writer._run_in
         here = threading.get_ident()
 
-        def applied(connection: apsw.Connection, commit: Commit) -> Committed:
+        def applied(connection: apsw.Connection, commit: Commit, now: datetime) -> Committed:
             self.places.append("here" if threading.get_ident() == here else "elsewhere")
-            return apply(connection, commit)
+            return apply(connection, commit, now)
 
         def run(
             writer: Writer, connection: apsw.Connection, requests: Sequence[Request], outcomes: type[BaseException]
@@ -61,7 +62,7 @@ class Watched:
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     """What commits do on a disk that is quick, while no log takes the writer's time."""
-    monkeypatch.setattr(Here, "is_quick", True)
+    monkeypatch.setattr(LoopWriter, "is_quick", True)
     monkeypatch.setattr(Log, "is_due", False)
     return Watched(monkeypatch)
 
@@ -81,7 +82,7 @@ async def test_the_first_commit_learns_how_quick_the_disk_is(
     await _append(storage, "1")
     writer = storage._engine._writer
     assert writer.sync_seconds is not None
-    for seconds in (HERE_SYNC_SECONDS_MAX, HERE_SYNC_SECONDS_MAX * 1.01):
+    for seconds in (LOOP_SYNC_SECONDS_MAX, LOOP_SYNC_SECONDS_MAX * 1.01):
         writer.sync_seconds = seconds
         await _append(storage, "2")
     assert watched.places == ["elsewhere", "here", "elsewhere"]
@@ -93,22 +94,22 @@ async def test_one_slow_sync_sends_commits_away_for_a_while(storage: SqliteStora
     writer = storage._engine._writer
     writer.sync_seconds = 0.0001
     writer._learn(0.05)
-    assert not storage._engine._writing_here.is_quick
+    assert not storage._engine._loop_writer.is_quick
     for _ in range(8):
         writer._learn(0.0001)
-    assert not storage._engine._writing_here.is_quick
+    assert not storage._engine._loop_writer.is_quick
     for _ in range(32):
         writer._learn(0.0001)
-    assert storage._engine._writing_here.is_quick
+    assert storage._engine._loop_writer.is_quick
 
 
 async def test_what_takes_long_is_not_made_here(storage: SqliteStorage, watched: Watched) -> None:
     """Many messages, many bytes, places inside a history, and plans of callers don't hold up the event loop."""
-    many = [Message.user("x") for _ in range(HERE_BYTES_MAX // HERE_ROW_BYTES)]
+    many = [Message.user("x") for _ in range(LOOP_COMMIT_BYTES_MAX // LOOP_ROW_BYTES)]
     first = Message.user("first")
     await storage.commit(appending("s", first, *many[len(many) // 2 :]))
     await storage.commit(appending("t", *many))
-    await storage.commit(appending("t", Message.user("x" * HERE_BYTES_MAX)))
+    await storage.commit(appending("t", Message.user("x" * LOOP_COMMIT_BYTES_MAX)))
     inside = (insertion([Message.user("inside")], after=first.id),)
     await storage.commit(appending("s", expected=1, insertions=inside))
     await storage.transact(key_of("t"), lambda _: appending("t", Message.user("y")))
@@ -151,14 +152,14 @@ async def test_tasks_out_of_step_come_together(storage: SqliteStorage, watched: 
 
 async def test_a_group_is_bounded(storage: SqliteStorage, watched: Watched) -> None:
     """More than what a few milliseconds take is committed in several turns of the event loop (G13)."""
-    count = 2 * HERE_COMMITS_MAX + 2
+    count = 2 * LOOP_GROUP_COMMITS_MAX + 2
     await asyncio.gather(*(_append(storage, "x", f"s{number}") for number in range(count)))
-    assert watched.groups == [1, HERE_COMMITS_MAX, HERE_COMMITS_MAX, 1]
+    assert watched.groups == [1, LOOP_GROUP_COMMITS_MAX, LOOP_GROUP_COMMITS_MAX, 1]
 
 
 async def test_a_group_is_bounded_in_bytes(storage: SqliteStorage, watched: Watched) -> None:
     """Long messages make small groups (G13)."""
-    text = "x" * (HERE_GROUP_BYTES_MAX // 4)
+    text = "x" * (LOOP_GROUP_BYTES_MAX // 4)
     await asyncio.gather(*(_append(storage, text, f"s{number}") for number in range(9)))
     assert watched.groups == [1, 3, 3, 2]
     assert set(watched.places) == {"here"}
@@ -268,9 +269,9 @@ async def test_a_signal_leaves_nothing_locked(
         patch.setattr(Writer, place, interrupted)
         with pytest.raises(signal):
             writer.run_at_once([request])
-    monkeypatch.setattr(Here, "is_quick", False)
+    monkeypatch.setattr(LoopWriter, "is_quick", False)
     assert (await _append(storage, "by the thread")).revision == 1
-    monkeypatch.setattr(Here, "is_quick", True)
+    monkeypatch.setattr(LoopWriter, "is_quick", True)
     assert (await _append(storage, "here")).revision == 2
 
 
@@ -292,8 +293,8 @@ async def test_a_signal_in_a_group_leaves_its_commits_to_the_thread(
     storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who waits in a group that was interrupted gets an answer all the same."""
-    monkeypatch.setattr(Here, "is_quick", True)
-    here = storage._engine._writing_here
+    monkeypatch.setattr(LoopWriter, "is_quick", True)
+    here = storage._engine._loop_writer
     here._is_crowded = True
     tasks = [_append(storage, str(number)) for number in range(3)]
     await anyio.lowlevel.checkpoint()
@@ -335,11 +336,11 @@ async def test_closing_commits_what_was_gathered(path: Path, watched: Watched) -
 
 def test_the_next_event_loop_takes_over(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was gathered for a loop that was closed is committed, and doesn't keep the next loop's waiting."""
-    monkeypatch.setattr(Here, "is_quick", True)
+    monkeypatch.setattr(LoopWriter, "is_quick", True)
     storage = SqliteStorage(path)
     first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
     first.run_until_complete(storage.open())
-    storage._engine._writing_here._is_crowded = True
+    storage._engine._loop_writer._is_crowded = True
     left = first.create_task(storage.commit(appending("s", Message.user("left"))))
     first.run_until_complete(anyio.lowlevel.checkpoint())
     left.cancel()  # as if it had never come to its end
@@ -358,14 +359,14 @@ def test_the_next_event_loop_takes_over(path: Path, monkeypatch: pytest.MonkeyPa
 
 async def test_the_log_is_kept_short(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When commits made here have let the write-ahead log grow, it is copied into the file, off the event loop."""
-    monkeypatch.setattr(Here, "is_quick", True)
+    monkeypatch.setattr(LoopWriter, "is_quick", True)
     watched = Watched(monkeypatch)
     storage = SqliteStorage(path, durability="relaxed")
     await storage.open()
     due = threading.Event()
     storage._engine._writer.log._on_long = due.set
-    for number in range(WAL_PAGES_CHECKPOINT * 4096 // HERE_BYTES_MAX + 2):
-        await storage.commit(appending(f"s{number}", Message.user("x" * (HERE_BYTES_MAX - 3_000))))
+    for number in range(WAL_PAGES_CHECKPOINT * 4096 // LOOP_COMMIT_BYTES_MAX + 2):
+        await storage.commit(appending(f"s{number}", Message.user("x" * (LOOP_COMMIT_BYTES_MAX - 3_000))))
     assert "here" in watched.places
     assert await asyncio.to_thread(due.wait, 10)
     await storage.aclose()

@@ -20,7 +20,7 @@ from bamboo_sessions.domain.errors import (
 )
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.storage.sqlite import SqliteStorage
-from bamboo_sessions.storage.sqlite.transactions import connection
+from bamboo_sessions.storage.sqlite.transactions import connection, place
 from bamboo_sessions.storage.sqlite.transactions.connection import value_of
 from bamboo_sessions.storage.sqlite.transactions.migrations import STEPS
 from bamboo_sessions.storage.sqlite.transactions.turns import SUFFIX
@@ -86,13 +86,36 @@ async def test_a_missing_folder_is_made_only_on_request(tmp_path: Path) -> None:
     assert path.is_file()
 
 
-async def test_a_network_file_system_is_refused(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file on NFS is refused before anything is made there."""
+@pytest.mark.parametrize(
+    "kind", ["nfs4", "cifs", "9p", "virtiofs", "fakeowner", "vboxsf", "drvfs", "fuse.grpcfuse", "fuse.vmhgfs-fuse"]
+)
+async def test_a_shared_file_system_is_refused(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A file on a network, or in a folder of a virtual machine's host, is refused before anything is made there."""
     mounts = tmp_path / "mounts"
-    mounts.write_text(f"/dev/vda / ext4 rw 0 0\nserver:/export {tmp_path} nfs4 rw 0 0\n")
-    monkeypatch.setattr(connection, "_MOUNTS", mounts)
-    assert "nfs4" in str(await _refusal(path))
+    mounts.write_text(f"/dev/vda / ext4 rw 0 0\nserver:/export {tmp_path} {kind} rw 0 0\n")
+    monkeypatch.setattr(place, "_MOUNTS", mounts)
+    assert kind in str(await _refusal(path))
     assert not path.exists()
+
+
+async def test_the_file_system_is_that_of_the_file_and_not_of_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link on a local disk to a file on NFS is refused; one on NFS to a local file isn't."""
+    far, near, mounts = tmp_path / "far", tmp_path / "near", tmp_path / "mounts"
+    far.mkdir()
+    near.mkdir()
+    mounts.write_text(f"/dev/vda / ext4 rw 0 0\nserver:/export {far} nfs rw 0 0\n")
+    monkeypatch.setattr(place, "_MOUNTS", mounts)
+    (near / "link.db").symlink_to(far / "sessions.db")
+    (far / "link.db").symlink_to(near / "sessions.db")
+    with pytest.raises(StorageError, match="nfs"):
+        await SqliteStorage(near / "link.db").open()
+    storage = SqliteStorage(far / "link.db")
+    await storage.open()
+    await storage.aclose()
 
 
 async def test_a_file_without_permissions_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +159,7 @@ async def test_closing_leaves_no_thread_no_descriptor_and_no_log(path: Path) -> 
         await storage.open()
         await storage.commit(appending("s", *(Message.user("x" * 500) for _ in range(200))))
         await storage.read(key_of("s"))
-        assert storage.freshness() is not None
+        assert storage.still_newest(key_of("s"), 0, None) is None
         await storage.aclose()
         await storage.aclose()
         assert threading.active_count() == threads
@@ -160,8 +183,7 @@ async def test_a_closed_storage_says_so(path: Path) -> None:
     for _ in range(2):
         with pytest.raises(StorageError, match="isn't open"):
             await storage.read(key_of("s"))
-        with pytest.raises(StorageError, match="isn't open"):
-            storage.freshness()
+        assert storage.still_newest(key_of("s"), 1, None) is None
         await storage.open()
         await storage.aclose()
 
@@ -185,7 +207,7 @@ async def test_a_forgotten_storage_warns_and_ends_its_threads(path: Path) -> Non
     with pytest.warns(ResourceWarning, match="never closed"):
         del storage
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=60)
         assert not thread.is_alive()
 
 
@@ -197,7 +219,7 @@ async def test_a_forked_child_cannot_use_the_connections_of_its_parent(storage: 
     if child == 0:
         code = 1
         try:
-            storage.peek(key_of("s"))
+            storage._read_on_loop(lambda _: None)
         except StorageError as exc:
             code = 0 if exc.hint and "fork" in exc.hint else 2
         finally:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bamboo_sessions.domain.merge_history import FRONT, Insertion
 from bamboo_sessions.domain.message import Message, ToolCall
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.splices import FRONT, Insertion
 from bamboo_sessions.storage.query import Window, WindowQuery
 from bamboo_sessions.storage.sqlite import SqliteStorage
 from tests.unit.storage.sqlite.commits import appending, insertion, key_of

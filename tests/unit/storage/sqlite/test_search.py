@@ -69,7 +69,7 @@ def _old_format(index: Path) -> None:
 
 
 def _no_tables(index: Path) -> None:
-    connection = open_index(index, busy_timeout_ms=1_000)
+    connection = open_index(str(index), busy_timeout_ms=1_000)
     connection.execute("DROP TABLE words")
     connection.close()
 
@@ -90,7 +90,7 @@ async def test_L29_a_broken_index_is_made_anew(path: Path, damage: Callable[[Pat
         assert await _found(sessions, "number699") == {"699"}
         assert await _found(sessions, "umber1") == {str(n) for n in range(700) if str(n).startswith("1")}
         assert await _found(sessions, "title") == {None}
-        assert (await sessions.check()).ok
+        assert (await sessions.storage.check()).ok
 
 
 async def test_an_index_that_vanishes_while_it_is_open(path: Path) -> None:
@@ -130,16 +130,16 @@ async def test_an_index_ahead_of_a_restored_store(path: Path) -> None:
 async def test_check_finds_and_repairs(path: Path) -> None:
     """`check` compares the index with the texts there are, and `repair` makes it anew."""
     await _filled(path)
-    connection = open_index(index_path(str(path)), busy_timeout_ms=1_000)
+    connection = open_index(str(index_path(str(path))), busy_timeout_ms=1_000)
     connection.execute("DELETE FROM parts WHERE rowid > 100")
     connection.execute("INSERT INTO head_words (rowid, text) VALUES (77, 'x')")
     connection.close()
     async with SessionRepository.open(path) as sessions:
-        report = await sessions.check()
+        report = await sessions.storage.check()
         assert {problem.kind for problem in report.problems} == {"search_index"}
         assert not report.ok
-        assert (await sessions.check(repair=True)).ok
-        assert (await sessions.check()).problems == ()
+        assert (await sessions.storage.check(repair=True)).ok
+        assert (await sessions.storage.check()).problems == ()
         assert await _found(sessions, "umber699") == {"699"}
 
 
@@ -148,12 +148,12 @@ async def test_who_never_searches_pays_nothing(path: Path) -> None:
     before = set(threading.enumerate())
     async with SessionRepository.open(path) as sessions:
         await sessions.append("chat", Message.user("word"), create=True)
-        assert (await sessions.stats())["search_bytes"] == 0
+        assert (await sessions.storage.stats())["search_bytes"] == 0
         names = {thread.name for thread in set(threading.enumerate()) - before}
         assert not any("search" in name for name in names)
         await sessions.search("word")
         assert any("search" in thread.name for thread in set(threading.enumerate()) - before)
-        assert (await sessions.stats())["search_bytes"] > 0
+        assert (await sessions.storage.stats())["search_bytes"] > 0
     assert set(threading.enumerate()) == before
 
 
@@ -296,7 +296,7 @@ async def test_pruned_changes(path: Path) -> None:
         async with SessionRepository.open(path) as sessions:
             assert await _found(sessions, "another") == {None}
             assert await _found(sessions, "title") == set()
-            assert (await sessions.check()).ok
+            assert (await sessions.storage.check()).ok
             await sessions.append("chat", Message.user("one more"))
             assert await _found(sessions, "more") != set()
 
@@ -330,7 +330,7 @@ async def _compare(texts: Sequence[str], queries: Sequence[str], *, changing: bo
                 await _fill(sessions, texts, changing=changing)
             for query in queries:
                 assert await _answer(one, query) == await _answer(other, query), query
-            assert not [each for each in (await one.check()).problems if each.kind == "search_index"]
+            assert not [each for each in (await one.storage.check()).problems if each.kind == "search_index"]
     finally:
         for file in _folder.glob(f"{path.name}*"):
             file.unlink()

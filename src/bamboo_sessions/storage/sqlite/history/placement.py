@@ -1,78 +1,69 @@
 """Where the messages of a commit go, and how that is reported.
 
-Behind all, a tool's result joins its call: it goes directly behind the newest living message that makes the call,
-and the tool messages that follow this one already (see `domain.merge_history`). A result without a call goes to the
-end. What names the message that it goes behind was placed by the merge and stays as it is.
+Behind all, a tool's result joins the group of its call (see `domain.placing`), which is read from the newest living
+message that makes the call up to what ends the group. What names the message that it goes behind, or is `in_order`,
+was placed already and stays as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from bamboo_sessions.domain.merge_history import FRONT, Insertion
-from bamboo_sessions.domain.message import Message, StoredMessage, is_tool_result
-from bamboo_sessions.storage.commit import StoredInsertion
+from bamboo_sessions.domain.call_groups import Kind, call_groups
+from bamboo_sessions.domain.message import Message, StoredMessage
+from bamboo_sessions.domain.placing import CommittedGroup, arranged
+from bamboo_sessions.domain.splices import FRONT, Insertion
+from bamboo_sessions.storage.commit import Commit, StoredInsertion
 from bamboo_sessions.storage.sqlite.history.versions import HistoryWriter
 from bamboo_sessions.storage.sqlite.transactions.connection import rows_of
 
 
-def place(history: HistoryWriter, insertions: Sequence[StoredInsertion], *, joining: bool) -> tuple[Insertion, ...]:
-    """Write `insertions`; returns where they really came to stand. Without `joining` all stay as they come."""
+def place(history: HistoryWriter, commit: Commit, insertions: Sequence[StoredInsertion]) -> tuple[Insertion, ...]:
+    """Write `insertions`, those of `commit` that are new; returns where they really came to stand."""
     reshaped_before, history.reshaped = history.reshaped, False
     for insertion in insertions:
-        if insertion.after is None and joining:
-            _append(history, insertion.messages)
-        elif insertion.after is None:
+        if insertion.after is not None:
+            history.insert_behind(insertion.after, insertion.messages)
+        elif commit.replace:
+            history.append(insertion.messages, known=frozenset(commit.removals))
+        elif insertion.in_order or all(stored.message.role != "tool" for stored in insertion.messages):
             history.append(insertion.messages)
         else:
-            history.insert_behind(insertion.after, insertion.messages)
+            _append(history, insertion.messages)
     placed = _placed(history)
     history.reshaped |= reshaped_before
     return placed
 
 
 def _append(history: HistoryWriter, messages: Sequence[StoredMessage]) -> None:
-    if not any(is_tool_result(stored.message) for stored in messages):
-        history.append(messages)
-        return
-    tail: list[StoredMessage] = []
-    calls: set[str | None] = set()
-    for stored in messages:
-        if not is_tool_result(stored.message):
-            tail.append(stored)
-            calls.update(call.id for call in stored.message.tool_calls)
-        elif stored.message.tool_call_id in calls:
-            tail.insert(_behind_results(tail, _newest_call(tail, stored.message) + 1), stored)
-        else:
-            _join_committed(history, tail, stored)
-    history.append(tail)
+    by_id = {stored.message.id: stored for stored in messages}
+    joined, tail = arranged([stored.message for stored in messages], lambda call_id: _newest_group(history, call_id))
+    for row, run in joined:
+        history.insert_behind_row(row, [by_id[message.id] for message in run])
+    history.append([by_id[message.id] for message in tail])
 
 
-def _join_committed(history: HistoryWriter, tail: list[StoredMessage], stored: StoredMessage) -> None:
-    """Put a result behind a call that is committed, if there is one; `tail` will follow what is committed."""
-    call_id = stored.message.tool_call_id
-    if history.ends_with_call(call_id):  # the usual case: call ids are reused, so that the newest takes a search
-        tail.insert(_behind_results(tail, 0), stored)
-    elif (call := history.newest_call(call_id)) is None:
-        tail.append(stored)
-    elif (row := history.last_result(call[1])) is None:
-        tail.insert(_behind_results(tail, 0), stored)
-    else:
-        history.insert_behind_row(row, [stored])
+def _newest_group(history: HistoryWriter, call_id: str) -> CommittedGroup | None:
+    """The group of the newest living message that makes a call, read from there on; its name is its last row."""
+    call = history.newest_call(call_id)
+    if call is None:
+        return None
+    rows, position = [call[0]], call[1]
 
+    def read() -> Iterator[Kind]:
+        yield Kind.CALL
+        for row, kind in history.behind(position):
+            rows.append(row)
+            yield kind
 
-def _newest_call(tail: Sequence[StoredMessage], result: Message) -> int:
-    return next(
-        index
-        for index in range(len(tail) - 1, -1, -1)
-        if any(call.id == result.tool_call_id for call in tail[index].message.tool_calls)
+    group = next(call_groups(read()))
+    return CommittedGroup(
+        last=rows[group.end - 1],
+        behind=len(rows) - group.end,
+        is_open=group.reach == len(rows),
+        in_run=group.in_run,
+        text_since=group.text < group.reach,
     )
-
-
-def _behind_results(tail: Sequence[StoredMessage], start: int) -> int:
-    while start < len(tail) and tail[start].message.role == "tool":
-        start += 1
-    return start
 
 
 def _placed(history: HistoryWriter) -> tuple[Insertion, ...]:

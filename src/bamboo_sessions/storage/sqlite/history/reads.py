@@ -18,11 +18,13 @@ import msgspec
 
 from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.history import FrozenMessages
+from bamboo_sessions.domain.ids import check_message_id
 from bamboo_sessions.domain.message import Message, from_body
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.commit import SessionKey, State
-from bamboo_sessions.storage.sqlite.sessions.heads import DOCUMENT, head_of, read_head, with_counters
-from bamboo_sessions.storage.sqlite.sessions.rows import COLUMNS, SessionRow, find
+from bamboo_sessions.storage.sqlite.sessions.heads import head_of, read_document, read_head, with_counters
+from bamboo_sessions.storage.sqlite.sessions.rows import COLUMNS, SessionRow, find, living_revision
+from bamboo_sessions.storage.sqlite.transactions.budget import Budget, bounded, bounded_rows, check_short
 from bamboo_sessions.storage.sqlite.transactions.connection import DATA_VERSION, reading, row_of, rows_of, value_of
 from bamboo_sessions.storage.sqlite.transactions.tuning import (
     CHUNK_BYTES_MAX,
@@ -38,7 +40,7 @@ _ROWS: Final = """
 _CHUNK: Final = f"""
     SELECT CAST(group_concat(body, char(10)) AS BLOB), max(position), count(*) FROM ({_ROWS})"""  # noqa: S608
 _SHORT: Final = f"""
-    SELECT {COLUMNS}, document, CASE
+    SELECT {COLUMNS}, CASE WHEN length(document) <= {LOOP_BYTES_MAX} THEN document END, CASE
         WHEN message_count <= {LOOP_MESSAGES_MAX} AND message_bytes <= {LOOP_BYTES_MAX} AND question_count = 0 THEN (
             SELECT CAST(ifnull(group_concat(body, char(10)), '') AS BLOB) FROM (
                 SELECT body FROM messages WHERE session = key AND removed_revision IS NULL ORDER BY position))
@@ -61,12 +63,9 @@ def warm_up(connection: apsw.Connection) -> None:
         value_of(connection, DATA_VERSION)
         row_of(connection, _SHORT, ("", ""))
         find(connection, SessionKey("", ""))
+        living_revision(connection, SessionKey("", ""))
         rows_of(connection, _CHUNK, (0, 0, 1))
-        rows_of(connection, DOCUMENT, (0,))
-
-
-class TooLong(Exception):
-    """The read is too long for the event loop's thread."""
+        read_document(connection, 0)
 
 
 def read(connection: apsw.Connection, key: SessionKey, *, small: bool = False) -> State:
@@ -77,19 +76,19 @@ def read(connection: apsw.Connection, key: SessionKey, *, small: bool = False) -
         row = find(connection, key)
         if row is None or not row.is_living:
             return None if row is None else row.tombstone
-        return _whole(connection, row, small=small)
+        return _whole(connection, row, Budget() if small else None)
 
 
 def _short(connection: apsw.Connection, key: SessionKey) -> Snapshot | None:
-    """A living session without questions whose messages are few and sound; `None` if it isn't one, or `TooLong`."""
+    """A living session without questions, short and sound; `None` if it isn't one, or `TooLong`."""
     found = row_of(connection, _SHORT, key)
     if found is None:
         return None
     *columns, document, joined = found
     row = SessionRow(*columns)
-    _check_small(row.message_count, row.message_bytes, small=True)
+    check_short(row.message_count, row.message_bytes, Budget())
     messages = None if joined is None else _decoded(joined, row.message_count)
-    if messages is None or not row.is_living:
+    if messages is None or document is None or not row.is_living:
         return None
     return Snapshot(head_of(connection, row, document), FrozenMessages(messages), row.message_bytes)
 
@@ -100,35 +99,32 @@ def read_newer(connection: apsw.Connection, key: SessionKey, known: Snapshot, *,
         row = find(connection, key)
         if row is None or not row.is_living:
             return None if row is None else row.tombstone
+        budget = Budget() if small else None
         if row.incarnation != known.head.incarnation or row.revision < known.revision:
-            return _whole(connection, row, small=small)
+            return _whole(connection, row, budget)
         if row.revision == known.revision:
             return known
-        return _newer(connection, row, known, small=small)
+        return _newer(connection, row, known, budget)
 
 
-def _newer(connection: apsw.Connection, row: SessionRow, known: Snapshot, *, small: bool) -> Snapshot:
+def _newer(connection: apsw.Connection, row: SessionRow, known: Snapshot, budget: Budget | None) -> Snapshot:
     if row.reshaped_revision <= known.revision:
         count = row.message_count - len(known.messages)
-        _check_small(count, row.message_bytes - known.messages_bytes, small=small)
+        check_short(count, row.message_bytes - known.messages_bytes, budget)
         messages = known.messages.extended(_appended(connection, row, count))
     else:
-        _check_small(row.message_count, 0, small=small)
-        messages = _reshaped(connection, row, known)
-    head = with_counters(known.head, row) if row.head_revision <= known.revision else read_head(connection, row)
+        check_short(row.message_count, 0, budget)
+        messages = _reshaped(connection, row, known, budget)
+    is_same_head = row.head_revision <= known.revision
+    head = with_counters(known.head, row) if is_same_head else read_head(connection, row, budget)
     return Snapshot(head, messages, row.message_bytes)
 
 
-def _whole(connection: apsw.Connection, row: SessionRow, *, small: bool) -> Snapshot:
-    _check_small(row.message_count, row.message_bytes, small=small)
+def _whole(connection: apsw.Connection, row: SessionRow, budget: Budget | None) -> Snapshot:
+    check_short(row.message_count, row.message_bytes, budget)
     messages = _behind(connection, row, 0)
     _check_count(row, len(messages), row.message_count)
-    return Snapshot(read_head(connection, row), FrozenMessages(messages), row.message_bytes)
-
-
-def _check_small(count: int, size: int, *, small: bool) -> None:
-    if small and (count > LOOP_MESSAGES_MAX or size > LOOP_BYTES_MAX):
-        raise TooLong
+    return Snapshot(read_head(connection, row, budget), FrozenMessages(messages), row.message_bytes)
 
 
 def _behind(connection: apsw.Connection, row: SessionRow, position: int) -> list[Message]:
@@ -202,15 +198,29 @@ def _check_count(row: SessionRow, found: int, counted: int) -> None:
         )
 
 
-def _reshaped(connection: apsw.Connection, row: SessionRow, known: Snapshot) -> FrozenMessages:
+def _reshaped(connection: apsw.Connection, row: SessionRow, known: Snapshot, budget: Budget | None) -> FrozenMessages:
     """The messages in their order now, reusing those that are known."""
     by_id = {message.id: message for message in known.messages}
     messages = []
     for number, message_id, added in rows_of(connection, _ORDER, (row.key,)):
         message = by_id.get(message_id) if added <= known.revision else None
         if message is None:
-            found = row_of(connection, "SELECT body FROM messages WHERE row = ?", (number,))
-            message = message_of(row.session_id, found[0] if found else None)
+            sql = f"SELECT {bounded('body', budget)} FROM messages WHERE row = ?"  # noqa: S608 - fixed names
+            found = bounded_rows(connection, sql, (number,), budget)
+            message = message_of(row.session_id, found[0][0] if found else None)
         messages.append(message)
     _check_count(row, len(messages), row.message_count)
     return FrozenMessages(messages)
+
+
+_FOUND: Final = """
+    SELECT sessions.session_id, body FROM messages JOIN sessions ON sessions.key = messages.session
+    WHERE message_id = ? AND removed_revision IS NULL AND namespace = ? AND deleted_at IS NULL
+    ORDER BY messages.session LIMIT 1"""
+
+
+def find_message(connection: apsw.Connection, namespace: str, message_id: str) -> tuple[str, Message] | None:
+    """A living message and its session; of several, that of the session whose id was made first."""
+    check_message_id(message_id)
+    found = row_of(connection, _FOUND, (message_id, namespace))
+    return None if found is None else (found[0], from_body(found[1]))

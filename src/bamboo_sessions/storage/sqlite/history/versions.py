@@ -7,17 +7,20 @@ over its gap; a gap that is used up makes all positions of the session be given 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import apsw
 import msgspec
 
+from bamboo_sessions.domain.call_groups import Kind, kind_of, kind_of_role
 from bamboo_sessions.domain.errors import StorageCorruptError
-from bamboo_sessions.domain.merge_history import FRONT
 from bamboo_sessions.domain.message import Message, StoredMessage
+from bamboo_sessions.domain.splices import FRONT
+from bamboo_sessions.storage.sqlite.history.reads import message_of
 from bamboo_sessions.storage.sqlite.sessions.rows import storable
-from bamboo_sessions.storage.sqlite.transactions.connection import row_of, value_of
+from bamboo_sessions.storage.sqlite.transactions.connection import row_of, rows_of, value_of
 from bamboo_sessions.storage.sqlite.transactions.tuning import POSITION_STEP
 from bamboo_sessions.storage.sqlite.upkeep.damage import checksum
 
@@ -46,15 +49,17 @@ _RENUMBER: Final = f"""
     WHERE messages.row = ranks.row"""  # noqa: S608 - constants
 _TURN_ROUND: Final = f"UPDATE messages SET position = -position WHERE row IN (SELECT row FROM ({VERSIONS}))"  # noqa: S608
 _LAST_NOT_TOOL: Final = """
-    SELECT row FROM messages WHERE session = ? AND removed_revision IS NULL AND role <> 'tool'
+    SELECT row, position, role FROM messages WHERE session = ? AND removed_revision IS NULL AND role <> 'tool'
     ORDER BY position DESC LIMIT 1"""
 _NEWEST_CALL: Final = """
     SELECT messages.row, messages.position FROM tool_calls JOIN messages ON messages.row = tool_calls.message_row
     WHERE tool_calls.session = ? AND tool_calls.call_id = ? AND messages.removed_revision IS NULL
+    AND messages.role = 'assistant'
     ORDER BY messages.position DESC LIMIT 1"""
-_FIRST_NOT_TOOL: Final = """
-    SELECT position FROM messages WHERE session = ? AND position > ? AND removed_revision IS NULL AND role <> 'tool'
-    ORDER BY position LIMIT 1"""
+_BEHIND: Final = """
+    SELECT row, position, role, CASE role WHEN 'assistant' THEN body END FROM messages
+    WHERE session = ? AND position > ? AND removed_revision IS NULL ORDER BY position LIMIT ?"""
+_ROWS_AT_ONCE: Final = 16
 _LAST_BEFORE: Final = """
     SELECT row, message_id FROM messages WHERE session = ? AND position < ? AND removed_revision IS NULL
     ORDER BY position DESC LIMIT 1"""
@@ -64,13 +69,18 @@ _LIVE_AFTER: Final = """
     ORDER BY position LIMIT 1"""
 
 
+_Placed = tuple[StoredMessage, int]
+"""A message and its position."""
+
+
 class HistoryWriter(msgspec.Struct):
-    """Changes the history of a session; the fields are what becomes of its counters."""
+    """Changes the history of a session in a commit of time `at`; the fields are what becomes of its counters."""
 
     connection: apsw.Connection
     session: int
     session_id: str
     revision: int
+    at: int
     message_count: int = 0
     message_bytes: int = 0
     tail_position: int = 0
@@ -80,11 +90,15 @@ class HistoryWriter(msgspec.Struct):
 
     # --- adding
 
-    def append(self, messages: Sequence[StoredMessage]) -> None:
-        """Add at the end."""
+    def append(self, messages: Sequence[StoredMessage], *, known: AbstractSet[str] = frozenset()) -> None:
+        """Add at the end. Messages with `known` ids, of a history that is written anew, don't count as added."""
         first = self.tail_position + POSITION_STEP
         self.tail_position += len(messages) * POSITION_STEP
-        self._add(messages, first, POSITION_STEP)
+        placed = [(stored, first + index * POSITION_STEP) for index, stored in enumerate(messages)]
+        if known:
+            self._insert([each for each in placed if each[0].message.id in known])
+            placed = [each for each in placed if each[0].message.id not in known]
+        self._add(placed)
 
     def insert_behind(self, after: str, messages: Sequence[StoredMessage]) -> None:
         """Add directly behind the living message `after`, or in front of all (`FRONT`)."""
@@ -102,21 +116,20 @@ class HistoryWriter(msgspec.Struct):
             assert high is not None  # noqa: S101 - renumbering doesn't change the order
         self.reshaped = True
         step = (high - low) // (len(messages) + 1)
-        self._add(messages, low + step, step)
+        self._add([(stored, low + index * step) for index, stored in enumerate(messages, 1)])
 
-    def _add(self, messages: Sequence[StoredMessage], position: int, step: int) -> None:
-        """Add at `position` and every `step` behind it."""
-        first = self._insert(messages, position, step)
-        self.added += [(row, stored.message) for row, stored in enumerate(messages, first)]
+    def _add(self, placed: Sequence[_Placed]) -> None:
+        first = self._insert(placed)
+        self.added += [(row, stored.message) for row, (stored, _) in enumerate(placed, first)]
 
-    def _insert(self, messages: Sequence[StoredMessage], position: int, step: int = 0) -> int:
+    def _insert(self, placed: Sequence[_Placed]) -> int:
         """Write rows; returns the number of the first, which the others follow."""
         self.connection.executemany(
             _INSERT,
             [
                 (
                     self.session,
-                    position + index * step,
+                    position,
                     stored.message.id,
                     self.revision,
                     stored.message.role,
@@ -125,15 +138,15 @@ class HistoryWriter(msgspec.Struct):
                     stored.body,
                     checksum(stored.body),
                 )
-                for index, stored in enumerate(messages)
+                for stored, position in placed
             ],
         )
-        first = self.connection.last_insert_rowid() - len(messages) + 1
-        for row, stored in enumerate(messages, first):
+        first = self.connection.last_insert_rowid() - len(placed) + 1
+        for row, (stored, _) in enumerate(placed, first):
             if stored.message.tool_calls:
                 add_tool_calls(self.connection, self.session, row, stored.message)
             self.message_bytes += len(stored.body)
-        self.message_count += len(messages)
+        self.message_count += len(placed)
         return first
 
     # --- changing
@@ -141,7 +154,7 @@ class HistoryWriter(msgspec.Struct):
     def edit(self, stored: StoredMessage) -> None:
         """End the living version and put the new one in its place."""
         position = self._end(stored.message.id)
-        self._insert([stored], position)
+        self._insert([(stored, position)])
 
     def remove(self, message_id: str) -> None:
         """End the living version."""
@@ -149,7 +162,9 @@ class HistoryWriter(msgspec.Struct):
 
     def _end(self, message_id: str) -> int:
         row, position, size = self._living(message_id)
-        self.connection.execute("UPDATE messages SET removed_revision = ? WHERE row = ?", (self.revision, row))
+        self.connection.execute(
+            "UPDATE messages SET removed_revision = ?, removed_at = ? WHERE row = ?", (self.revision, self.at, row)
+        )
         self.message_count -= 1
         self.message_bytes -= size
         self.reshaped = True
@@ -181,26 +196,26 @@ class HistoryWriter(msgspec.Struct):
         self.connection.execute(_TURN_ROUND, (self.session,))
         self.tail_position = value_of(self.connection, f"SELECT max(position) FROM ({VERSIONS})", (self.session,))  # noqa: S608
 
-    def ends_with_call(self, call_id: str | None) -> bool:
-        """Whether the last message makes this call, results behind it not counted: what is appended joins it there."""
-        row = value_of(self.connection, _LAST_NOT_TOOL, (self.session,))
-        sql = "SELECT 1 FROM tool_calls WHERE session = ? AND call_id = ? AND message_row = ?"
-        return row_of(self.connection, sql, (self.session, storable(call_id), row)) is not None
+    def newest_call(self, call_id: str) -> tuple[int, int] | None:
+        """Row and position of the newest living message that makes a tool call.
 
-    def newest_call(self, call_id: str | None) -> tuple[int, int] | None:
-        """Row and position of the newest living message that makes a tool call."""
-        found = row_of(self.connection, _NEWEST_CALL, (self.session, storable(call_id)))
+        That is mostly the last one that isn't a tool's; call ids are reused, so that any other takes a search.
+        """
+        found = row_of(self.connection, _LAST_NOT_TOOL, (self.session,))
+        sql = "SELECT 1 FROM tool_calls WHERE session = ? AND call_id = ? AND message_row = ? AND ? = 'assistant'"
+        if found and not row_of(self.connection, sql, (self.session, storable(call_id), found[0], found[2])):
+            found = row_of(self.connection, _NEWEST_CALL, (self.session, storable(call_id)))
         return None if found is None else (found[0], found[1])
 
-    def last_result(self, call_position: int) -> int | None:
-        """The row of the last of the tool messages behind a call, or of the call; `None` if that is the end."""
-        border = value_of(self.connection, _FIRST_NOT_TOOL, (self.session, call_position))
-        if border is None:
-            return None
-        found = row_of(self.connection, _LAST_BEFORE, (self.session, border))
-        assert found is not None  # noqa: S101 - the call itself is before the border
-        row: int = found[0]
-        return row
+    def behind(self, position: int) -> Iterator[tuple[int, Kind]]:
+        """The rows of the living messages behind `position`, and what they are to call groups; read as needed."""
+        while True:
+            rows = rows_of(self.connection, _BEHIND, (self.session, position, _ROWS_AT_ONCE))
+            for row, _, role, body in rows:
+                yield row, kind_of_role(role) if body is None else kind_of(message_of(self.session_id, body))
+            if len(rows) < _ROWS_AT_ONCE:
+                return
+            position = rows[-1][1]
 
     def before(self, position: int) -> tuple[int, str] | None:
         """Row and id of the living message before `position`."""

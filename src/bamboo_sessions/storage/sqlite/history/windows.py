@@ -19,7 +19,8 @@ from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.query import Window, WindowQuery
 from bamboo_sessions.storage.sqlite.history.reads import messages_of
 from bamboo_sessions.storage.sqlite.sessions.rows import find
-from bamboo_sessions.storage.sqlite.transactions.connection import reading, row_of, rows_of
+from bamboo_sessions.storage.sqlite.transactions.budget import Budget, bounded, bounded_rows
+from bamboo_sessions.storage.sqlite.transactions.connection import reading, row_of
 
 _LIVE: Final = "session = :session AND removed_revision IS NULL"
 _LIVE_SINCE: Final = f"{_LIVE} AND added_revision <= :at"
@@ -57,15 +58,23 @@ class _Span(msgspec.Struct, frozen=True):
     at: int | None
     after: int | None
     before: int | None
+    budget: Budget | None
 
     def bodies(self, limit: int) -> tuple[list[bytes], bool]:
         """At most `limit` messages of the window, in order, and whether it has more, further on."""
         within = "" if self.before is None else _IN_FRONT
         if self.after is not None:
-            found = self._select("body", _BEHIND + within, "ASC", limit + 1)
+            found = self._select(bounded("body", self.budget), _BEHIND + within, "ASC", limit + 1)
             return found[:limit], len(found) > limit
-        found = self._select("body", within, "DESC", limit + 1)
+        found = self._select(bounded("body", self.budget), within, "DESC", limit + 1)
         return found[:limit][::-1], len(found) > limit
+
+    def purged(self) -> str:
+        """The id of the message of the window that can't be read, since its body was purged."""
+        within = ("" if self.after is None else _BEHIND) + ("" if self.before is None else _IN_FRONT)
+        order = "DESC" if self.after is None else "ASC"
+        found: list[str] = self._select("message_id", f"{within} AND body IS NULL", order, 1)
+        return found[0]
 
     def has(self, condition: str) -> bool:
         """Whether there is a message under one of the conditions above."""
@@ -78,20 +87,24 @@ class _Span(msgspec.Struct, frozen=True):
     def _select(self, column: str, condition: str, order: str, limit: int) -> list[Any]:
         sql = _sql(column, condition, order, is_past=self.at is not None)
         names = {"session": self.session, "at": self.at, "after": self.after, "before": self.before, "limit": limit}
-        return [row[0] for row in rows_of(self.connection, sql, names)]
+        return [row[0] for row in bounded_rows(self.connection, sql, names, self.budget)]
 
 
-def read_window(connection: apsw.Connection, key: SessionKey, query: WindowQuery) -> Window | Tombstone | None:
-    """A stretch of the history, or what deletion left, or `None`."""
+def read_window(
+    connection: apsw.Connection, key: SessionKey, query: WindowQuery, *, small: bool = False
+) -> Window | Tombstone | None:
+    """A stretch of the history, or what deletion left, or `None`; `small` refuses long reads with `TooLong`."""
     with reading(connection):
         row = find(connection, key)
         if row is None or not row.is_living:
             return None if row is None else row.tombstone
         at = row.revision if query.at_revision is None else query.at_revision
         after, before = (_place(connection, key, row.key, anchor, at) for anchor in (query.after, query.before))
-        span = _Span(connection, row.key, query.at_revision, after, before)
+        span = _Span(connection, row.key, query.at_revision, after, before, Budget() if small else None)
         bodies, has_more = span.bodies(query.count)
         beyond = _FROM_BEFORE if after is None else _FROM_BEFORE + _BEHIND
+        if None in bodies and query.at_revision is not None:
+            raise MessageNotFoundError(key.session_id, span.purged())
         return Window(
             messages=tuple(messages_of(key.session_id, bodies)),
             has_earlier=has_more if after is None else span.has(_UP_TO_AFTER),

@@ -1,7 +1,7 @@
 -- What the change feed tells of a commit's messages: the rows of those that it added, which follow one another.
 --
--- Rows that a commit wrote for edits (an older version of the message stands at the same position) aren't additions,
--- nor are those that a fork began with.
+-- Rows that a commit wrote for messages that it ended (edits, and what a history that is written anew had before) aren't
+-- additions, nor are those that a fork began with.
 
 ALTER TABLE changes ADD COLUMN first_row INTEGER NOT NULL DEFAULT 0;    -- in `messages`; 0: none
 ALTER TABLE changes ADD COLUMN row_count INTEGER NOT NULL DEFAULT 0;
@@ -12,7 +12,7 @@ FROM (
     WHERE NOT EXISTS (
         SELECT 1 FROM messages AS earlier
         WHERE earlier.message_id = version.message_id AND earlier.session = version.session
-        AND earlier.position = version.position AND earlier.row < version.row
+        AND earlier.removed_revision = version.added_revision
     )
     GROUP BY session, added_revision
 ) AS added

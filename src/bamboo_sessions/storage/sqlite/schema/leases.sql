@@ -7,9 +7,11 @@
 ALTER TABLE sessions ADD COLUMN lease_token INTEGER NOT NULL DEFAULT 0;     -- the newest one; 0: none
 
 CREATE TABLE leases (
-    session    INTEGER PRIMARY KEY,
+    change     INTEGER PRIMARY KEY AUTOINCREMENT,   -- a new number with each change: what waiters look for
+    session    INTEGER NOT NULL UNIQUE,
     claim_id   TEXT,                        -- NULL, like the next two: nobody holds it, somebody waits
     holder     TEXT,
     expires_at INTEGER,
+    ttl        INTEGER NOT NULL,            -- microseconds; it was renewed so long before expires_at
     waiting    BLOB NOT NULL                -- JSON: claim id, holder and expiry of each that waits, in order
 ) STRICT;

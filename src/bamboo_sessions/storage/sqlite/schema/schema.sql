@@ -10,7 +10,8 @@
 -- 1970 UTC.
 
 CREATE TABLE meta (
-    name  TEXT PRIMARY KEY,     -- 'epoch': names this store, new after a restore; 'pruned_up_to': floor of `changes`
+    name  TEXT PRIMARY KEY,     -- 'epoch': names this store, new after a restore; 'pruned_up_to': floor of `changes`,
+                                -- 'pruned_mark': the mark of the commit there
     value ANY NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -67,6 +68,7 @@ CREATE TABLE messages (
     message_id       TEXT    NOT NULL,
     added_revision   INTEGER NOT NULL,
     removed_revision INTEGER,               -- NULL: it lives
+    removed_at       INTEGER,               -- when that was committed: what a purge goes by
     role             TEXT    NOT NULL,
     tool_call_id     TEXT,
     content_hash     BLOB    NOT NULL,
@@ -76,6 +78,7 @@ CREATE TABLE messages (
 CREATE UNIQUE INDEX messages_live ON messages (session, position) WHERE removed_revision IS NULL;
 CREATE INDEX messages_dead ON messages (session, position, removed_revision, added_revision)
     WHERE removed_revision IS NOT NULL;
+CREATE INDEX messages_unpurged ON messages (removed_at) WHERE removed_revision IS NOT NULL AND body IS NOT NULL;
 CREATE INDEX messages_id ON messages (message_id, session);  -- new ids sort last: busy sessions share its pages
 
 CREATE TABLE tool_calls (                   -- derived: which message versions make a call
@@ -108,16 +111,26 @@ CREATE TABLE token_usage (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE records (
+    version    INTEGER PRIMARY KEY AUTOINCREMENT,   -- a new one with each write, and none is ever given again
     namespace  TEXT    NOT NULL,
     scope_type TEXT    NOT NULL,            -- 'session' or 'shared'
     scope      TEXT    NOT NULL,
     kind       TEXT    NOT NULL,
     key        TEXT    NOT NULL,
-    version    INTEGER NOT NULL,
     value      BLOB    NOT NULL
 ) STRICT;
 
 CREATE UNIQUE INDEX records_key ON records (namespace, scope_type, scope, kind, key);
+
+CREATE TABLE record_commits (               -- writes of records outside a session's commit, for whoever asks again
+    namespace TEXT    NOT NULL,
+    commit_id TEXT    NOT NULL,
+    at        INTEGER NOT NULL,
+    versions  TEXT    NOT NULL,             -- that it gave, separated by commas; 0: deleted
+    PRIMARY KEY (namespace, commit_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX record_commits_at ON record_commits (at);
 
 CREATE TABLE changes (                      -- one row per commit, in the same transaction
     position      INTEGER PRIMARY KEY AUTOINCREMENT,    -- a plain key would start again once pruned empty
@@ -126,9 +139,19 @@ CREATE TABLE changes (                      -- one row per commit, in the same t
     incarnation   INTEGER NOT NULL,
     commit_id     TEXT    NOT NULL,
     kinds         TEXT    NOT NULL,         -- separated by commas
-    at            INTEGER NOT NULL,
+    at            INTEGER NOT NULL,         -- by the clock of whoever made it
+    logged_at     INTEGER NOT NULL,         -- by the engine's clock; pruning goes by it
     updated_at    INTEGER NOT NULL,         -- with message_count: the outcome, for whoever asks again
-    message_count INTEGER NOT NULL
+    message_count INTEGER NOT NULL,
+    record_versions TEXT                    -- of the records that it wrote, likewise; as in `record_commits`
 ) STRICT;
 
 CREATE UNIQUE INDEX changes_commit ON changes (commit_id, session);
+
+CREATE TABLE burnt (                        -- ids of commits that were looked up and hadn't happened: they never may
+    commit_id  TEXT    NOT NULL,
+    namespace  TEXT    NOT NULL,
+    session_id TEXT    NOT NULL,
+    at         INTEGER NOT NULL,
+    PRIMARY KEY (commit_id, namespace, session_id)
+) STRICT, WITHOUT ROWID;

@@ -128,9 +128,9 @@ class SearchEngine:
         self._timer = None
         if self._is_kept:
             self._is_tending = True
-            self._started().post(self._tend_here)
+            self._started().post(self._advance)
 
-    def _tend_here(self, _: object) -> None:
+    def _advance(self, _: object) -> None:
         """A chunk, then what is queued meanwhile, then the next chunk."""
         done = True
         try:
@@ -139,7 +139,7 @@ class SearchEngine:
             _log.debug("indexing behind the writers: %s", exc)
         self._is_tending = not done
         if not done and self._worker is not None:
-            self._worker.post(self._tend_here)
+            self._worker.post(self._advance)
 
     # --- upkeep
 

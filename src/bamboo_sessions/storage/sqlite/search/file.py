@@ -102,12 +102,20 @@ def size_of(path: Path) -> int:
     return sum(place.stat().st_size for place in places if place.exists())
 
 
-def open_index(path: Path, *, busy_timeout_ms: int) -> apsw.Connection:
-    """The connection to the index, which is made if there is none or it is of another format."""
+def open_index(path: str, *, busy_timeout_ms: int) -> apsw.Connection:
+    """The connection to the index, whose tables are made if there are none or they are of another format.
+
+    Args:
+        path: A file that exists; an empty text: a temporary one, which goes with the connection.
+        busy_timeout_ms: How long to wait for other processes, in milliseconds.
+
+    Raises:
+        apsw.ReadOnlyError: This user may not write the file.
+    """
     deadline = time.monotonic() + busy_timeout_ms / 1000
     pause = threading.Event()
     while True:
-        connection = connect(str(path), busy_timeout_ms=busy_timeout_ms)
+        connection = connect(path, busy_timeout_ms=busy_timeout_ms)
         try:
             return _prepared(connection)
         except (apsw.BusyError, apsw.LockedError) as exc:  # the change to write-ahead logging never waits by itself
@@ -121,6 +129,8 @@ def open_index(path: Path, *, busy_timeout_ms: int) -> apsw.Connection:
 
 
 def _prepared(connection: apsw.Connection) -> apsw.Connection:
+    if connection.readonly("main"):
+        raise apsw.ReadOnlyError("this user may only read it")
     if value_of(connection, "PRAGMA journal_mode") != "wal":
         value_of(connection, "PRAGMA journal_mode = wal")
     for setting in _SETTINGS:

@@ -1,7 +1,8 @@
 """The search index on its thread: catching up with the database, answering, looking for damage.
 
 Made by the first search, and imported then, for most processes never search. The index is derived: one that is
-damaged is thrown away and made anew.
+damaged is thrown away and made anew. One that this user can't write, which another user has made, doesn't keep anybody
+from searching: then the index is a temporary file of this process.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final, TypeVar
 import apsw
 import msgspec
 
+from bamboo_sessions.domain.errors import StorageError, StorageUnavailableError
 from bamboo_sessions.domain.report import Problem
 from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.storage.search_query import SearchQuery
@@ -22,14 +24,16 @@ from bamboo_sessions.storage.sqlite.search.file import Main, Mark, empty, end_of
 from bamboo_sessions.storage.sqlite.search.searching import Check, Search
 from bamboo_sessions.storage.sqlite.search.waiting import Waiting
 from bamboo_sessions.storage.sqlite.transactions import tuning
-from bamboo_sessions.storage.sqlite.transactions.connection import connect_reader, reading
+from bamboo_sessions.storage.sqlite.transactions.connection import close, connect_reader, reading
 from bamboo_sessions.storage.sqlite.transactions.errors import translating
+from bamboo_sessions.storage.sqlite.transactions.open_file import OpenFile
 from bamboo_sessions.storage.sqlite.upkeep.search_check import find_index_problems
 
 T = TypeVar("T")
 Work = Callable[[apsw.Connection, Main], T]
 
 _log: Final = logging.getLogger("bamboo_sessions")
+_OUT_OF_REACH: Final = (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError, StorageError)
 _DAMAGED: Final = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, apsw.IOError, apsw.FormatError)
 
 
@@ -39,6 +43,8 @@ class SearchIndex:
     def __init__(self, main_path: str, path: Path, busy_timeout_ms: int) -> None:
         self._main_path = main_path
         self._path = path
+        self._file = OpenFile(str(path))
+        self._is_temporary = False
         self._busy_timeout_ms = busy_timeout_ms
         self._index: apsw.Connection | None = None
         self._main: Main | None = None
@@ -48,9 +54,10 @@ class SearchIndex:
         index, self._index = self._index, None
         main, self._main = self._main, None
         if main is not None:
-            main.connection.close()
+            close(main.connection)
         if index is not None:
-            index.close()
+            close(index)
+        self._file.close()
 
     def answer(self, query: SearchQuery, waiting: Waiting) -> SearchPage:
         """Catch up, and search; with an index that is damaged, on a new one."""
@@ -88,14 +95,34 @@ class SearchIndex:
                 )
             self._main = Main(reader, self._main_path)
         if self._index is None:
-            self._index = open_index(self._path, busy_timeout_ms=self._busy_timeout_ms)
+            self._index = self._opened()
         return self._index, self._main
+
+    def _opened(self) -> apsw.Connection:
+        try:
+            self._file.open(beside=self._main_path)
+            index = open_index(str(self._path), busy_timeout_ms=self._busy_timeout_ms)
+            self._is_temporary = False
+        except StorageUnavailableError:
+            raise
+        except _OUT_OF_REACH as exc:
+            self._file.close()
+            _log.warning(
+                "the search index %s can't be opened (%s), so this process makes one of its own each time it starts; "
+                "give the file to the owner of the store, or delete it while nobody has the store open",
+                self._path,
+                exc,
+            )
+            index = open_index("", busy_timeout_ms=self._busy_timeout_ms)
+            self._is_temporary = True
+        return index
 
     def _throw_away(self) -> None:
         try:
             self.close()
         finally:
-            empty(self._path, busy_timeout_ms=self._busy_timeout_ms)
+            if not self._is_temporary:
+                empty(self._path, busy_timeout_ms=self._busy_timeout_ms)
 
 
 def _search(index: apsw.Connection, main: Main, query: SearchQuery, waiting: Waiting) -> SearchPage:

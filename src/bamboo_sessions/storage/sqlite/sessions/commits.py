@@ -7,6 +7,7 @@ counters. Whatever it raises, the caller rolls back.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 import apsw
@@ -18,6 +19,9 @@ from bamboo_sessions.domain.errors import (
     StorageError,
 )
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.message import StoredMessage, from_body, to_stored
+from bamboo_sessions.domain.tree import kept, placed
+from bamboo_sessions.storage.checks import check_commit
 from bamboo_sessions.storage.commit import (
     Admission,
     Commit,
@@ -26,24 +30,37 @@ from bamboo_sessions.storage.commit import (
     SessionKey,
     StoredInsertion,
     admit,
+    burnt,
+    check_last_message,
     kinds_of,
+    taken,
 )
-from bamboo_sessions.storage.sqlite.history.fork_source import copy_history, find_origin
+from bamboo_sessions.storage.record_plan import RecordPlan
+from bamboo_sessions.storage.sqlite.history.fork_source import Origin, copy_history, find_origin, origin_hashes
 from bamboo_sessions.storage.sqlite.history.placement import place
 from bamboo_sessions.storage.sqlite.history.versions import HistoryWriter
 from bamboo_sessions.storage.sqlite.sessions import records, usage
-from bamboo_sessions.storage.sqlite.sessions.rows import COLUMNS, SessionRow, find, require, write_head
-from bamboo_sessions.storage.sqlite.transactions.connection import Row, reading, row_of, rows_of
+from bamboo_sessions.storage.sqlite.sessions.heads import read_head
+from bamboo_sessions.storage.sqlite.sessions.rows import COLUMNS, DELETED, SessionRow, find, require, write_head
+from bamboo_sessions.storage.sqlite.transactions.connection import Row, reading, row_of, rows_of, value_of
 
 _FIND: Final = f"""
-    SELECT (SELECT position FROM changes WHERE commit_id = ? AND changes.session = sessions.key), {COLUMNS}
-    FROM sessions WHERE namespace = ? AND session_id = ?"""  # noqa: S608 - constants
-_REPLAY: Final = "SELECT revision, incarnation, updated_at, message_count FROM changes WHERE position = ?"
+    SELECT (SELECT position FROM changes WHERE commit_id = ?1 AND changes.session = sessions.key),
+    EXISTS (SELECT 1 FROM burnt WHERE commit_id = ?1 AND namespace = ?2 AND session_id = ?3), {COLUMNS}
+    FROM sessions WHERE namespace = ?2 AND session_id = ?3"""  # noqa: S608 - constants
+_REPLAY: Final = (
+    "SELECT revision, incarnation, updated_at, message_count, record_versions, kinds FROM changes WHERE position = ?"
+)
+_LAST: Final = """
+    SELECT message_id FROM messages WHERE session = ? AND removed_revision IS NULL ORDER BY position DESC LIMIT 1"""
 _REVISION: Final = "SELECT revision FROM changes WHERE commit_id = ? AND session = ?"
+_BURN: Final = "INSERT OR IGNORE INTO burnt (commit_id, namespace, session_id, at) VALUES (?, ?, ?, ?)"
+_IS_BURNT: Final = "SELECT 1 FROM burnt WHERE commit_id = ? AND namespace = ? AND session_id = ?"
 _HASHES: Final = "SELECT message_id, content_hash FROM messages WHERE session = ? AND message_id = ?"
+_BODIES: Final = "SELECT body FROM messages WHERE session = ? AND message_id = ?"
 _LOG: Final = (
-    "INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count, "
-    "first_row, row_count) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, logged_at, updated_at, message_count, "
+    "first_row, row_count, record_versions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _COUNT: Final = (
     "UPDATE sessions SET revision = ?, updated_at = ?, message_count = ?, message_bytes = ?, tail_position = ?, "
@@ -51,55 +68,69 @@ _COUNT: Final = (
 )
 
 
-def apply(connection: apsw.Connection, commit: Commit) -> Committed:
+def apply(connection: apsw.Connection, commit: Commit, now: datetime) -> Committed:
     """Apply `commit`; the rules are those of `SessionStorage.commit`."""
+    check_commit(commit)
     row, logged = _find(connection, commit)
     if row is not None and logged is not None:
         return _replayed(connection, commit, row, logged)
     admission = admit(commit, row.current if row else None)
     living = row if row is not None and not admission.created else None
-    if living is None:
-        _check_ancestors(connection, commit)
+    if commit.if_last_message is not None:
+        check_last_message(commit, value_of(connection, _LAST, (living.key,)) if living else None)
+    given = commit.head or (commit.initial_head if living is None else None)
+    head = None if given is None else _placed(connection, commit, given, living)
     origin = find_origin(connection, commit)
-    insertions, duplicates = _sift(connection, commit, living)
+    insertions, duplicates = _sift(connection, commit, living, origin)
     new_usage = usage.new_records(connection, living.key if living else None, commit.usage) if commit.usage else []
-    head = commit.head or (commit.initial_head if living is None else None)
-    scope = RecordScope("session", commit.key.session_id)
-    records.check(connection, commit.key.namespace, scope, commit.records)
-    if living and not (insertions or new_usage or head or commit.edits or commit.removals or commit.records):
-        return _unchanged(living, duplicates)
+    plan = records.planned(connection, commit.key.namespace, _scope(commit), commit.records)
+    if living and not (insertions or new_usage or head or commit.edits or commit.removals or plan.changes):
+        return _unchanged(living, duplicates, plan)
     session = _write_head(connection, commit, admission, head, row)
-    history = _history(connection, commit.key, admission, session, living)
+    history = _history(connection, commit, admission, session, living)
     for message_id in commit.removals:
         history.remove(message_id)
     for stored in commit.edits:
         history.edit(stored)
     if origin is not None:
         copy_history(connection, origin, history)
-    placed = place(history, insertions, joining=not commit.replace)
+    placements = place(history, commit, insertions)
     usage.write(connection, session, new_usage)
-    records.put(connection, commit.key.namespace, scope, commit.records)
-    kinds = kinds_of(commit, created=admission.created, inserted=bool(insertions), used=bool(new_usage))
-    _finish(connection, commit, admission, history, living, kinds=kinds)
+    recorded = _write_records(connection, commit, plan)
+    kinds = kinds_of(
+        commit, created=admission.created, inserted=bool(insertions), used=bool(new_usage), recorded=recorded
+    )
+    _finish(connection, commit, admission, history, living, kinds=kinds, plan=plan, now=now)
     return Committed(
         revision=admission.revision,
         incarnation=admission.incarnation,
         updated_at=admission.updated_at,
         message_count=history.message_count,
-        placed=placed,
+        placed=placements,
         duplicates=duplicates,
+        record_versions=plan.versions,
+        head=head if head is not given else None,
     )
 
 
 def _find(connection: apsw.Connection, commit: Commit) -> tuple[SessionRow | None, int | None]:
     """The session's row; and the commit's position in `changes`, if it was made already."""
-    found = row_of(connection, _FIND, (commit.commit_id, *commit.key))
-    return (None, None) if found is None else (SessionRow(*found[1:]), found[0])
+    asked = (commit.commit_id, *commit.key)
+    found = row_of(connection, _FIND, asked)
+    if found is None:
+        logged, is_burnt, row = None, row_of(connection, _IS_BURNT, asked) is not None, None
+    else:
+        logged, is_burnt, row = found[0], found[1], SessionRow(*found[2:])
+    if is_burnt:
+        raise burnt(commit.commit_id)
+    return row, logged
 
 
 def _replayed(connection: apsw.Connection, commit: Commit, row: SessionRow, position: int) -> Committed:
     """The outcome of then (G4)."""
-    revision, incarnation, updated_at, message_count = rows_of(connection, _REPLAY, (position,))[0]
+    revision, incarnation, updated_at, message_count, versions, kinds = rows_of(connection, _REPLAY, (position,))[0]
+    if kinds == DELETED:
+        raise taken(commit.key.session_id, commit.commit_id)
     return Committed(
         revision=revision,
         incarnation=incarnation,
@@ -107,6 +138,7 @@ def _replayed(connection: apsw.Connection, commit: Commit, row: SessionRow, posi
         message_count=message_count,
         duplicates=_duplicates_of(connection, commit, row, revision),
         replayed=True,
+        record_versions=records.from_text(versions or ""),
     )
 
 
@@ -117,7 +149,7 @@ def _duplicates_of(connection: apsw.Connection, commit: Commit, row: SessionRow,
     return tuple(id_ for id_ in ids if row.is_living and row_of(connection, sql, (row.key, id_, revision)) is None)
 
 
-def _unchanged(row: SessionRow, duplicates: tuple[str, ...]) -> Committed:
+def _unchanged(row: SessionRow, duplicates: tuple[str, ...], plan: RecordPlan) -> Committed:
     return Committed(
         revision=row.revision,
         incarnation=row.incarnation,
@@ -125,27 +157,33 @@ def _unchanged(row: SessionRow, duplicates: tuple[str, ...]) -> Committed:
         message_count=row.message_count,
         changed=False,
         duplicates=duplicates,
+        record_versions=plan.versions,
     )
 
 
 # --- what has to hold
 
 
-def _check_ancestors(connection: apsw.Connection, commit: Commit) -> None:
-    """A new child's parent and root have to live, or it would be an orphan (L110)."""
-    head = commit.head or commit.initial_head
-    if head is not None and head.parent_session_id is not None:
-        for session_id in {head.parent_session_id, head.root_session_id} - {head.id}:
-            require(connection, SessionKey(commit.key.namespace, session_id))
+def _placed(connection: apsw.Connection, commit: Commit, head: SessionHead, living: SessionRow | None) -> SessionHead:
+    """`head` with its place in the tree. A new child's parent has to live, or it would be an orphan (L110)."""
+    if living is not None:
+        return kept(head, read_head(connection, living)) if commit.replace else head
+
+    def parent(session_id: str) -> SessionHead:
+        return read_head(connection, require(connection, SessionKey(commit.key.namespace, session_id)))
+
+    return placed(head, parent)
 
 
 def _sift(
-    connection: apsw.Connection, commit: Commit, living: SessionRow | None
+    connection: apsw.Connection, commit: Commit, living: SessionRow | None, origin: Origin | None
 ) -> tuple[Sequence[StoredInsertion], tuple[str, ...]]:
-    """The insertions without what is known already (G4); raises `MessageIdConflictError`."""
+    """The insertions without what is known already (G4), of a fork's origin too; raises `MessageIdConflictError`."""
     if commit.replace or not commit.insertions:
         return [insertion for insertion in commit.insertions if insertion.messages], ()
     known = _known_hashes(connection, commit, living)
+    if origin is not None:
+        known = origin_hashes(connection, origin, commit)
     sifted: list[StoredInsertion] = []
     duplicates: list[str] = []
     for insertion in commit.insertions:
@@ -155,12 +193,12 @@ def _sift(
             if not hashes:
                 hashes.append(stored.content_hash)
                 fresh.append(stored)
-            elif stored.content_hash in hashes:
+            elif stored.content_hash in hashes or _is_stored(connection, living, stored):
                 duplicates.append(stored.message.id)
             else:
                 raise MessageIdConflictError(commit.key.session_id, stored.message.id)
         if fresh:
-            sifted.append(StoredInsertion(tuple(fresh), insertion.after))
+            sifted.append(insertion._replace(messages=tuple(fresh)))
     return sifted, tuple(duplicates)
 
 
@@ -175,6 +213,12 @@ def _known_hashes(connection: apsw.Connection, commit: Commit, living: SessionRo
     return known
 
 
+def _is_stored(connection: apsw.Connection, living: SessionRow | None, stored: StoredMessage) -> bool:
+    """Whether a version has this content under another hash: rows of earlier forms hashed equal messages apart."""
+    bodies = rows_of(connection, _BODIES, (living.key, stored.message.id)) if living is not None else []
+    return any(to_stored(from_body(body)).content_hash == stored.content_hash for (body,) in bodies if body)
+
+
 # --- writing
 
 
@@ -182,16 +226,28 @@ def _write_head(
     connection: apsw.Connection, commit: Commit, admission: Admission, head: SessionHead | None, row: SessionRow | None
 ) -> int:
     if head is not None:
-        return write_head(connection, commit.key, head, admission, row=row, replace=commit.replace)
+        return write_head(connection, commit.key, head, admission, row=row)
     if row is None or admission.created:
         raise StorageError(f"A commit for session {commit.key.session_id!r} creates it without a head.")
     return row.key
 
 
+def _scope(commit: Commit) -> RecordScope:
+    return RecordScope("session", commit.key.session_id)
+
+
+def _write_records(connection: apsw.Connection, commit: Commit, plan: RecordPlan) -> bool:
+    """Write records, and those that a fork begins with; whether there were any."""
+    records.apply(connection, commit.key.namespace, plan.changes)
+    source = commit.history_from
+    copied = source is not None and records.copy(connection, source, commit.key)
+    return copied or bool(plan.changes)
+
+
 def _history(
-    connection: apsw.Connection, key: SessionKey, admission: Admission, session: int, living: SessionRow | None
+    connection: apsw.Connection, commit: Commit, admission: Admission, session: int, living: SessionRow | None
 ) -> HistoryWriter:
-    history = HistoryWriter(connection, session, key.session_id, admission.revision)
+    history = HistoryWriter(connection, session, commit.key.session_id, admission.revision, to_micros(commit.at))
     if living is not None:
         history.message_count = living.message_count
         history.message_bytes = living.message_bytes
@@ -207,6 +263,8 @@ def _finish(
     living: SessionRow | None,
     *,
     kinds: tuple[ChangeKind, ...],
+    plan: RecordPlan,
+    now: datetime,
 ) -> None:
     """Log the commit and write the counters. The rows of the messages that it added follow one another."""
     updated_at = to_micros(admission.updated_at)
@@ -219,10 +277,12 @@ def _finish(
             commit.commit_id,
             ",".join(kinds),
             to_micros(commit.at),
+            to_micros(now),
             updated_at,
             history.message_count,
             history.added[0][0] if history.added else 0,
             len(history.added),
+            records.to_text(plan.versions) or None,
         ),
     )
     reshaped = admission.revision if history.reshaped else living.reshaped_revision if living else 0
@@ -241,8 +301,16 @@ def _finish(
 
 
 def find_commit(connection: apsw.Connection, key: SessionKey, commit_id: str) -> int | None:
-    """The revision that a commit made, or `None` if it never happened."""
+    """The revision that a commit made, or `None` if it hasn't happened."""
     with reading(connection):
         row = find(connection, key)
         found = row_of(connection, _REVISION, (commit_id, row.key)) if row else None
     return None if found is None else found[0]
+
+
+def settle(connection: apsw.Connection, key: SessionKey, commit_id: str, now: datetime) -> int | None:
+    """The revision that a commit made; `None` if it never happened, and never will."""
+    revision = find_commit(connection, key, commit_id)
+    if revision is None:
+        connection.execute(_BURN, (commit_id, *key, to_micros(now)))
+    return revision

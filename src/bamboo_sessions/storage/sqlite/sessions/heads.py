@@ -24,15 +24,14 @@ from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.head import SessionHead, head_from_document
 from bamboo_sessions.domain.question import PendingQuestion, Questions
 from bamboo_sessions.storage.sqlite.sessions.rows import SessionRow
-from bamboo_sessions.storage.sqlite.transactions.connection import Row, rows_of, value_of
+from bamboo_sessions.storage.sqlite.transactions.budget import Budget, bounded, bounded_rows, check_short
+from bamboo_sessions.storage.sqlite.transactions.connection import Row
 from bamboo_sessions.storage.sqlite.transactions.tuning import RECENT_HEAD_BYTES_MAX, RECENT_HEADS_MAX
 
 COUNTERS: Final = (
     "question_count, key, session_id, revision, incarnation, metadata_version, message_count, created_at, updated_at"
 )
 """What `heads_of` takes from `sessions`; the document comes behind it."""
-
-DOCUMENT: Final = "SELECT document FROM heads WHERE session = ?"
 
 _counters: Final = attrgetter(*COUNTERS.split(", "))
 _set: Final = msgspec.structs.force_setattr
@@ -44,22 +43,33 @@ _HINT: Final = (
 )
 
 
-def read_head(connection: apsw.Connection, row: SessionRow) -> SessionHead:
-    """The head of a living session. Raises `StorageCorruptError`."""
-    return head_of(connection, row, value_of(connection, DOCUMENT, (row.key,)))
+def read_head(connection: apsw.Connection, row: SessionRow, budget: Budget | None = None) -> SessionHead:
+    """The head of a living session. Raises `StorageCorruptError`, and `TooLong` if the budget doesn't cover it."""
+    return head_of(connection, row, read_document(connection, row.key, budget), budget)
 
 
-def head_of(connection: apsw.Connection, row: SessionRow, document: bytes | None) -> SessionHead:
-    """The head of a living session, whose document is known. Raises `StorageCorruptError`."""
-    return heads_of(connection, [(*_counters(row), document)])[0]
+def read_document(connection: apsw.Connection, session: int, budget: Budget | None = None) -> bytes | None:
+    """The document of a head, or `None`; raises `TooLong` if the budget doesn't cover it."""
+    sql = f"SELECT {bounded('document', budget)} FROM heads WHERE session = ?"  # noqa: S608 - fixed names
+    found = bounded_rows(connection, sql, (session,), budget)
+    return found[0][0] if found else None
 
 
-def heads_of(connection: apsw.Connection, rows: Sequence[Row]) -> list[SessionHead]:
-    """The heads in rows of `COUNTERS` and a document each. Raises `StorageCorruptError`."""
+def head_of(
+    connection: apsw.Connection, row: SessionRow, document: bytes | None, budget: Budget | None = None
+) -> SessionHead:
+    """The head of a living session, whose document is known. Raises `StorageCorruptError`, and `TooLong`."""
+    return heads_of(connection, [(*_counters(row), document)], budget)[0]
+
+
+def heads_of(connection: apsw.Connection, rows: Sequence[Row], budget: Budget | None = None) -> list[SessionHead]:
+    """The heads in rows of `COUNTERS` and a document each. Raises `StorageCorruptError`, and `TooLong`."""
+    check_short(sum(row[0] for row in rows), 0, budget)
     heads = [_recent(row) if len(row[-1] or _LONG) <= RECENT_HEAD_BYTES_MAX else _head_in(row) for row in rows]
     for place, row in enumerate(rows):
         if row[0]:
-            heads[place] = msgspec.structs.replace(heads[place], questions=_questions(connection, *row[1:3]))
+            questions = _questions(connection, row[1], row[2], budget)
+            heads[place] = msgspec.structs.replace(heads[place], questions=questions)
     return heads
 
 
@@ -88,9 +98,10 @@ def _decoded(session_id: str, document: bytes | None) -> SessionHead:
         raise StorageCorruptError(str(exc), hint=_HINT) from exc
 
 
-def _questions(connection: apsw.Connection, session: int, session_id: str) -> Questions:
+def _questions(connection: apsw.Connection, session: int, session_id: str, budget: Budget | None) -> Questions:
     """All questions of a session, in the order of its head."""
-    found = rows_of(connection, "SELECT document FROM questions WHERE session = ? ORDER BY seq", (session,))
+    sql = f"SELECT {bounded('document', budget)} FROM questions WHERE session = ? ORDER BY seq"  # noqa: S608 - fixed
+    found = bounded_rows(connection, sql, (session,), budget)
     what = f"A question of session {session_id!r}"
     return tuple(json.decode(document, _QUESTION, what=what) for (document,) in found)
 

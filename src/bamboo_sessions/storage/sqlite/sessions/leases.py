@@ -13,53 +13,55 @@ import apsw
 import msgspec
 
 from bamboo_sessions.domain import json
-from bamboo_sessions.domain.clock import from_micros, to_micros
-from bamboo_sessions.domain.lease import LeaseState, Ticket, busy
+from bamboo_sessions.domain.clock import MICROSECOND, from_micros, to_micros
+from bamboo_sessions.domain.lease import LeaseState, LeaseView, LeaseWish, Ticket, applied, busy
 from bamboo_sessions.storage.commit import SessionKey
-from bamboo_sessions.storage.port import LeaseChange
 from bamboo_sessions.storage.sqlite.sessions.rows import SessionRow, find, require
 from bamboo_sessions.storage.sqlite.transactions.connection import reading, row_of
 
-_READ: Final = "SELECT claim_id, holder, expires_at, waiting FROM leases WHERE session = ?"
-_WRITE: Final = "INSERT OR REPLACE INTO leases (session, claim_id, holder, expires_at, waiting) VALUES (?, ?, ?, ?, ?)"
+_READ: Final = "SELECT claim_id, holder, expires_at, ttl, waiting FROM leases WHERE session = ?"
+_WRITE: Final = (
+    "INSERT OR REPLACE INTO leases (session, claim_id, holder, expires_at, ttl, waiting) VALUES (?, ?, ?, ?, ?, ?)"
+)
 _TICKETS: Final = msgspec.json.Decoder(tuple[Ticket, ...])
 
 
-def read(connection: apsw.Connection, key: SessionKey) -> LeaseState | None:
+def read(connection: apsw.Connection, key: SessionKey, now: datetime) -> LeaseView | None:
     """The leases of a living session, or `None`."""
     with reading(connection):
         row = find(connection, key)
-        return _state(connection, row) if row is not None and row.is_living else None
+        return LeaseView(_state(connection, row), now) if row is not None and row.is_living else None
 
 
-def change(connection: apsw.Connection, key: SessionKey, changed: LeaseChange, now: datetime) -> LeaseState:
-    """Read, change and keep the leases of a living session; writes nothing if they stay as they are."""
+def change(connection: apsw.Connection, key: SessionKey, wish: LeaseWish, now: datetime) -> tuple[LeaseView, bool]:
+    """Read, change and keep the leases of a living session; whether they changed, else nothing is written."""
     row = require(connection, key)
     before = _state(connection, row)
-    after = changed(before, now)
+    after = applied(before, wish, now)
     if after != before:
         _write(connection, row, after)
-    return after
+    return LeaseView(after, now), after != before
 
 
-def check_free(connection: apsw.Connection, keys: Iterable[SessionKey], at: datetime) -> None:
-    """Raise `SessionBusyError` if a run holds one of these sessions at the time `at`."""
+def check_free(connection: apsw.Connection, keys: Iterable[SessionKey], now: datetime) -> None:
+    """Raise `SessionBusyError` if a run holds one of these sessions."""
     for key in keys:
-        state = read(connection, key)
-        if state is not None and state.is_held(at):
-            raise busy(key.session_id, state, at)
+        view = read(connection, key, now)
+        if view is not None and view.state.is_held(now):
+            raise busy(key.session_id, view.state, now)
 
 
 def _state(connection: apsw.Connection, row: SessionRow) -> LeaseState:
     found = row_of(connection, _READ, (row.key,))
     if found is None:
         return LeaseState(token=row.lease_token)
-    claim_id, holder, expires_at, waiting = found
+    claim_id, holder, expires_at, ttl, waiting = found
     return LeaseState(
         token=row.lease_token,
         claim_id=claim_id,
         holder=holder,
         expires_at=None if expires_at is None else from_micros(expires_at),
+        ttl=ttl * MICROSECOND,
         waiting=json.decode(waiting, _TICKETS, what=f"The queue of session {row.session_id!r}"),
     )
 
@@ -72,4 +74,5 @@ def _write(connection: apsw.Connection, row: SessionRow, state: LeaseState) -> N
         return
     expires_at = None if state.expires_at is None else to_micros(state.expires_at)
     waiting = json.encode(state.waiting)
-    connection.execute(_WRITE, (row.key, state.claim_id, state.holder, expires_at, waiting))
+    ttl = state.ttl // MICROSECOND
+    connection.execute(_WRITE, (row.key, state.claim_id, state.holder, expires_at, ttl, waiting))

@@ -15,7 +15,8 @@ from bamboo_sessions.domain.clock import to_micros
 from bamboo_sessions.storage.query import Cursor, HeadPage, ListQuery
 from bamboo_sessions.storage.sqlite.sessions.heads import COUNTERS, heads_of
 from bamboo_sessions.storage.sqlite.sessions.rows import storable
-from bamboo_sessions.storage.sqlite.transactions.connection import Row, reading, rows_of, value_of
+from bamboo_sessions.storage.sqlite.transactions.budget import Budget, bounded, bounded_rows
+from bamboo_sessions.storage.sqlite.transactions.connection import Row, reading, value_of
 from bamboo_sessions.storage.sqlite.transactions.tuning import FEW_SESSIONS_MAX, LOOP_HEADS_MAX
 
 _HEADS: Final = "LEFT JOIN heads ON heads.session = key"
@@ -30,13 +31,14 @@ class _Filter(NamedTuple):
     own_index: str | None = None
 
 
-def list_heads(connection: apsw.Connection, query: ListQuery) -> HeadPage:
-    """A page of living sessions."""
+def list_heads(connection: apsw.Connection, query: ListQuery, *, small: bool = False) -> HeadPage:
+    """A page of living sessions; `small` refuses long reads with `TooLong`."""
+    budget = Budget() if small else None
     filters = [_Filter("namespace = ?", (query.namespace,)), _Filter("deleted_at IS NULL"), *_filters(query)]
     with reading(connection):
         source = f"sessions {_best_index(connection, filters)}"
-        found = _page(connection, source, filters, query)
-        heads = tuple(heads_of(connection, found[: query.limit]))
+        found = _page(connection, source, filters, query, budget)
+        heads = tuple(heads_of(connection, found[: query.limit], budget))
         total = None
         if query.total:
             where, args = _joined(filters)
@@ -49,7 +51,9 @@ def list_heads(connection: apsw.Connection, query: ListQuery) -> HeadPage:
     return HeadPage(heads, cursor, total)
 
 
-def _page(connection: apsw.Connection, source: str, filters: Sequence[_Filter], query: ListQuery) -> list[Row]:
+def _page(
+    connection: apsw.Connection, source: str, filters: Sequence[_Filter], query: ListQuery, budget: Budget | None
+) -> list[Row]:
     """The rows of the page, as `heads_of` takes them, and one more if there is one.
 
     Rows that have to be sorted are sorted without their documents, which can be long.
@@ -62,12 +66,13 @@ def _page(connection: apsw.Connection, source: str, filters: Sequence[_Filter], 
     where, args = _joined(filters)
     way = "DESC" if descending else "ASC"
     order = f"ORDER BY {field} {way}, session_id {way}"
+    document = bounded("document", budget)
     if is_cheap(query):
-        sql = f"SELECT {COUNTERS}, document FROM {source} {_HEADS} WHERE {where} {order} LIMIT ?"  # noqa: S608 - fixed names
+        sql = f"SELECT {COUNTERS}, {document} FROM {source} {_HEADS} WHERE {where} {order} LIMIT ?"  # noqa: S608 - fixed names
     else:
         page = f"SELECT {COUNTERS} FROM {source} WHERE {where} {order} LIMIT ?"  # noqa: S608 - fixed names
-        sql = f"SELECT {COUNTERS}, document FROM ({page}) {_HEADS} {order}"  # noqa: S608 - fixed names
-    return rows_of(connection, sql, (*args, query.limit + 1))
+        sql = f"SELECT {COUNTERS}, {document} FROM ({page}) {_HEADS} {order}"  # noqa: S608 - fixed names
+    return bounded_rows(connection, sql, (*args, query.limit + 1), budget)
 
 
 def _joined(filters: Sequence[_Filter]) -> tuple[str, _Args]:

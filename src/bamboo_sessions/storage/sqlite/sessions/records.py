@@ -1,51 +1,122 @@
-"""Records of adapters: bytes by `(namespace, scope, kind, key)`."""
+"""Records of adapters: bytes by `(namespace, scope, kind, key)`.
+
+A record's version is its row's number. SQLite never gives one again (AUTOINCREMENT), so that a version that somebody
+has seen can only be met by that very write (L121).
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from datetime import datetime
 from typing import Final
 
 import apsw
 
-from bamboo_sessions.storage.commit import RecordScope, RecordWrite, check_record_write
-from bamboo_sessions.storage.query import Record, RecordQuery
-from bamboo_sessions.storage.sqlite.transactions.connection import row_of, rows_of, value_of
+from bamboo_sessions.domain.clock import to_micros
+from bamboo_sessions.domain.errors import SessionDeletedError
+from bamboo_sessions.domain.limits import RECORD_BYTES_MAX
+from bamboo_sessions.storage.commit import HistorySource, RecordCommit, RecordScope, RecordWrite, SessionKey
+from bamboo_sessions.storage.query import Record, RecordQuery, page_of_records
+from bamboo_sessions.storage.record_plan import (
+    NO_RECORDS,
+    RecordChange,
+    RecordId,
+    RecordPlan,
+    other_sessions,
+    plan_records,
+)
+from bamboo_sessions.storage.sqlite.sessions.rows import require
+from bamboo_sessions.storage.sqlite.transactions.budget import TooLong
+from bamboo_sessions.storage.sqlite.transactions.connection import reading, rows_of, value_of
+from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_BYTES_MAX, LOOP_MESSAGES_MAX
 from bamboo_sessions.storage.sqlite.upkeep.damage import checksum
 
 _SURROGATES: Final = 0xD800
 _BEHIND_SURROGATES: Final = 0xE000
-_WHERE: Final = "namespace = ? AND scope_type = ? AND scope = ? AND kind = ?"
+_OF: Final = "namespace = ? AND scope_type = ? AND scope = ? AND kind = ?"
+_GET: Final = f"""
+    SELECT key, CASE WHEN length(value) <= ? THEN value END, version FROM records WHERE {_OF} AND key = ?"""  # noqa: S608
+_VERSION: Final = f"SELECT version FROM records WHERE {_OF} AND key = ?"  # noqa: S608 - constants
+_DELETE: Final = f"DELETE FROM records WHERE {_OF} AND key = ?"  # noqa: S608 - constants
+_NEWEST: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'records'"
 _PUT: Final = """
-    INSERT INTO records (namespace, scope_type, scope, kind, key, version, value, checksum)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (namespace, scope_type, scope, kind, key)
-    DO UPDATE SET version = excluded.version, value = excluded.value, checksum = excluded.checksum"""
+    INSERT OR REPLACE INTO records (namespace, scope_type, scope, kind, key, version, value, checksum)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+_COPY: Final = """
+    INSERT INTO records (namespace, scope_type, scope, kind, key, value, checksum)
+    SELECT namespace, scope_type, ?1, kind, key, value, checksum FROM records AS theirs
+    WHERE namespace = ?2 AND scope_type = 'session' AND scope = ?3 AND NOT EXISTS (
+        SELECT 1 FROM records AS own WHERE own.namespace = ?2 AND own.scope_type = 'session' AND own.scope = ?1
+        AND own.kind = theirs.kind AND own.key = theirs.key
+    )"""
+_COPY_KIND: Final = f"{_COPY} AND kind = ?4"
+_ORDER: Final = " ORDER BY kind, key"
+_LOGGED: Final = "SELECT versions FROM record_commits WHERE namespace = ? AND commit_id = ?"
+_LOG: Final = "INSERT INTO record_commits (namespace, commit_id, at, versions) VALUES (?, ?, ?, ?)"
+_PRUNE: Final = """
+    DELETE FROM record_commits WHERE (namespace, commit_id) IN
+    (SELECT namespace, commit_id FROM record_commits WHERE at < ? ORDER BY at LIMIT ?)"""
 
 
-def get(connection: apsw.Connection, namespace: str, scope: RecordScope, kind: str, key: str) -> Record | None:
-    """One record, or `None`."""
-    found = row_of(
-        connection,
-        f"SELECT key, value, version FROM records WHERE {_WHERE} AND key = ?",  # noqa: S608 - constants
-        (namespace, scope.type, scope.name, kind, key),
-    )
-    return None if found is None else Record(*found)
+# --- reading
+
+
+def get(
+    connection: apsw.Connection,
+    namespace: str,
+    scope: RecordScope,
+    kind: str,
+    keys: Sequence[str],
+    *,
+    small: bool = False,
+) -> tuple[Record, ...]:
+    """The records with these keys, those that there are; `small` refuses long reads (`TooLong`)."""
+    of = (namespace, scope.type, scope.name, kind)
+    longest = LOOP_BYTES_MAX // max(1, len(keys)) if small else RECORD_BYTES_MAX
+    if small and len(keys) > LOOP_MESSAGES_MAX:
+        raise TooLong
+    with reading(connection) if len(keys) > 1 else nullcontext():
+        found = [row for key in keys for row in rows_of(connection, _GET, (longest, *of, key))]
+    if any(value is None for _, value, _ in found):
+        raise TooLong
+    return tuple(Record(*row) for row in found)
 
 
 def scan(connection: apsw.Connection, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[Record, ...]:
-    """Records by key prefix, in the order of their keys or backwards."""
-    where = [_WHERE, "key >= ?"]
-    args: list[str | int] = [namespace, scope.type, scope.name, query.kind, query.prefix]
-    if (end := _behind(query.prefix)) is not None:
-        where.append("key < ?")
-        args.append(end)
-    if query.after is not None:
-        where.append("key < ?" if query.reverse else "key > ?")
-        args.append(query.after)
-    order = "DESC" if query.reverse else "ASC"
-    sql = f"SELECT key, value, version FROM records WHERE {' AND '.join(where)} ORDER BY key {order} LIMIT ?"  # noqa: S608
-    return tuple(Record(*found) for found in rows_of(connection, sql, (*args, query.limit)))
+    """Records by their keys, in the order of the keys or backwards."""
+    sql, args = _scanning("key, value, version", namespace, scope, query)
+    cursor = connection.execute(sql, args)
+    try:
+        return page_of_records(Record(*found) for found in cursor)
+    finally:
+        cursor.close(force=True)  # the page may have ended before the rows
+
+
+def scan_keys(connection: apsw.Connection, namespace: str, scope: RecordScope, query: RecordQuery) -> tuple[str, ...]:
+    """The keys alone, from the index."""
+    return tuple(key for (key,) in rows_of(connection, *_scanning("key", namespace, scope, query)))
+
+
+def _scanning(
+    columns: str, namespace: str, scope: RecordScope, query: RecordQuery
+) -> tuple[str, tuple[str | int, ...]]:
+    """The statement of a scan and its arguments."""
+    order, behind = ("DESC", "key < ?") if query.reverse else ("ASC", "key > ?")
+    borders = (
+        ("key >= ?", max(query.prefix, query.start or "")),
+        ("key < ?", _lower(_behind(query.prefix), query.end)),
+        (behind, query.after),
+    )
+    where = [_OF, *(condition for condition, key in borders if key is not None)]
+    keys = [key for _, key in borders if key is not None]
+    sql = f"SELECT {columns} FROM records WHERE {' AND '.join(where)} ORDER BY key {order} LIMIT ?"  # noqa: S608
+    return sql, (namespace, scope.type, scope.name, query.kind, *keys, query.limit)
+
+
+def _lower(one: str | None, other: str | None) -> str | None:
+    return min(one, other) if one is not None and other is not None else one if other is None else other
 
 
 def _behind(prefix: str) -> str | None:
@@ -57,33 +128,78 @@ def _behind(prefix: str) -> str | None:
     return stem[:-1] + chr(_BEHIND_SURROGATES if following == _SURROGATES else following)
 
 
-def check(connection: apsw.Connection, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]) -> None:
-    """Raise `PreconditionFailedError` unless every record is as its write says."""
-    for write in writes:
-        check_record_write(write, _version(connection, namespace, scope, write), scope)
+# --- writing
 
 
-def put(
+def write(connection: apsw.Connection, commit: RecordCommit, now: datetime) -> tuple[int, ...]:
+    """Write records as one unit, outside a session's commit; their versions."""
+    asked = (commit.namespace, commit.commit_id)
+    logged: str | None = value_of(connection, _LOGGED, asked)
+    if logged is not None:
+        return from_text(logged)
+    if commit.scope.type == "session":
+        row = require(connection, SessionKey(commit.namespace, commit.scope.name))
+        if commit.incarnation not in {None, row.incarnation}:
+            raise SessionDeletedError(commit.scope.name)
+    plan = planned(connection, commit.namespace, commit.scope, commit.writes)
+    apply(connection, commit.namespace, plan.changes)
+    connection.execute(_LOG, (*asked, to_micros(now), to_text(plan.versions)))
+    return plan.versions
+
+
+def planned(
     connection: apsw.Connection, namespace: str, scope: RecordScope, writes: Sequence[RecordWrite]
-) -> tuple[int, ...]:
-    """Write records that were checked; returns their versions, 0 for a deleted one."""
-    return tuple(_put_one(connection, namespace, scope, write) for write in writes)
+) -> RecordPlan:
+    """What `writes` do; raises if one of them is refused. Other sessions that they name have to live."""
+    if not writes:
+        return NO_RECORDS
+    for key in other_sessions(namespace, writes, scope):
+        require(connection, key)
+
+    def version_of(record: RecordId) -> int:
+        return value_of(connection, _VERSION, _columns(namespace, record)) or 0
+
+    return plan_records(writes, scope, version_of, value_of(connection, _NEWEST) or 0)
 
 
-def _version(connection: apsw.Connection, namespace: str, scope: RecordScope, write: RecordWrite) -> int:
-    found = value_of(
-        connection,
-        f"SELECT version FROM records WHERE {_WHERE} AND key = ?",  # noqa: S608 - constants
-        (namespace, scope.type, scope.name, write.kind, write.key),
-    )
-    return found or 0
+def _columns(namespace: str, record: RecordId) -> tuple[str, ...]:
+    return (namespace, record.scope.type, record.scope.name, record.kind, record.key)
 
 
-def _put_one(connection: apsw.Connection, namespace: str, scope: RecordScope, write: RecordWrite) -> int:
-    key = (namespace, scope.type, scope.name, write.kind, write.key)
-    if write.value is None:
-        connection.execute(f"DELETE FROM records WHERE {_WHERE} AND key = ?", key)  # noqa: S608 - constants
-        return 0
-    version = _version(connection, namespace, scope, write) + 1
-    connection.execute(_PUT, (*key, version, write.value, checksum(write.value, version)))
-    return version
+def apply(connection: apsw.Connection, namespace: str, changes: Iterable[RecordChange]) -> None:
+    """Do what was planned."""
+    for record, value, version in changes:
+        columns = _columns(namespace, record)
+        if value is None:
+            connection.execute(_DELETE, columns)
+        else:
+            connection.execute(_PUT, (*columns, version, value, checksum(value, record.kind, record.key)))
+
+
+def copy(connection: apsw.Connection, source: HistorySource, to: SessionKey) -> bool:
+    """Give a fork the records of its source, of the kinds that were asked for; whether there were any.
+
+    Those that the fork's own commit wrote stay.
+    """
+    before = connection.total_changes()
+    args = (to.session_id, to.namespace, source.session_id)
+    if source.record_kinds is None:
+        connection.execute(_COPY + _ORDER, args)
+    for kind in sorted(set(source.record_kinds or ())):
+        connection.execute(_COPY_KIND + _ORDER, (*args, kind))
+    return connection.total_changes() > before
+
+
+def to_text(versions: Iterable[int]) -> str:
+    """Versions as the log keeps them."""
+    return ",".join(map(str, versions))
+
+
+def from_text(versions: str) -> tuple[int, ...]:
+    """Versions that the log has kept."""
+    return tuple(map(int, versions.split(","))) if versions else ()
+
+
+def prune(connection: apsw.Connection, before: int, limit: int) -> None:
+    """Forget what became of writes of before this time, in microseconds; `limit` of them at most."""
+    connection.execute(_PRUNE, (before, limit))

@@ -20,6 +20,9 @@ from bamboo_sessions.storage.commit import Admission, Current, SessionKey
 from bamboo_sessions.storage.sqlite.transactions.connection import row_of
 from bamboo_sessions.storage.sqlite.upkeep.damage import checksum
 
+DELETED: Final = "deleted"
+"""The kinds of a deletion in `changes`."""
+
 
 class SessionRow(NamedTuple):
     """The columns that reading and committing need; times in microseconds."""
@@ -66,11 +69,19 @@ class SessionRow(NamedTuple):
 COLUMNS: Final = ", ".join(SessionRow._fields)
 _FIND: Final = f"SELECT {COLUMNS} FROM sessions WHERE namespace = ? AND session_id = ?"  # noqa: S608 - constants
 
+_REVISION: Final = "SELECT revision FROM sessions WHERE namespace = ? AND session_id = ? AND deleted_at IS NULL"
+
 
 def find(connection: apsw.Connection, key: SessionKey) -> SessionRow | None:
     """The row of a session, living or deleted, or `None`."""
     row = row_of(connection, _FIND, key)
     return None if row is None else SessionRow(*row)
+
+
+def living_revision(connection: apsw.Connection, key: SessionKey) -> int | None:
+    """The newest revision of a living session, or `None`."""
+    row = row_of(connection, _REVISION, key)
+    return None if row is None else row[0]
 
 
 def require(connection: apsw.Connection, key: SessionKey) -> SessionRow:
@@ -118,7 +129,6 @@ def write_head(
     admission: Admission,
     *,
     row: SessionRow | None,
-    replace: bool,
 ) -> int:
     """Store a head: the session's row, its document, its questions. Returns the key of the row."""
     document = head_document(head)
@@ -135,7 +145,7 @@ def write_head(
         "INSERT OR REPLACE INTO heads (session, document, checksum) VALUES (?, ?, ?)", (session, document, sealed)
     )
     if head.questions or (row is not None and row.question_count):
-        _write_questions(connection, session, head.questions, replace=replace)
+        _write_questions(connection, session, head.questions)
     return session
 
 
@@ -169,13 +179,15 @@ def filters_of(head: SessionHead) -> tuple[Any, ...]:
     )
 
 
-def _write_questions(connection: apsw.Connection, session: int, questions: Questions, *, replace: bool) -> None:
-    """Write those that are new or changed; a merge never drops one."""
+def _write_questions(connection: apsw.Connection, session: int, questions: Questions) -> None:
+    """Write those that are new or changed, and forget those that the head forgets."""
     found = connection.execute("SELECT question_id, seq, document FROM questions WHERE session = ?", (session,))
     stored = {question_id: (seq, document) for question_id, seq, document in found.fetchall()}
+    for question_id in stored.keys() - {question.id for question in questions}:
+        connection.execute("DELETE FROM questions WHERE session = ? AND question_id = ?", (session, question_id))
     for seq, question in enumerate(questions):
         document = json.encode(question)
-        if stored.pop(question.id, None) != (seq, document):
+        if stored.get(question.id) != (seq, document):
             connection.execute(
                 "INSERT OR REPLACE INTO questions (session, question_id, seq, state, document, checksum) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
@@ -188,6 +200,3 @@ def _write_questions(connection: apsw.Connection, session: int, questions: Quest
                     checksum(document, question.id, seq, question.state),
                 ),
             )
-    if replace:
-        for question_id in stored:
-            connection.execute("DELETE FROM questions WHERE session = ? AND question_id = ?", (session, question_id))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final, NamedTuple
 
 import apsw
 
 from bamboo_sessions.domain.clock import to_micros
+from bamboo_sessions.domain.errors import PreconditionFailedError
 from bamboo_sessions.domain.ids import new_id
-from bamboo_sessions.storage.commit import SessionKey
+from bamboo_sessions.storage.commit import SessionKey, taken
 from bamboo_sessions.storage.query import DeleteQuery
 from bamboo_sessions.storage.sqlite.sessions import leases
-from bamboo_sessions.storage.sqlite.sessions.rows import find
-from bamboo_sessions.storage.sqlite.transactions.connection import row_of, rows_of
+from bamboo_sessions.storage.sqlite.sessions.rows import DELETED, SessionRow, find
+from bamboo_sessions.storage.sqlite.transactions.connection import row_of, rows_of, value_of
 
 TREE: Final = """
     WITH RECURSIVE tree (key, namespace, session_id) AS (
@@ -36,8 +38,12 @@ _BURY: Final = """
     tail_position = 0, reshaped_revision = 0, question_count = 0, open_questions = 0, pinned = 0, run_status = NULL
     WHERE key = ?"""
 _LOG: Final = """
-    INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, updated_at, message_count)
-    VALUES (?, ?, ?, ?, 'deleted', ?, ?, 0)"""
+    INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, logged_at, updated_at, message_count)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)"""
+_KINDS: Final = "SELECT kinds FROM changes WHERE commit_id = ? AND session = ?"
+_BELOW: Final = """
+    SELECT session_id FROM changes JOIN sessions ON sessions.key = changes.session
+    WHERE commit_id = ? ORDER BY position"""
 _OWNED: Final = ("heads", "tool_calls", "questions", "token_usage", "leases")
 
 
@@ -50,25 +56,57 @@ class _Member(NamedTuple):
     message_count: int
 
 
-def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
+class _Burial(NamedTuple):
+    """What the log says of all members; times in microseconds."""
+
+    commit_id: str
+    kinds: str
+    at: int
+    logged_at: int
+
+
+def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery, now: datetime) -> tuple[str, ...]:
     """Delete `key` and all below it, unless one of them spares all; returns the ids.
 
-    Raises `SessionBusyError` if a run holds one of them.
+    Raises `PreconditionFailedError` if it is at another revision, `SessionBusyError` if a run holds one of them.
     """
     row = find(connection, key)
-    if row is None or not row.is_living:
+    if row is None:
         return ()
+    if (done := _replayed(connection, row, query.commit_id)) is not None:
+        return done
+    if not row.is_living:
+        return ()
+    if query.if_revision is not None and query.if_revision != row.revision:
+        raise PreconditionFailedError(query.if_revision, row.revision, session_id=key.session_id)
     members = [_Member(*found) for found in rows_of(connection, _MEMBERS, (row.key,))]
     if query.keep_pinned and row_of(connection, _PINNED, (key.namespace, row.key)) is not None:
         return ()
     if any(_spares(member, query) for member in members):
         return ()
     if not query.force:
-        leases.check_free(connection, (SessionKey(key.namespace, member.session_id) for member in members), query.at)
-    commit_id = new_id()
+        leases.check_free(connection, (SessionKey(key.namespace, member.session_id) for member in members), now)
+    commit_id = query.commit_id or new_id()
     for member in members:
-        _bury(connection, key.namespace, member, query, commit_id)
+        its = commit_id if member.key == row.key else _id_below(commit_id, row)
+        _bury(connection, key.namespace, member, _Burial(its, DELETED, to_micros(query.at), to_micros(now)))
     return tuple(member.session_id for member in members)
+
+
+def _replayed(connection: apsw.Connection, row: SessionRow, commit_id: str | None) -> tuple[str, ...] | None:
+    """What was deleted if this very call was made before (G4)."""
+    kinds = None if commit_id is None else value_of(connection, _KINDS, (commit_id, row.key))
+    if commit_id is None or kinds is None:
+        return None
+    if kinds != DELETED:
+        raise taken(row.session_id, commit_id)
+    below = rows_of(connection, _BELOW, (_id_below(commit_id, row),))
+    return (row.session_id, *(session_id for (session_id,) in below))
+
+
+def _id_below(commit_id: str, row: SessionRow) -> str:
+    """The commit id of those that go with a session: none of a caller's, which have no line breaks."""
+    return f"{commit_id}\n{row.key}"
 
 
 def _spares(member: _Member, query: DeleteQuery) -> bool:
@@ -77,9 +115,8 @@ def _spares(member: _Member, query: DeleteQuery) -> bool:
     return query.updated_before is not None and member.updated_at >= to_micros(query.updated_before)
 
 
-def _bury(connection: apsw.Connection, namespace: str, member: _Member, query: DeleteQuery, commit_id: str) -> None:
-    at = to_micros(query.at)
-    updated_at = max(at, member.updated_at + 1)
+def _bury(connection: apsw.Connection, namespace: str, member: _Member, burial: _Burial) -> None:
+    updated_at = max(burial.at, member.updated_at + 1)
     revision = member.revision + 1
     for condition in ("IS NULL", "IS NOT NULL"):  # one index each
         connection.execute(f"DELETE FROM messages WHERE session = ? AND removed_revision {condition}", (member.key,))  # noqa: S608
@@ -89,5 +126,5 @@ def _bury(connection: apsw.Connection, namespace: str, member: _Member, query: D
         "DELETE FROM records WHERE namespace = ? AND scope_type = 'session' AND scope = ?",
         (namespace, member.session_id),
     )
-    connection.execute(_BURY, (revision, updated_at, at, member.key))
-    connection.execute(_LOG, (member.key, revision, member.incarnation, commit_id, at, updated_at))
+    connection.execute(_BURY, (revision, updated_at, burial.at, member.key))
+    connection.execute(_LOG, (member.key, revision, member.incarnation, *burial, updated_at))

@@ -1,21 +1,14 @@
-"""Opening a database file: checks that the place can hold one, and the settings of a connection.
-
-A network file system is refused: SQLite's locks and the shared memory of its write-ahead log don't work there, and
-commits would be lost (G1).
-"""
+"""Connections to a database file: their settings, how they wait for locks, and how they are closed."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import apsw
 
-from bamboo_sessions.domain.errors import StorageError
 from bamboo_sessions.storage.sqlite.transactions import tuning
 
 Durability = Literal["full", "relaxed"]
@@ -24,61 +17,26 @@ Row = tuple[Any, ...]
 DATA_VERSION: Final = "PRAGMA data_version"
 """A number of 32 bits that changes once another connection has committed anything; means nothing to other ones."""
 
-_MOUNTS: Final = Path("/proc/mounts")
-_NETWORK: Final = frozenset(
-    {"nfs", "nfs4", "cifs", "smb", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "ncpfs", "lustre", "beegfs"}
-)
-_NETWORK_FUSE: Final = ("fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.glusterfs", "fuse.gcsfuse", "fuse.davfs")
-
-
-def check_place(path: Path, *, create_parents: bool) -> None:
-    """Raise `StorageError` if `path` can't be a database file of ours; make its folder if asked to."""
-    if path.is_dir():
-        raise StorageError(f"{path} is a folder.", hint="Name a file, for example one in this folder.")
-    folder = path.parent
-    if create_parents:
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as exc:
-            raise StorageError(f"The folder {folder} can't be made: {exc}", hint="Choose another path.") from exc
-    if not folder.is_dir():
-        raise StorageError(f"There is no folder {folder}.", hint="Make it, or choose another path.")
-    for place in (folder, path):
-        if place.exists() and not os.access(place, os.R_OK | os.W_OK):
-            raise StorageError(
-                f"{place} can't be read and written by this user.",
-                hint="Change its permissions: SQLite writes the file, and two more beside it.",
-            )
-    if kind := _network_file_system(folder):
-        raise StorageError(
-            f"{path} is on a network file system ({kind}), where SQLite loses data.",
-            hint="Keep the file on a local disk, or use PostgreSQL.",
-        )
-
-
-def _network_file_system(folder: Path) -> str | None:
-    """The type of the network file system that `folder` is on; `None` for a local one, or if nobody can tell."""
-    try:
-        mounts = _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    kinds = {fields[1].replace("\\040", " "): fields[2] for line in mounts if len(fields := line.split()) > 2}  # noqa: PLR2004 - device, place, type
-    where = folder.resolve()
-    kind = next((kinds[str(place)] for place in (where, *where.parents) if str(place) in kinds), "")
-    return kind if kind in _NETWORK or kind.startswith(_NETWORK_FUSE) else None
-
 
 def connect(path: str, *, busy_timeout_ms: int) -> apsw.Connection:
-    """A connection without further settings: what the schema is made with."""
-    connection = apsw.Connection(path, statementcachesize=tuning.STATEMENTS_MAX)
+    """A connection without further settings: what the schema is made with. Makes no file."""
+    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=tuning.STATEMENTS_MAX)
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)  # else `LIMIT ?` compiles its statement anew at each call
     wait_for_locks(connection, busy_timeout_ms)
     return connection
 
 
-def close(connection: apsw.Connection) -> None:
-    """Close, whatever happens: what is committed is in the log already, which the next opening reads (G1)."""
+def close(connection: apsw.Connection, *, checkpoint: bool = True) -> None:
+    """Close, whatever happens: what is committed is in the log already, which the next opening reads (G1).
+
+    Args:
+        connection: May be in any state.
+        checkpoint: Whether the last connection copies the log into the file, as SQLite does. Not if the paths name
+            other files by now, which that would damage.
+    """
     with suppress(apsw.Error):
+        if not checkpoint:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.close(True)  # also with statements open
 
 

@@ -1,14 +1,16 @@
 """The threads and connections behind one open database file.
 
 - The *writer* thread commits in groups, on the only connection that writes (see `writer`). Short commits on a quick
-  disk are made with it on the event loop's own thread (see `here`).
+  disk are made with it on the event loop's own thread (see `loop_writer`).
 - The *reader* thread does the reads that take long, one after another.
-- The *upkeep* thread prepares the file, and copies the write-ahead log into it, off the writer's path.
-- The *search* thread answers searches, and indexes what was committed (see `search_engine`); there is none until then.
+- The *upkeep* thread prepares the file, copies the write-ahead log into it, off the writer's path, and does the reads
+  that take seconds: checks, in slices, and backups.
+- The *search* thread answers searches, and indexes what was committed (see `search.engine`); there is none until then.
 - The event loop's own thread has a connection for small reads, which take less than a hop to a thread; it never
   waits for a lock: what is busy goes to the reader thread.
 
-Nothing survives a fork, for SQLite's locks belong to the process: afterwards each call raises.
+Nothing survives a fork, for SQLite's locks belong to the process: afterwards each call raises. So it does once the
+paths name other files than those that are open (see `open_file`).
 """
 
 from __future__ import annotations
@@ -34,9 +36,10 @@ from bamboo_sessions.storage.sqlite.transactions.connection import (
     connect_writer,
     wait_for_locks,
 )
-from bamboo_sessions.storage.sqlite.transactions.errors import translated, translating, understanding
-from bamboo_sessions.storage.sqlite.transactions.loop_writer import Here
+from bamboo_sessions.storage.sqlite.transactions.errors import translated, understanding
+from bamboo_sessions.storage.sqlite.transactions.loop_writer import LoopWriter
 from bamboo_sessions.storage.sqlite.transactions.migrations import prepare
+from bamboo_sessions.storage.sqlite.transactions.open_file import OpenFile, forks
 from bamboo_sessions.storage.sqlite.transactions.wal import Log
 from bamboo_sessions.storage.sqlite.transactions.worker import Batch, Request, Worker
 from bamboo_sessions.storage.sqlite.transactions.writer import Writer
@@ -52,12 +55,6 @@ _left_behind: Final[list[object]] = []
 _numbers: Final = count(1)
 """Numbers the engines of this process, in the order of their making."""
 
-_forks: Final[list[None]] = []
-"""One entry for each fork between the first process and this one: cheaper to ask for than the process's number."""
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _forks.append(None))
-
 
 class Engine:
     """An open database file. Made, used and closed on one event loop's thread."""
@@ -67,15 +64,17 @@ class Engine:
         self._durability = durability
         self._busy_timeout_ms = busy_timeout_ms
         self.number = next(_numbers)
-        self._born_after = len(_forks)
+        self._born_after = forks()
         self._is_open = False
         self._is_started = False
         self._closing: asyncio.Future[None] | None = None
-        self._here: apsw.Connection | None = None
+        self._loop_reader: apsw.Connection | None = None
         self._reader: apsw.Connection | None = None
+        self._aside: apsw.Connection | None = None
         self._checkpointer: apsw.Connection | None = None
         self._checkpoint_queued = False
-        self._writer = Writer(path, self._connect, Log(path, self._queue_checkpoint), busy_timeout_ms)
+        self._file = OpenFile(path)
+        self._writer = Writer(self._file, self._connect, Log(path, self._queue_checkpoint), busy_timeout_ms)
         self._writing = Worker(
             "bamboo-sessions writer",
             self._writer.run,
@@ -83,7 +82,7 @@ class Engine:
             batch=Batch(GROUP_COMMITS_MAX, GROUP_BYTES_MAX),
             after=self._writer.tend_log,
         )
-        self._writing_here = Here(self._writer, self._writing)
+        self._loop_writer = LoopWriter(self._writer, self._writing)
         self._reading = Worker("bamboo-sessions reader", self._run_reads, self._close_reader)
         self._upkeep = Worker("bamboo-sessions upkeep", self._run_upkeep, self._close_rest)
         self.search = SearchEngine(path, busy_timeout_ms)
@@ -109,7 +108,7 @@ class Engine:
         if not self._is_started:
             return
         if self._closing is None:
-            self._writing_here.finish()
+            self._loop_writer.finish()
             self._writing.stop()
             self._reading.stop()
             self.search.stop()
@@ -125,7 +124,7 @@ class Engine:
 
     def abandon(self) -> None:
         """Let go without waiting: nobody closed it."""
-        if len(_forks) != self._born_after:
+        if forks() != self._born_after:
             _left_behind.append(self)
         elif self._is_open:
             self._is_open = False
@@ -139,14 +138,19 @@ class Engine:
         return self._is_open
 
     def check_usable(self) -> None:
-        """Raise `StorageError` in a forked child, and before `open` and after `aclose`."""
-        if len(_forks) != self._born_after:
-            raise StorageError(
-                f"{self.path} was opened by the process that this one was forked from.",
-                hint="Open the repository after the fork.",
-            )
+        """Raise `StorageError` in a forked child, before `open`, after `aclose`, and once the file was replaced."""
+        self.check_not_forked()
         if not self._is_open:
             raise StorageError(f"{self.path} isn't open.", hint="Await `open()` first; after `aclose()` it is over.")
+        self._file.check_now_and_then()
+
+    def check_not_forked(self) -> None:
+        """Raise `StorageError` in a forked child."""
+        if forks() != self._born_after:
+            raise StorageError(
+                f"{self.path} was opened by the process that this one was forked from.",
+                hint="Close the store before the fork, or start processes with `spawn`; then open it in each of them.",
+            )
 
     # --- work
 
@@ -159,8 +163,8 @@ class Engine:
             is_short: It takes a fraction of a millisecond, and may be done on this thread.
         """
         self.check_usable()
-        if is_short and self._writing_here.is_quick:
-            result = await self._writing_here.write(work, size)
+        if is_short and self._loop_writer.is_quick:
+            result = await self._loop_writer.write(work, size)
         else:
             result = await self._writing.submit(work, size)
         self.search.written()
@@ -171,35 +175,53 @@ class Engine:
         self.check_usable()
         return await self._reading.submit(work)
 
-    def read_here(self, work: Work[T]) -> T:
+    async def read_aside(self, work: Work[T]) -> T:
+        """Run `work`, which may take seconds, on the upkeep thread: other reads don't wait for it."""
+        self.check_usable()
+        return await self._upkeep.submit(lambda _: work(self._opened_aside()))
+
+    def read_on_loop(self, work: Work[T]) -> T:
         """Run `work` now, on this thread; raises `StorageUnavailableError` if it would have to wait."""
         self.check_usable()
-        assert self._here is not None  # noqa: S101 - tells the type checker what check_usable made sure of
+        assert self._loop_reader is not None  # noqa: S101 - tells the type checker what check_usable made sure of
         try:
-            return work(self._here)
+            return work(self._loop_reader)
+        except apsw.Error as exc:
+            raise self._translated(exc) from exc
         except Exception:
-            with translating(self.path):  # entered only now: it would take longer than the shortest reads
+            with understanding(self.path):  # entered only now: it would take longer than the shortest reads
                 raise
+
+    def _translated(self, exc: apsw.Error) -> StorageError:
+        """Our error: a file that was replaced isn't a corrupt one."""
+        return translated(exc, self.path) if self._file.is_in_place() else self._file.error()
 
     # --- the threads
 
     def _connect(self) -> apsw.Connection:
+        self._check_in_place()
         return connect_writer(self.path, self._durability, busy_timeout_ms=self._busy_timeout_ms)
 
     def _prepare(self, _: object) -> None:
         """Make the file ready, and the connections, so that the first calls needn't wait for them."""
+        self._file.open()
         prepare(self.path, busy_timeout_ms=self._busy_timeout_ms)
         self._writer.connection()
         reads.warm_up(self._reader_connection())
         # Its settings read the file, which another process may have locked for a moment while it opens or closes.
-        self._here = connect_reader(
+        self._loop_reader = connect_reader(
             self.path,
             busy_timeout_ms=self._busy_timeout_ms,
             cache_kib=tuning.LOOP_CACHE_KIB,
             mmap_bytes=tuning.LOOP_MMAP_BYTES,
         )
-        reads.warm_up(self._here)
-        wait_for_locks(self._here, 0)
+        reads.warm_up(self._loop_reader)
+        wait_for_locks(self._loop_reader, 0)
+        self._check_in_place()  # from now on the log is known, too
+
+    def _check_in_place(self) -> None:
+        if not self._file.is_in_place():
+            raise self._file.error()
 
     def _run_upkeep(self, requests: Sequence[Request]) -> None:
         for request in requests:
@@ -214,21 +236,33 @@ class Engine:
             with understanding(self.path):
                 request.result = request.work(argument())
         except apsw.Error as exc:
-            request.error = translated(exc, self.path)
+            request.error = self._translated(exc)
             request.error.__cause__ = exc
         except BaseException as exc:  # noqa: BLE001 - goes to its caller
             request.error = exc
 
     def _reader_connection(self) -> apsw.Connection:
         if self._reader is None:
+            self._check_in_place()
             self._reader = connect_reader(
                 self.path, busy_timeout_ms=self._busy_timeout_ms, cache_kib=tuning.PAGE_CACHE_KIB
             )
         return self._reader
 
+    def _opened_aside(self) -> apsw.Connection:
+        if self._aside is None:
+            self._check_in_place()
+            self._aside = connect_reader(
+                self.path, busy_timeout_ms=self._busy_timeout_ms, cache_kib=tuning.LOOP_CACHE_KIB
+            )
+        return self._aside
+
     def _close_reader(self) -> None:
         if self._reader is not None:
-            close(self._reader)
+            self._close(self._reader)
+
+    def _close(self, connection: apsw.Connection) -> None:
+        close(connection, checkpoint=self._file.is_in_place())
 
     # --- checkpoints
 
@@ -239,6 +273,8 @@ class Engine:
 
     def _checkpoint(self, _: object) -> None:
         self._checkpoint_queued = False
+        if not self._file.is_in_place():  # the log that is open isn't this file's any more
+            return
         if self._checkpointer is None:
             self._checkpointer = self._connect()
         try:
@@ -257,6 +293,7 @@ class Engine:
         """
         self._writer.close()
         self._close_reader()
-        for connection in (self._checkpointer, self._here):
+        for connection in (self._checkpointer, self._aside, self._loop_reader):
             if connection is not None:
-                close(connection)
+                self._close(connection)
+        self._file.close()

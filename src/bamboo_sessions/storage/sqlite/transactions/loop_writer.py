@@ -16,9 +16,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from bamboo_sessions.storage.sqlite.transactions.tuning import (
-    HERE_COMMITS_MAX,
-    HERE_GROUP_BYTES_MAX,
-    HERE_SYNC_SECONDS_MAX,
+    LOOP_GROUP_BYTES_MAX,
+    LOOP_GROUP_COMMITS_MAX,
+    LOOP_SYNC_SECONDS_MAX,
 )
 from bamboo_sessions.storage.sqlite.transactions.worker import Request, Worker, check_room, settle
 from bamboo_sessions.storage.sqlite.transactions.writer import Writer
@@ -26,7 +26,7 @@ from bamboo_sessions.storage.sqlite.transactions.writer import Writer
 T = TypeVar("T")
 
 
-class Here:
+class LoopWriter:
     """Commits of one event loop, made on its thread.
 
     Args:
@@ -45,7 +45,7 @@ class Here:
     def is_quick(self) -> bool:
         """Whether the disk has been quick enough of late."""
         seconds = self._writer.sync_seconds
-        return seconds is not None and seconds <= HERE_SYNC_SECONDS_MAX
+        return seconds is not None and seconds <= LOOP_SYNC_SECONDS_MAX
 
     async def write(self, work: Callable[[Any], T], size: int) -> T:
         """Run `work` as one transaction, durable when this returns. `work` may run again. `size` is in bytes."""
@@ -102,9 +102,9 @@ class Here:
     def _next_group(self) -> list[Request]:
         """As many as a few milliseconds take."""
         size = count = 0
-        for request in self._gathered[:HERE_COMMITS_MAX]:
+        for request in self._gathered[:LOOP_GROUP_COMMITS_MAX]:
             size += request.size
-            if count and size > HERE_GROUP_BYTES_MAX:
+            if count and size > LOOP_GROUP_BYTES_MAX:
                 break
             count += 1
         group, self._gathered = self._gathered[:count], self._gathered[count:]

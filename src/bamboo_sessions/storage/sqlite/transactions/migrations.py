@@ -16,6 +16,7 @@ import apsw
 from bamboo_sessions.domain.errors import InputError, SchemaVersionError, StorageUnavailableError
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.storage.sqlite.transactions.connection import close, connect, reading, value_of
+from bamboo_sessions.storage.sqlite.transactions.open_file import make_file
 from bamboo_sessions.storage.sqlite.transactions.tuning import APPLICATION_ID
 
 STEPS: Final = ("schema.sql", "feed.sql", "leases.sql", "checksums.sql")
@@ -48,6 +49,7 @@ def prepare(path: str, *, busy_timeout_ms: int) -> None:
 
 
 def _prepare_once(path: str, busy_timeout_ms: int) -> None:
+    make_file(path)
     connection = connect(path, busy_timeout_ms=busy_timeout_ms)
     try:
         found = _version(connection, path)
@@ -85,7 +87,8 @@ def _migrate(connection: apsw.Connection, path: str) -> None:
             connection.execute(sql).fetchall()
             if number == 0:
                 connection.execute(
-                    "INSERT INTO meta (name, value) VALUES ('epoch', ?), ('pruned_up_to', 0)", (new_id(),)
+                    "INSERT INTO meta (name, value) VALUES ('epoch', ?), ('pruned_up_to', 0), ('pruned_mark', '')",
+                    (new_id(),),
                 )
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}").fetchall()
             connection.execute(f"PRAGMA user_version = {number + 1}").fetchall()

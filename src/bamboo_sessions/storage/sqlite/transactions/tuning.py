@@ -36,28 +36,38 @@ CHUNK_BYTES_MAX: Final = 64 * 1024
 """Bytes, likewise. For longer texts the C library may take memory from the system and give it back, chunk by chunk,
 which can take as long as decoding them."""
 
+NEWS_POLL_SECONDS: Final = 0.02
+"""How often it is looked for commits of other processes while somebody waits for them: a fifth of the 100 ms in which
+`tail` shows them."""
+
+NEWS_ROWS_MAX: Final = 256
+"""Sessions that one such look names; after more of them everybody looks."""
+
 LOCK_POLL_SECONDS: Final = 0.0005
 """How often a writer that waits for another process asks again."""
 
 TURN_WAIT_SECONDS: Final = 1.0
 """How long a writer queues behind other processes before it asks SQLite all the same: the first may be stopped."""
 
-HERE_SYNC_SECONDS_MAX: Final = 0.0005
+FILE_CHECK_SECONDS: Final = 1.0
+"""How long reads may go on, at most, without a look whether the paths still name the files that are open: 5 µs."""
+
+LOOP_SYNC_SECONDS_MAX: Final = 0.0005
 """How long the disk may take on average for commits to be made on the event loop's thread: what it stands still for."""
 
 PAGES_SECONDS: Final = 0.00002
 """What writing one commit's pages takes, without waiting for the disk. Roughly."""
 
-HERE_COMMITS_MAX: Final = 64
+LOOP_GROUP_COMMITS_MAX: Final = 64
 """Commits that the event loop's thread makes in one go: about 3 ms."""
 
-HERE_BYTES_MAX: Final = 64 * 1024
-"""Bytes of a commit that the event loop's thread makes, rows counted with `HERE_ROW_BYTES`: less than a ms."""
+LOOP_COMMIT_BYTES_MAX: Final = 64 * 1024
+"""Bytes of a commit that the event loop's thread makes, rows counted with `LOOP_ROW_BYTES`: less than a ms."""
 
-HERE_GROUP_BYTES_MAX: Final = 128 * 1024
+LOOP_GROUP_BYTES_MAX: Final = 128 * 1024
 """Bytes of all commits that it makes in one go, likewise: about 3 ms."""
 
-HERE_ROW_BYTES: Final = 1024
+LOOP_ROW_BYTES: Final = 1024
 """What a row counts for beside its contents: writing one takes as long as this many bytes more."""
 
 POSITION_STEP: Final = 1 << 20
@@ -83,6 +93,15 @@ RECENT_HEAD_BYTES_MAX: Final = 1_024
 
 LOOP_HEADS_MAX: Final = 100
 """Rows of a listing, likewise read on the event loop's thread. About 0.2 ms."""
+
+PURGE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes of message versions that are purged in one transaction, for which writers wait: some 20 ms."""
+
+CHECK_MESSAGES: Final = 10_000
+"""Messages that a check looks at in one read transaction: some 100 ms in which the write-ahead log can't start over."""
+
+CHECK_SESSIONS: Final = 200
+"""Sessions, likewise."""
 
 PROBLEMS_MAX: Final = 1_000
 """Findings of one check; a file with more needs its backup, not a list."""

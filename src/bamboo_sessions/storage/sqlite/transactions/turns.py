@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Final
+
+from bamboo_sessions.domain.errors import StorageError
+from bamboo_sessions.storage.sqlite.transactions.open_file import make_file
 
 try:
     import fcntl
@@ -31,6 +35,7 @@ class Turn:
     """
 
     def __init__(self, path: str, wait_seconds: float) -> None:
+        self._database = path
         self._path = path + SUFFIX
         self._wait_seconds = wait_seconds
         self._file: int | None = None
@@ -74,8 +79,11 @@ class Turn:
             os.close(file)
 
     def _opened(self) -> int:
+        """The descriptor; raises `OSError` if this user can't have one."""
         if self._file is None:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            with suppress(StorageError):  # there is a reason, which opening says, too
+                make_file(self._path, beside=self._database)
+            self._file = os.open(self._path, os.O_RDWR)
         return self._file
 
     def _is_stuck(self) -> bool:

@@ -2,20 +2,26 @@
 
 Results travel back with `call_soon_threadsafe`: one call for everything that was finished together. A caller may
 have been cancelled meanwhile; the work is done all the same, and its result dropped (G10).
+
+Nobody waits for a thread that has ended, whatever ended it: what is queued then, and what comes later, is refused at
+once (L134).
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
 
-from bamboo_sessions.domain.errors import StorageUnavailableError
+from bamboo_sessions.domain.errors import BambooSessionsError, StorageError, StorageUnavailableError
 from bamboo_sessions.domain.limits import WAITING_CALLS_MAX
 
 T = TypeVar("T")
+_log: Final = logging.getLogger("bamboo_sessions")
 
 
 class Request:
@@ -83,6 +89,7 @@ class Worker:
         self._finish = finish
         self._after = after
         self._batch = batch
+        self._is_over = False
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
 
     def start(self) -> None:
@@ -101,16 +108,18 @@ class Worker:
         return future
 
     def put(self, request: Request) -> None:
-        """Queue a request, however much is waiting."""
+        """Queue a request, however much is waiting. May be called on any thread."""
         self._queue.put(request)
+        if self._is_over:
+            self._refuse_waiting()
 
     def post(self, work: Callable[[Any], None]) -> None:
         """Queue `work` that nobody waits for. May be called on any thread."""
-        self._queue.put(Request(work, 0, None, None))
+        self.put(Request(work, 0, None, None))
 
     def wake(self) -> None:
         """Let the thread call `after`."""
-        self._queue.put(_NOTHING)
+        self.put(_NOTHING)
 
     @property
     def waiting(self) -> int:
@@ -126,23 +135,51 @@ class Worker:
         self._thread.join()
 
     def _main(self) -> None:
-        going = True
-        while going:
-            requests, going = self._next()
-            if requests:
-                self._guarded(requests)
-                _wake(requests)
-            del requests  # nothing is kept alive while waiting
-            self._after()
-        self._finish()
+        try:
+            while self._serve():
+                pass
+        finally:
+            self._logging("ending", self._finish)
+            self._is_over = True
+            self._refuse_waiting()
+
+    def _serve(self) -> bool:
+        """One batch, and what comes after it; whether to go on."""
+        requests, going = self._next()
+        if requests:
+            self._guarded(requests)
+            _wake(requests)
+        del requests  # nothing is kept alive while waiting
+        self._logging("tidying up", self._after)
+        return going
 
     def _guarded(self, requests: Sequence[Request]) -> None:
         """Run a batch; should `run` raise all the same, its callers are told, in place of waiting for ever."""
         try:
             self._run(requests)
         except BaseException as exc:  # noqa: BLE001 - the thread has to go on
+            _log.exception("%s: a fault that nobody foresaw", self._thread.name)
             for request in requests:
-                request.result, request.error = None, request.error or exc
+                request.result, request.error = None, request.error or _unforeseen(exc)
+
+    def _logging(self, what: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException:  # noqa: BLE001 - the thread has to go on
+            _log.exception("%s: %s failed", self._thread.name, what)
+
+    def _refuse_waiting(self) -> None:
+        """Answer what is queued for a thread that has ended. On any thread; each request is taken once."""
+        refused: list[Request] = []
+        with suppress(Empty):
+            while True:
+                request = self._queue.get_nowait()
+                if request is not None and request is not _NOTHING:
+                    request.error = StorageError(
+                        f"The thread {self._thread.name!r} has ended: the store is closed.", hint="Open it anew."
+                    )
+                    refused.append(request)
+        _wake(refused)
 
     def _next(self) -> tuple[list[Request], bool]:
         """All that is waiting, within the bounds; and whether to go on."""
@@ -164,6 +201,15 @@ class Worker:
             requests.append(request)
             size += request.size
         return requests, True
+
+
+def _unforeseen(exc: BaseException) -> BaseException:
+    """What callers are told: a driver's or Python's own error never leaks."""
+    if isinstance(exc, BambooSessionsError):
+        return exc
+    error = StorageError(f"Storage failed in a way that nobody foresaw: {exc!r}", outcome_unknown=True)
+    error.__cause__ = exc
+    return error
 
 
 def _wake(requests: Sequence[Request]) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import RLock
 from typing import Final
 
@@ -22,6 +23,7 @@ from bamboo_sessions.domain.errors import StorageError
 from bamboo_sessions.storage.sqlite.transactions import tuning
 from bamboo_sessions.storage.sqlite.transactions.connection import Patience, close
 from bamboo_sessions.storage.sqlite.transactions.errors import translated
+from bamboo_sessions.storage.sqlite.transactions.open_file import OpenFile
 from bamboo_sessions.storage.sqlite.transactions.turns import Turn
 from bamboo_sessions.storage.sqlite.transactions.wal import Log
 from bamboo_sessions.storage.sqlite.transactions.worker import Request
@@ -36,7 +38,7 @@ class Writer:
     """Owns the connection that writes. Threads may call it at the same time: one of them works, the others wait.
 
     Args:
-        location: The file, for error messages.
+        file: The file: whether it is still the one that is open.
         connect: Opens a connection.
         log: The file's write-ahead log.
         busy_timeout_ms: How long a transaction waits for another process's, in milliseconds.
@@ -44,18 +46,19 @@ class Writer:
 
     def __init__(
         self,
-        location: str,
+        file: OpenFile,
         connect: Callable[[], apsw.Connection],
         log: Log,
         busy_timeout_ms: int,
     ) -> None:
-        self._location = location
+        self._file = file
         self._connect = connect
         self.log = log
         self._busy_timeout_seconds = busy_timeout_ms / 1000
         self._open: apsw.Connection | None = None
         self._mutex = RLock()
-        self._turn = Turn(location, tuning.TURN_WAIT_SECONDS)
+        self._may_be_held = False  # by the event loop's thread, since a signal's handler raised there
+        self._turn = Turn(file.path, tuning.TURN_WAIT_SECONDS)
         self._patience = Patience(0)
         self._was_written = False
         self.sync_seconds: float | None = None
@@ -75,7 +78,7 @@ class Writer:
         """Close the connection, if there is one."""
         connection, self._open = self._open, None
         if connection is not None:
-            close(connection)
+            close(connection, checkpoint=self._file.is_in_place())
 
     def finish(self) -> None:
         """Close everything for good."""
@@ -94,11 +97,14 @@ class Writer:
         """Run `requests`, together if it can be, and fill in results and errors."""
         with self._mutex:
             self._patience.seconds = self._busy_timeout_seconds
-            self._turn.take()
             try:
+                self._turn.take()
                 if len(requests) == 1 or not self._run_together(requests):
                     for request in requests:
                         self._run_alone(request)
+            except BaseException:
+                self.close()  # whatever state it is in
+                raise
             finally:
                 self._turn.give()
 
@@ -107,23 +113,24 @@ class Writer:
 
         A signal's handler may raise anywhere in here, since this is the thread that handles signals.
         """
+        self.recover()
+        self._may_be_held = True
         try:
+            return self._mutex.acquire(blocking=False) and self._run_if_free(requests)
+        finally:
             self.recover()
-            if not self._mutex.acquire(blocking=False):
-                return False
-            done = self._run_if_free(requests)
-            self._mutex.release()
-        except BaseException:
-            self.recover()
-            raise
-        return done
 
     def recover(self) -> None:
-        """Let go what this thread has held since a signal's handler raised."""
-        if self._mutex._is_owned():  # type: ignore[attr-defined] # noqa: SLF001 - as `threading.Condition` asks
+        """Let go what this thread holds: at the end of a commit, and after one that a signal's handler ended."""
+        if not self._may_be_held:
+            return
+        if self._mutex.acquire(blocking=False):  # else another thread has it, and this one nothing
             self._roll_back()
             self._turn.give()
-            self._mutex.release()
+            with suppress(RuntimeError):  # that is how a lock says that this thread doesn't hold it any more
+                while True:
+                    self._mutex.release()
+        self._may_be_held = False
 
     def _run_if_free(self, requests: Sequence[Request]) -> bool:
         try:
@@ -179,7 +186,7 @@ class Writer:
             self._roll_back()
         else:
             if not self._commit(connection, [request]):
-                request.error = StorageError(f"{self._location}: the commit failed.")
+                request.error = StorageError(f"{self._file.path}: the commit failed.")
 
     def _commit(self, connection: apsw.Connection, requests: Sequence[Request]) -> bool:
         """COMMIT; `False` if nothing was committed and it is worth trying one by one."""
@@ -196,7 +203,16 @@ class Writer:
             self._fail(requests, exc, outcome_unknown=True)
         if self._was_written:
             self._learn(time.perf_counter() - start - len(requests) * tuning.PAGES_SECONDS)
+            self._check_file(requests)
         return True
+
+    def _check_file(self, requests: Sequence[Request]) -> None:
+        """Nobody is told of a commit that went into files which are gone (L113, L114)."""
+        if self._file.is_in_place():
+            return
+        self.close()
+        for request in requests:
+            request.result, request.error = None, self._file.error(outcome_unknown=True)
 
     def _learn(self, seconds: float) -> None:
         before = seconds if self.sync_seconds is None else self.sync_seconds
@@ -210,7 +226,10 @@ class Writer:
             code = self._open.system_errno
         self._roll_back(discard=isinstance(exc, apsw.IOError | apsw.NoMemError | apsw.CorruptError))
         for request in requests:
-            error = translated(exc, self._location, system_errno=code, outcome_unknown=outcome_unknown)
+            if self._file.is_in_place():
+                error = translated(exc, self._file.path, system_errno=code, outcome_unknown=outcome_unknown)
+            else:
+                error = self._file.error(outcome_unknown=outcome_unknown)
             error.__cause__ = exc
             request.result, request.error = None, error
 
@@ -236,10 +255,14 @@ class Writer:
                 return
             self._patience.seconds = tuning.LOG_WAIT_MS / 1000
             try:
-                self.log.tend(connection)
+                if self._file.is_in_place():
+                    self.log.tend(connection)
             except apsw.Error as exc:
-                _log.error("%s: the log could not be copied into the file: %s", self._location, exc)
+                _log.error("%s: the log could not be copied into the file: %s", self._file.path, exc)
                 self.close()  # the next request opens another one, and is told if that fails
+            except BaseException:  # noqa: BLE001 - the thread has to go on, and nobody waits for this
+                _log.exception("%s: looking after the log failed", self._file.path)
+                self.close()
 
 
 class _Torn(Exception):

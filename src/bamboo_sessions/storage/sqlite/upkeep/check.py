@@ -1,13 +1,16 @@
 """Looks for what can't be right in a file; reads everything, changes nothing (G8).
 
+In slices: a read transaction that lasted for the whole check would keep the write-ahead log from starting over.
+
 What can be worked out from messages and heads (counts, columns to filter by, which message makes which call) has a
 `repair`, which the module beside this one does. What can't be (an unreadable body, a missing head) is reported only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
 from typing import Final, NamedTuple
 
 import apsw
@@ -15,7 +18,7 @@ import msgspec
 
 from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.message import Message, from_body, hash_of_body
-from bamboo_sessions.domain.report import CheckReport, Problem
+from bamboo_sessions.domain.report import Problem
 from bamboo_sessions.storage.sqlite.history.versions import VERSIONS
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
 from bamboo_sessions.storage.sqlite.sessions.rows import (
@@ -27,8 +30,19 @@ from bamboo_sessions.storage.sqlite.sessions.rows import (
 )
 from bamboo_sessions.storage.sqlite.transactions.connection import Row, reading, row_of, rows_of, value_of
 from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE
-from bamboo_sessions.storage.sqlite.transactions.tuning import FULL_CHECK_BYTES_MAX, PROBLEMS_MAX
-from bamboo_sessions.storage.sqlite.upkeep.damage import changed_in_file, changed_in_session, checksum
+from bamboo_sessions.storage.sqlite.transactions.tuning import (
+    CHECK_MESSAGES,
+    CHECK_SESSIONS,
+    FULL_CHECK_BYTES_MAX,
+    PROBLEMS_MAX,
+)
+from bamboo_sessions.storage.sqlite.upkeep.damage import (
+    changed_counters,
+    changed_in_session,
+    changed_records,
+    checksum,
+    gaps,
+)
 
 OWNED: Final = ("heads", "messages", "tool_calls", "questions", "token_usage", "leases")
 """Tables whose rows belong to a session."""
@@ -40,7 +54,11 @@ COUNTED: Final = f"""
 """A session's living messages, their bytes, and its highest position."""
 COUNTED_QUESTIONS: Final = "SELECT count(*), count(*) FILTER (WHERE state = 'open') FROM questions WHERE session = ?1"
 
-_DELETED: Final = "session IN (SELECT key FROM sessions WHERE deleted_at IS NOT NULL)"
+_LOOKED_AT: Final = "SELECT key FROM sessions WHERE deleted_at IS NULL AND (?1 IS NULL OR namespace = ?1)"
+_MESSAGES_LOOKED_AT: Final = (
+    f"SELECT count(*) FROM messages WHERE removed_revision IS NULL AND session IN ({_LOOKED_AT})"  # noqa: S608 - constants
+)
+DELETED: Final = "session IN (SELECT key FROM sessions WHERE deleted_at IS NOT NULL)"
 _UNKNOWN: Final = "session NOT IN (SELECT key FROM sessions)"
 
 
@@ -54,21 +72,67 @@ class Version(NamedTuple):
     problem: Problem | None
 
 
-def find_problems(connection: apsw.Connection) -> CheckReport:
-    """Check a whole file. Lists at most `PROBLEMS_MAX` problems."""
+class Found(NamedTuple):
+    """What one slice of a check found.
+
+    `last` is the key of the last session in it, `None` if there is none; a file that can't be read needs no more.
+    """
+
+    problems: list[Problem]
+    is_readable: bool
+    last: int | None = None
+
+
+Part = Callable[[apsw.Connection], Iterator[Problem]]
+"""Looks for problems of one kind, within one read transaction."""
+
+
+def look(connection: apsw.Connection, part: Part) -> Found:
+    """One slice of a check, at most `PROBLEMS_MAX` problems."""
+    problems: list[Problem] = []
     with reading(connection):
-        problems: list[Problem] = []
         try:
-            for problem in _problems(connection):
-                problems.append(problem)
-                if len(problems) >= PROBLEMS_MAX:
-                    break
-            sessions = value_of(connection, "SELECT count(*) FROM sessions WHERE deleted_at IS NULL")
-            messages = value_of(connection, "SELECT count(*) FROM messages WHERE removed_revision IS NULL")
+            problems.extend(islice(part(connection), PROBLEMS_MAX))
         except (apsw.CorruptError, *NONSENSE) as exc:
             problems.append(Problem(kind="integrity", detail=f"The file can't be read any further: {exc}"))
-            sessions = messages = 0
-        return CheckReport(sessions=sessions, messages=messages, problems=tuple(problems))
+            return Found(problems, is_readable=False)
+    return Found(problems, is_readable=True)
+
+
+def look_at_sessions(connection: apsw.Connection, namespace: str | None, after: int) -> Found:
+    """One slice: the sessions whose keys are above `after`, as many as a short read takes, one at least."""
+    seen: list[int] = []
+
+    def part(connection: apsw.Connection) -> Iterator[Problem]:
+        messages = 0
+        for owner, row in living_sessions(connection, namespace, after):
+            for problem in _understood(_problems_of(connection, row)):
+                yield msgspec.structs.replace(problem, namespace=owner, session_id=row.session_id)
+            seen.append(row.key)
+            messages += row.message_count
+            if messages > CHECK_MESSAGES or len(seen) >= CHECK_SESSIONS:
+                return
+
+    found = look(connection, part)
+    return found._replace(last=seen[-1] if seen else None)
+
+
+def count(connection: apsw.Connection, namespace: str | None) -> tuple[int, int]:
+    """How many living sessions and messages are looked at."""
+    with reading(connection):
+        sessions: int = value_of(connection, f"SELECT count(*) FROM ({_LOOKED_AT})", (namespace,))  # noqa: S608 - constants
+        messages: int = value_of(connection, _MESSAGES_LOOKED_AT, (namespace,))
+        return sessions, messages
+
+
+def parts(namespace: str | None) -> Iterator[Part]:
+    """What is looked at beside sessions, in order: in a namespace, or in the whole file (`None`)."""
+    yield _damaged_pages
+    if namespace is None:
+        yield from (partial(_orphans, table=table) for table in (*OWNED, "changes"))
+        yield gaps
+    yield partial(changed_records, namespace=namespace)
+    yield partial(changed_counters, namespace=namespace)
 
 
 def _understood(problems: Iterator[Problem]) -> Iterator[Problem]:
@@ -79,37 +143,36 @@ def _understood(problems: Iterator[Problem]) -> Iterator[Problem]:
         yield Problem(kind="undecodable", detail=f"Its rows can't be understood: {exc}")
 
 
-def _problems(connection: apsw.Connection) -> Iterator[Problem]:
+def _damaged_pages(connection: apsw.Connection) -> Iterator[Problem]:
     size = value_of(connection, "PRAGMA page_count") * value_of(connection, "PRAGMA page_size")
     pragma = "integrity_check" if size <= FULL_CHECK_BYTES_MAX else "quick_check"
     for (text,) in rows_of(connection, f"PRAGMA {pragma}({PROBLEMS_MAX})"):
         if text != "ok":
             yield Problem(kind="integrity", detail=str(text))
-    yield from _orphans(connection)
-    yield from changed_in_file(connection)
-    for namespace, row in living_sessions(connection):
-        for problem in _understood(_problems_of(connection, row)):
-            yield msgspec.structs.replace(problem, namespace=namespace, session_id=row.session_id)
 
 
-def living_sessions(connection: apsw.Connection) -> Iterator[tuple[str, SessionRow]]:
-    """Namespaces and rows of all living sessions, one at a time."""
-    sql = f"SELECT namespace, {COLUMNS} FROM sessions WHERE key > ? AND deleted_at IS NULL ORDER BY key LIMIT 1"  # noqa: S608
-    last = 0
-    while (found := row_of(connection, sql, (last,))) is not None:
+def living_sessions(
+    connection: apsw.Connection, namespace: str | None, after: int = 0
+) -> Iterator[tuple[str, SessionRow]]:
+    """Namespaces and rows of all living sessions, or of those of one namespace, from the key behind `after` on."""
+    sql = (
+        f"SELECT namespace, {COLUMNS} FROM sessions "  # noqa: S608 - constants
+        "WHERE key > ?1 AND deleted_at IS NULL AND (?2 IS NULL OR namespace = ?2) ORDER BY key LIMIT 1"
+    )
+    last = after
+    while (found := row_of(connection, sql, (last, namespace))) is not None:
         row = SessionRow(*found[1:])
         last = row.key
         yield found[0], row
 
 
-def _orphans(connection: apsw.Connection) -> Iterator[Problem]:
-    for table in OWNED:
-        if count := value_of(connection, f"SELECT count(*) FROM {table} WHERE {_DELETED}"):  # noqa: S608 - constants
-            detail = f"{count} rows of {table} belong to deleted sessions."
-            yield Problem(kind="leftovers", detail=detail, repair="Removes the rows.")
-    for table in (*OWNED, "changes"):
-        if count := value_of(connection, f"SELECT count(*) FROM {table} WHERE {_UNKNOWN}"):  # noqa: S608 - constants
-            yield Problem(kind="orphans", detail=f"{count} rows of {table} belong to no session.")
+def _orphans(connection: apsw.Connection, table: str) -> Iterator[Problem]:
+    leftovers = value_of(connection, f"SELECT count(*) FROM {table} WHERE {DELETED}") if table in OWNED else 0  # noqa: S608
+    if leftovers:
+        detail = f"{leftovers} rows of {table} belong to deleted sessions."
+        yield Problem(kind="leftovers", detail=detail, repair="Removes the rows.")
+    if count := value_of(connection, f"SELECT count(*) FROM {table} WHERE {_UNKNOWN}"):  # noqa: S608 - constants
+        yield Problem(kind="orphans", detail=f"{count} rows of {table} belong to no session.")
 
 
 # --- one session
@@ -190,21 +253,3 @@ def _count_problems(connection: apsw.Connection, row: SessionRow) -> Iterator[Pr
     if tail > row.tail_position:
         detail = "The next place for a message is in use."
         yield Problem(kind="positions", detail=detail, repair="Looks for the last place anew.")
-
-
-def stats(connection: apsw.Connection, path: Path) -> dict[str, int]:
-    """Counters of the store; bytes of the file and of its write-ahead log."""
-    log = path.with_name(path.name + "-wal")
-    counts = {
-        "sessions": "sessions WHERE deleted_at IS NULL",
-        "deleted_sessions": "sessions WHERE deleted_at IS NOT NULL",
-        "messages": "messages WHERE removed_revision IS NULL",
-        "message_versions": "messages",
-        "changes": "changes",
-        "questions": "questions",
-        "records": "records",
-    }
-    with reading(connection):
-        result = {name: value_of(connection, f"SELECT count(*) FROM {what}") for name, what in counts.items()}  # noqa: S608
-        pages = value_of(connection, "PRAGMA page_count") * value_of(connection, "PRAGMA page_size")
-    return {**result, "bytes": pages, "wal_bytes": log.stat().st_size if log.exists() else 0}

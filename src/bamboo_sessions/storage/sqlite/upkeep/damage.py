@@ -25,7 +25,8 @@ _OWNED: Final = {
     "question": "SELECT checksum, document, question_id, seq, state FROM questions WHERE session = ?",
     "token usage": f"SELECT checksum, document, record_id, at, {', '.join(COUNTS)} FROM token_usage WHERE session = ?",  # noqa: S608
 }
-_RECORDS: Final = "SELECT checksum, value, version, namespace, scope_type, scope, kind, key FROM records"
+_RECORDS: Final = """
+    SELECT checksum, value, kind, key, namespace, scope FROM records WHERE ?1 IS NULL OR namespace = ?1"""
 _RESHAPED: Final = """
     SELECT reshaped_revision BETWEEN
         (SELECT coalesce(max(removed_revision), 0) FROM messages WHERE session = ?1 AND removed_revision IS NOT NULL)
@@ -34,7 +35,7 @@ _NEWEST: Final = """
     SELECT namespace, session_id FROM sessions
     JOIN (SELECT session AS of, max(position) AS newest FROM changes GROUP BY session) ON of = key
     JOIN changes ON changes.position = newest
-    WHERE (sessions.revision, sessions.incarnation, sessions.updated_at)
+    WHERE (?1 IS NULL OR namespace = ?1) AND (sessions.revision, sessions.incarnation, sessions.updated_at)
         IS NOT (changes.revision, changes.incarnation, changes.updated_at)"""
 _GAPS: Final = """
     SELECT count(*) FROM (SELECT revision, lag(revision) OVER (PARTITION BY session ORDER BY position) AS before
@@ -59,16 +60,24 @@ def changed_in_session(connection: apsw.Connection, session: int) -> Iterator[Pr
         yield Problem(kind="counters", detail="The revision that last changed the history's shape can't be right.")
 
 
-def changed_in_file(connection: apsw.Connection) -> Iterator[Problem]:
-    """Records that aren't what was written, and sessions whose counters aren't those of their newest commit."""
-    for row in connection.execute(_RECORDS):
-        if _differs(*row[:3]):
-            namespace, _, scope, kind, key = row[3:]
+def changed_records(connection: apsw.Connection, namespace: str | None) -> Iterator[Problem]:
+    """Records that aren't what was written, of one namespace or of all (`None`)."""
+    for row in connection.execute(_RECORDS, (namespace,)):
+        if _differs(*row[:4]):
+            kind, key, owner, scope = row[2:]
             detail = f"Record {kind!r}, {key!r} of {scope!r} isn't what was written."
-            yield Problem(kind="checksum", detail=detail, namespace=namespace)
-    for namespace, session_id in connection.execute(_NEWEST):
+            yield Problem(kind="checksum", detail=detail, namespace=owner)
+
+
+def changed_counters(connection: apsw.Connection, namespace: str | None) -> Iterator[Problem]:
+    """Sessions whose counters aren't those of their newest commit, of one namespace or of all (`None`)."""
+    for owner, session_id in connection.execute(_NEWEST, (namespace,)):
         detail = "Its counters aren't those of its newest commit."
-        yield Problem(kind="counters", detail=detail, namespace=namespace, session_id=session_id)
+        yield Problem(kind="counters", detail=detail, namespace=owner, session_id=session_id)
+
+
+def gaps(connection: apsw.Connection) -> Iterator[Problem]:
+    """Commits that are missing between two others of a session."""
     if value_of(connection, _GAPS):
         yield Problem(kind="counters", detail="The commits don't follow one another.")
 

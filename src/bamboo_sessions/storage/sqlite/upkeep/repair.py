@@ -1,4 +1,4 @@
-"""Mends what `check` found and what is derived, after a backup, in one transaction. Truth is never dropped (G8)."""
+"""Mends what `check` found and what is derived, after a backup. Truth is never dropped (G8)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,15 @@ from datetime import datetime
 from pathlib import Path
 
 import apsw
-import msgspec
 
 from bamboo_sessions.domain.errors import StorageCorruptError, StorageError
-from bamboo_sessions.domain.report import CheckReport, Problem
+from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.sqlite.history.versions import add_tool_calls
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
-from bamboo_sessions.storage.sqlite.sessions.rows import FILTERS, SessionRow, filters_of
-from bamboo_sessions.storage.sqlite.upkeep.check import (
-    COUNTED,
-    COUNTED_QUESTIONS,
-    OWNED,
-    find_problems,
-    living_sessions,
-    versions_of,
-)
+from bamboo_sessions.storage.sqlite.sessions.rows import FILTERS, SessionRow, filters_of, find
+from bamboo_sessions.storage.sqlite.transactions.connection import value_of
+from bamboo_sessions.storage.sqlite.transactions.open_file import make_file
+from bamboo_sessions.storage.sqlite.upkeep.check import COUNTED, COUNTED_QUESTIONS, DELETED, versions_of
 
 
 def backup_path(path: Path, moment: datetime) -> Path:
@@ -35,6 +29,7 @@ def back_up(connection: apsw.Connection, backup: Path) -> None:
     """Copy the file as it is now; raises `StorageError` rather than overwrite anything, and leaves no half copy."""
     if backup.exists():
         raise StorageError(f"{backup} exists already.", hint="Try again.")
+    make_file(str(backup), beside=connection.filename)
     connection.execute("PRAGMA query_only = 0").fetchall()  # a reader's setting; only the copy is written
     try:
         connection.execute("VACUUM INTO ?", (str(backup),)).fetchall()
@@ -52,31 +47,20 @@ def _remove_half(backup: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def repair(connection: apsw.Connection, backup: Path) -> CheckReport:
-    """Mend what can be mended, inside the writer's transaction; says of each problem whether it is gone."""
-    before = find_problems(connection)
-    if any(problem.kind == "leftovers" for problem in before.problems):
-        _remove_leftovers(connection)
-    damaged = {(problem.namespace, problem.session_id) for problem in before.problems if problem.repair}
-    for namespace, row in living_sessions(connection):
-        if (namespace, row.session_id) in damaged:
-            _mend(connection, row)
-    after = find_problems(connection)
-    left = {_identity(problem) for problem in after.problems}
-    problems = tuple(
-        msgspec.structs.replace(problem, repaired=_identity(problem) not in left) for problem in before.problems
-    )
-    return msgspec.structs.replace(after, problems=problems, backup=str(backup))
+def remove_leftovers(connection: apsw.Connection, table: str) -> bool:
+    """Remove what a table still has of one deleted session; whether there was any."""
+    session = value_of(connection, f"SELECT session FROM {table} WHERE {DELETED} LIMIT 1")  # noqa: S608 - constants
+    if session is None:
+        return False
+    connection.execute(f"DELETE FROM {table} WHERE session = ?", (session,))  # noqa: S608 - constants
+    return True
 
 
-def _identity(problem: Problem) -> tuple[str | None, ...]:
-    return problem.kind, problem.namespace, problem.session_id, problem.detail
-
-
-def _remove_leftovers(connection: apsw.Connection) -> None:
-    for table in OWNED:
-        sql = f"DELETE FROM {table} WHERE session IN (SELECT key FROM sessions WHERE deleted_at IS NOT NULL)"  # noqa: S608
-        connection.execute(sql)
+def mend_session(connection: apsw.Connection, namespace: str, session_id: str) -> None:
+    """Work out anew what is derived of a session, if it lives."""
+    row = find(connection, SessionKey(namespace, session_id))
+    if row is not None and row.is_living:
+        _mend(connection, row)
 
 
 def _mend(connection: apsw.Connection, row: SessionRow) -> None:

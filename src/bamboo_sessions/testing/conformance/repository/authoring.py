@@ -63,6 +63,35 @@ class AuthoringConformance(RepositoryCase):
             head = await change
             assert (head.metadata_version, head.revision) == (3, 4)
 
+    @pytest.mark.parametrize("way", ["update", "edit", "save"])
+    async def test_L122_a_title_set_in_a_copy_is_a_persons(self, sessions: SessionRepository, way: str) -> None:
+        """G5, L61: by whichever way it comes in, it is no generated one any more, and no generated one replaces it."""
+        await saved(sessions, user("a"))
+        before = await sessions.apply_generated_title("s", "G1")
+        if way == "update":
+            await sessions.update("s", lambda session: setattr(session, "title", "P"))
+        elif way == "edit":
+            async with sessions.edit("s") as session:
+                session.title = "P"
+        else:
+            session = await sessions.get("s")
+            session.title = "P"
+            await sessions.save(session)
+        head = await sessions.apply_generated_title("s", "G2")
+        assert (head.title, head.title_generated, head.title_version) == ("P", False, before.title_version + 1)
+
+    async def test_a_copy_may_say_that_its_title_is_generated(self, sessions: SessionRepository) -> None:
+        """Set behind the title, the flag stands; a title that is set back leaves nothing to save."""
+        await saved(sessions, user("a"))
+        session = await sessions.get("s")
+        session.title, session.title_generated = "G1", True
+        await sessions.save(session)
+        assert (await sessions.apply_generated_title("s", "G2")).title == "G2"
+        session = await sessions.get("s")
+        session.title = "P"
+        session.title = "G2"
+        assert not (await sessions.save(session)).changed
+
     async def test_values(self, sessions: SessionRepository) -> None:
         """Any JSON can be a value; `None` is null, removing is another call; types are told apart."""
         await saved(sessions, user("a"))

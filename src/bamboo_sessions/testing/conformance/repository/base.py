@@ -8,6 +8,7 @@ import pytest
 
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.repository.admin import StoreAdmin
 from bamboo_sessions.repository.repository import SessionRepository
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.testing.clock import ManualClock
@@ -23,11 +24,6 @@ class RepositoryCase(Conformance):
     """
 
     @pytest.fixture
-    def clock(self) -> ManualClock:
-        """The time of all commits; a test moves it."""
-        return ManualClock()
-
-    @pytest.fixture
     def faults(self, storage: SessionStorage) -> FaultyStorage:
         """The storage under test, which can be made to fail."""
         return FaultyStorage(storage)
@@ -41,6 +37,11 @@ class RepositoryCase(Conformance):
         await repository.aclose()
 
     @pytest.fixture
+    def owner(self, faults: FaultyStorage, clock: ManualClock) -> StoreAdmin:
+        """The handle of the store's owner, on the same storage."""
+        return StoreAdmin(faults, clock=clock)
+
+    @pytest.fixture
     async def others(
         self, sessions: SessionRepository, faults: FaultyStorage, clock: ManualClock
     ) -> AsyncIterator[SessionRepository]:
@@ -48,7 +49,7 @@ class RepositoryCase(Conformance):
         repository = await SessionRepository.open(faults, clock=clock)
         yield repository
         faults.heal()
-        await repository.persistence.aclose()
+        await repository.persistence.tasks.finish()
 
 
 async def saved(sessions: SessionRepository, *messages: Message, id: str = "s", model: str | None = None) -> Session:

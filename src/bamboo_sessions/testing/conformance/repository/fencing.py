@@ -37,7 +37,7 @@ class FencingConformance(RepositoryCase):
     """What is fenced, what isn't, and what becomes of refused work."""
 
     async def test_a_zombie_is_refused(
-        self, sessions: SessionRepository, others: SessionRepository, clock: ManualClock
+        self, sessions: SessionRepository, others: SessionRepository, storage_clock: ManualClock
     ) -> None:
         """G12: once somebody took over, nothing gets in through the old lease: no save, no copy, no append, no edit."""
         await saved(sessions, user("a"))
@@ -46,7 +46,7 @@ class FencingConformance(RepositoryCase):
             removing = lease.session.copy()
             del removing.messages[0]
             lease.session.add_message(user("b"))
-            newer = await take_over(others, clock)
+            newer = await take_over(others, storage_clock)
             attempts = (
                 lease.save(),
                 lease.checkpoint(),
@@ -73,12 +73,12 @@ class FencingConformance(RepositoryCase):
                 await sessions.save(clean)
 
     async def test_a_zombie_is_told_who_runs(
-        self, sessions: SessionRepository, others: SessionRepository, clock: ManualClock
+        self, sessions: SessionRepository, others: SessionRepository, storage_clock: ManualClock
     ) -> None:
         """The refusal names the holder of the newer lease."""
         await saved(sessions, user("a"))
         async with sessions.lease("s") as lease:
-            clock.move(TTL)
+            storage_clock.move(TTL)
             async with others.lease("s", holder="the next"):
                 with pytest.raises(LeaseLostError, match="the next") as lost:
                     await lease.append(user("b"))
@@ -88,7 +88,7 @@ class FencingConformance(RepositoryCase):
         self,
         sessions: SessionRepository,
         others: SessionRepository,
-        clock: ManualClock,
+        storage_clock: ManualClock,
         faults: FaultyStorage,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -104,7 +104,7 @@ class FencingConformance(RepositoryCase):
                 return await commit(wanted)
             finally:
                 if len(attempts) == CONFLICTS_BEFORE_TRANSACTION:
-                    await take_over(others, clock)
+                    await take_over(others, storage_clock)
 
         async with sessions.lease("s") as lease:
             lease.session.add_message(user("b"))
@@ -115,12 +115,12 @@ class FencingConformance(RepositoryCase):
         assert "b" not in ids_of(await others.load("s"))
 
     async def test_an_expired_lease_may_write_while_nobody_took_over(
-        self, sessions: SessionRepository, clock: ManualClock
+        self, sessions: SessionRepository, storage_clock: ManualClock
     ) -> None:
         """Time alone refuses nothing: a run that was only slow goes on, and holds the session again by renewing."""
         await saved(sessions, user("a"))
         async with sessions.lease("s") as lease:
-            clock.move(10 * TTL)
+            storage_clock.move(10 * TTL)
             assert await sessions.lease_of("s") is None
             lease.session.add_message(user("b"))
             await lease.save()
@@ -146,7 +146,7 @@ class FencingConformance(RepositoryCase):
         assert (ids_of(session), session.title) == (["a", "b", "c", "d"], "By a person")
 
     async def test_a_zombie_s_work_can_be_kept(
-        self, sessions: SessionRepository, others: SessionRepository, clock: ManualClock
+        self, sessions: SessionRepository, others: SessionRepository, storage_clock: ManualClock
     ) -> None:
         """A fork has what the lost run saw, wrote, edited and asked, and nothing that came after."""
         await saved(sessions, user("a"), user("x"), model="m")
@@ -155,7 +155,7 @@ class FencingConformance(RepositoryCase):
             del lease.session.messages[1]
             lease.session.add_message(call("c", "1"))
             lease.session.set_pending_question(PendingQuestion("1", "ask", "Go?", id="q", asked_at=START))
-            await take_over(others, clock)
+            await take_over(others, storage_clock)
             await others.append("s", user("newer"))
             with pytest.raises(LeaseLostError):
                 await lease.save()
@@ -170,7 +170,7 @@ class FencingConformance(RepositoryCase):
         await sessions.save(fork)
 
     async def test_a_refused_retry_is_told(
-        self, sessions: SessionRepository, others: SessionRepository, clock: ManualClock, faults: FaultyStorage
+        self, sessions: SessionRepository, others: SessionRepository, storage_clock: ManualClock, faults: FaultyStorage
     ) -> None:
         """G12: work of a tolerant save that meets a newer lease when storage is back is told by `flush`."""
         await saved(sessions, user("a"))
@@ -178,7 +178,7 @@ class FencingConformance(RepositoryCase):
             lease.session.add_message(user("b"))
             with faults.fail("commit", StorageUnavailableError, times=None):
                 assert not await lease.save_best_effort()
-            await take_over(others, clock)
+            await take_over(others, storage_clock)
             (work,) = await sessions.flush()
             assert (work.code, work.session_id, ids_of(work.session)) == ("lease_lost", "s", ["a", "b"])
         assert ids_of(await others.load("s")) == ["a"]
@@ -209,10 +209,10 @@ class FencingConformance(RepositoryCase):
             assert ids_of(lease.session) == ["a", "b"]
         assert await sessions.flush() == ()
 
-    async def test_a_copy_with_a_run_s_waiting_work_is_fenced(
-        self, sessions: SessionRepository, others: SessionRepository, clock: ManualClock, faults: FaultyStorage
+    async def test_a_run_s_waiting_work_is_refused_by_itself(
+        self, sessions: SessionRepository, others: SessionRepository, storage_clock: ManualClock, faults: FaultyStorage
     ) -> None:
-        """What waits was written through the lease; loading it carries it nowhere, and nobody else's work with it."""
+        """What waits was written through the lease and stays so; whoever loads it meanwhile isn't fenced by that."""
         await saved(sessions, user("a"))
         stranger = await sessions.get("s")
         stranger.add_message(user("x"))
@@ -221,17 +221,19 @@ class FencingConformance(RepositoryCase):
             with faults.fail("commit", StorageUnavailableError, times=None):
                 assert not await lease.save_best_effort()
                 loaded = await sessions.get("s")
-                assert (ids_of(loaded), link_of(loaded).fence) == (["a", "b"], lease.token)
+                assert (ids_of(loaded), link_of(loaded).fence) == (["a", "b"], None)
                 assert not await sessions.save_best_effort(stranger)
-            await take_over(others, clock)
-            with pytest.raises(LeaseLostError):
-                await sessions.save(loaded)
+                loaded.model = "mine"
+            await take_over(others, storage_clock)
+            await sessions.save(loaded)
+            assert ids_of(loaded) == ["a", "x"]
             (work,) = await sessions.flush()
             assert (work.code, ids_of(work.session)) == ("lease_lost", ["a", "b"])
-        assert ids_of(await others.load("s")) == ["a", "x"]
+        stored = await others.get("s")
+        assert (ids_of(stored), stored.model) == (["a", "x"], "mine")
 
     async def test_work_of_two_leases_is_never_mixed(
-        self, sessions: SessionRepository, others: SessionRepository, clock: ManualClock, faults: FaultyStorage
+        self, sessions: SessionRepository, others: SessionRepository, storage_clock: ManualClock, faults: FaultyStorage
     ) -> None:
         """Waiting work of an older lease isn't united with a newer one's: that would carry it past the fence."""
         await saved(sessions, user("a"))
@@ -239,7 +241,7 @@ class FencingConformance(RepositoryCase):
             old.session.add_message(user("old"))
             with faults.fail("commit", StorageUnavailableError, times=None):
                 assert not await old.save_best_effort()
-                clock.move(TTL)
+                storage_clock.move(TTL)
                 async with sessions.lease("s") as new:
                     assert ids_of(new.session) == ["a"]
                     new.session.add_message(user("new"))
@@ -270,7 +272,7 @@ class FencingConformance(RepositoryCase):
             assert next_lease.token == 2
 
     async def test_L97_an_answer_is_consumed_under_the_lease_of_the_run_that_took_it_up(
-        self, sessions: SessionRepository, others: SessionRepository, clock: ManualClock
+        self, sessions: SessionRepository, others: SessionRepository, storage_clock: ManualClock
     ) -> None:
         """A run that lost its lease consumes nothing; the run that took over finds the answer still there."""
         await saved(sessions, call("c", "1"))
@@ -280,7 +282,7 @@ class FencingConformance(RepositoryCase):
         await others.answer("s", "q", "yes")
         async with sessions.lease("s") as zombie:
             assert zombie.session.consume_question("q").answer == "yes"
-            clock.move(TTL)
+            storage_clock.move(TTL)
             async with others.lease("s") as lease:
                 with pytest.raises(LeaseLostError):
                     await zombie.save()
@@ -289,7 +291,7 @@ class FencingConformance(RepositoryCase):
                 await lease.save()
         assert (await sessions.get("s")).questions[0].state == "consumed"
 
-    async def test_questions_of_a_run_that_died(self, sessions: SessionRepository, clock: ManualClock) -> None:
+    async def test_questions_of_a_run_that_died(self, sessions: SessionRepository, storage_clock: ManualClock) -> None:
         """An open question of a run that never got to suspend is found, and withdrawn by a repair; others are not."""
         await saved(sessions, call("c", "1"))
         async with sessions.lease("s") as lease:
@@ -298,7 +300,7 @@ class FencingConformance(RepositoryCase):
         async with sessions.lease("s") as lease:
             await _ask(lease, "q2", "running")
             assert await _orphans(sessions) == []  # it runs
-            clock.move(TTL)
+            storage_clock.move(TTL)
             assert await _orphans(sessions) == ["Question 'q2' was asked by a run that died (lease 2)."]
             report = await sessions.check(repair=True)
             assert [p.repaired for p in report.problems if p.kind == "orphan_question"] == [True]
@@ -309,7 +311,7 @@ class FencingConformance(RepositoryCase):
         self,
         sessions: SessionRepository,
         others: SessionRepository,
-        clock: ManualClock,
+        storage_clock: ManualClock,
         faults: FaultyStorage,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -320,7 +322,7 @@ class FencingConformance(RepositoryCase):
         commit = faults.commit
 
         async def too_late(wanted: Commit) -> Committed:
-            await take_over(others, clock)
+            await take_over(others, storage_clock)
             return await commit(wanted)
 
         monkeypatch.setattr(faults, "commit", too_late)

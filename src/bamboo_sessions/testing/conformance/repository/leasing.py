@@ -18,7 +18,7 @@ from bamboo_sessions.domain.errors import (
     StorageUnavailableError,
 )
 from bamboo_sessions.repository.repository import SessionRepository
-from bamboo_sessions.testing.clock import START, ManualClock
+from bamboo_sessions.testing.clock import ManualClock
 from bamboo_sessions.testing.conformance.kit import user
 from bamboo_sessions.testing.conformance.repository.base import RepositoryCase, ids_of, saved
 from bamboo_sessions.testing.faults import FaultyStorage
@@ -38,7 +38,9 @@ async def waiting(sessions: SessionRepository, how_many: int) -> None:
 class LeasingConformance(RepositoryCase):
     """Who gets a lease, how long he keeps it, and that it is given back."""
 
-    async def test_a_run(self, sessions: SessionRepository, others: SessionRepository) -> None:
+    async def test_a_run(
+        self, sessions: SessionRepository, others: SessionRepository, storage_clock: ManualClock
+    ) -> None:
         """A lease gives a fresh copy, which is saved as usual; it is seen by others, and free afterwards."""
         await saved(sessions, user("a"))
         await others.append("s", user("b"))
@@ -46,7 +48,12 @@ class LeasingConformance(RepositoryCase):
             assert ids_of(lease.session) == ["a", "b"]
             info = await others.lease_of("s")
             assert info is not None
-            assert (info.holder, info.token, info.expires_at, info.waiting) == ("me", lease.token, START + TTL, 0)
+            assert (info.holder, info.token, info.expires_at, info.waiting) == (
+                "me",
+                lease.token,
+                storage_clock.now() + TTL,
+                0,
+            )
             lease.session.add_message(user("c"))
             assert (await lease.save()).revision == 3
             lease.session.add_message(user("d"))
@@ -58,21 +65,27 @@ class LeasingConformance(RepositoryCase):
         assert ids_of(await others.load("s")) == ["a", "b", "c", "d", "e"]
         assert await others.lease_of("unknown") is None
 
-    async def test_a_lease_commits_nothing(self, sessions: SessionRepository) -> None:
+    async def test_a_lease_commits_nothing(self, sessions: SessionRepository, storage_clock: ManualClock) -> None:
         """Taking, renewing and giving back make no revision."""
         await saved(sessions, user("a"))
         async with sessions.lease("s") as lease:
-            assert await lease.renew() == START + TTL
+            assert await lease.renew() == storage_clock.now() + TTL
         assert (await sessions.get("s")).revision == 1
 
-    async def test_a_busy_session_rejects(self, sessions: SessionRepository, others: SessionRepository) -> None:
+    async def test_a_busy_session_rejects(
+        self, sessions: SessionRepository, others: SessionRepository, storage_clock: ManualClock
+    ) -> None:
         """The second run is told who holds the session, and until when."""
         await saved(sessions, user("a"))
         async with sessions.lease("s", holder="me"):
             with pytest.raises(SessionBusyError, match="me") as busy:
                 async with others.lease("s"):
                     pass
-            assert (busy.value.session_id, busy.value.holder, busy.value.until) == ("s", "me", START + TTL)
+            assert (busy.value.session_id, busy.value.holder, busy.value.until) == (
+                "s",
+                "me",
+                storage_clock.now() + TTL,
+            )
         async with others.lease("s") as lease:
             assert lease.token == 2
 
@@ -149,20 +162,19 @@ class LeasingConformance(RepositoryCase):
             waiter = asyncio.create_task(_run(others))
             await waiting(sessions, 1)
             await sessions.delete("s", force=True)
-            others.persistence.signal.notify()
             with pytest.raises(SessionDeletedError):
                 await waiter
 
     async def test_an_expired_lease_is_taken_over_by_a_waiter(
-        self, sessions: SessionRepository, others: SessionRepository, clock: ManualClock
+        self, sessions: SessionRepository, others: SessionRepository, storage_clock: ManualClock
     ) -> None:
         """Who waits gets on as soon as the lease has run out, without a word from its holder."""
         await saved(sessions, user("a"))
         async with sessions.lease("s") as lease:
             waiter = asyncio.create_task(_run(others))
             await waiting(sessions, 1)
-            clock.move(TTL)
-            others.persistence.signal.notify()
+            storage_clock.move(TTL)
+            await sessions.append("s", user("b"))  # wakes it: its timer doesn't see a clock that is moved by hand
             assert await waiter == lease.token + 1
 
     async def test_a_block_that_raises_gives_back(self, sessions: SessionRepository) -> None:
@@ -227,27 +239,27 @@ class LeasingConformance(RepositoryCase):
             faults.fail("change_lease", StorageUnavailableError)
         assert await sessions.lease_of("s") is not None
 
-    async def test_renewing_in_the_background(self, sessions: SessionRepository, clock: ManualClock) -> None:
+    async def test_renewing_in_the_background(self, sessions: SessionRepository, storage_clock: ManualClock) -> None:
         """A lease holds on by itself, many times over its own time."""
         await saved(sessions, user("a"))
         async with sessions.lease("s", ttl=0.1) as lease:
             for _ in range(3):
                 before = lease.expires_at
-                clock.move(timedelta(seconds=0.09))
+                storage_clock.move(timedelta(seconds=0.09))
                 while lease.expires_at == before:
                     await checkpoint()
                 info = await sessions.lease_of("s")
                 assert info is not None
-                assert info.expires_at == clock.now() + timedelta(seconds=0.1)
+                assert info.expires_at == storage_clock.now() + timedelta(seconds=0.1)
 
     async def test_a_lost_lease_is_told(
-        self, sessions: SessionRepository, others: SessionRepository, clock: ManualClock
+        self, sessions: SessionRepository, others: SessionRepository, storage_clock: ManualClock
     ) -> None:
         """The renewal in the background notices, and whoever waits for it is woken."""
         await saved(sessions, user("a"))
         async with sessions.lease("s", ttl=0.1) as lease:
             while not lease.is_lost:
-                clock.move(timedelta(seconds=1))
+                storage_clock.move(timedelta(seconds=1))
                 with suppress(SessionBusyError):  # it has just been renewed
                     async with others.lease("s", ttl=3600):
                         await lease.lost.wait()
@@ -255,22 +267,79 @@ class LeasingConformance(RepositoryCase):
                 await lease.save()
 
     async def test_renewal_survives_storage_errors(
-        self, sessions: SessionRepository, clock: ManualClock, faults: FaultyStorage
+        self, sessions: SessionRepository, storage_clock: ManualClock, faults: FaultyStorage
     ) -> None:
         """Errors that may pass are tried again; a lease that ran out meanwhile is told as lost."""
         await saved(sessions, user("a"))
-        async with sessions.lease("s", ttl=0.1) as lease:
+        async with sessions.lease("s", ttl=1) as lease:
             with faults.fail("change_lease", StorageUnavailableError, times=None) as fault:
-                while fault.hits < 3:
+                while fault.hits < 2:
                     await checkpoint()
                 assert not lease.is_lost
                 before = lease.expires_at
-                clock.move(timedelta(seconds=0.05))
+                storage_clock.move(timedelta(seconds=0.05))
             while lease.expires_at == before:
                 await checkpoint()
             with faults.fail("change_lease", StorageUnavailableError, times=None):
-                clock.move(timedelta(seconds=1))
                 await lease.lost.wait()
+
+    async def test_L136_a_run_counts_on_no_clock_of_its_host(
+        self, sessions: SessionRepository, faults: FaultyStorage, clock: ManualClock
+    ) -> None:
+        """However far ahead the host's clock jumps, an error that passes doesn't make a run give its lease up."""
+        await saved(sessions, user("a"))
+        async with sessions.lease("s", ttl=1) as lease:
+            clock.move(timedelta(days=3650))
+            with faults.fail("change_lease", StorageUnavailableError, times=1) as fault:
+                while not fault.hits:
+                    await checkpoint()
+            assert not lease.is_lost
+
+    async def test_L128_a_clock_that_was_ahead_blocks_nobody(
+        self, sessions: SessionRepository, others: SessionRepository, storage_clock: ManualClock
+    ) -> None:
+        """One renewal by a clock that was ten years ahead keeps neither the next run nor a deletion away."""
+        await saved(sessions, user("a"))
+        await saved(sessions, user("b"), id="t")
+        async with sessions.lease("s") as lease, sessions.lease("t"):
+            storage_clock.move(timedelta(days=3650))
+            await lease.renew()
+            storage_clock.move(timedelta(days=-3650))
+            assert await others.lease_of("s") is None
+            async with others.lease("s") as taken:
+                assert taken.token == lease.token + 1
+            assert await others.delete("s")
+            with pytest.raises(SessionBusyError):
+                await others.delete("t")
+
+    async def test_releasing_the_lease_of_a_dead_run(
+        self, sessions: SessionRepository, others: SessionRepository
+    ) -> None:
+        """The lease with that token ends at once, also when asked twice; the next run has the next token."""
+        await saved(sessions, user("a"))
+        async with sessions.lease("s") as lease:
+            await others.release_lease("s", token=lease.token)
+            await others.release_lease("s", token=lease.token)
+            assert await others.lease_of("s") is None
+            async with others.lease("s", holder="me") as next_one:
+                assert next_one.token == lease.token + 1
+                with pytest.raises(LeaseLostError, match="me") as refused:
+                    await sessions.release_lease("s", token=lease.token)
+                assert refused.value.newer_token == next_one.token
+                assert await others.lease_of("s") is not None
+        assert (await sessions.get("s")).revision == 1
+
+    async def test_releasing_what_there_is_not(self, sessions: SessionRepository) -> None:
+        """A token that was never given, or is none, is refused; so is a session that doesn't live. Nothing changes."""
+        await saved(sessions, user("a"))
+        for token in (1, 0, -1, True, "1"):
+            with pytest.raises(InputError):
+                await sessions.release_lease("s", token=token)  # type: ignore[arg-type]
+        with pytest.raises(SessionNotFoundError):
+            await sessions.release_lease("unknown", token=1)
+        await sessions.delete("s")
+        with pytest.raises(SessionDeletedError):
+            await sessions.release_lease("s", token=1)
 
     async def test_a_lease_on_nothing(self, sessions: SessionRepository) -> None:
         """Without a session there is no lease, unless it is to be made; a deleted one stays deleted (G9)."""

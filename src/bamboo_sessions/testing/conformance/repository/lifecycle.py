@@ -16,10 +16,12 @@ from bamboo_sessions.domain.errors import (
     SessionNotFoundError,
     StorageUnavailableError,
 )
+from bamboo_sessions.domain.limits import RECORD_PAGE_BYTES_MAX
 from bamboo_sessions.domain.question import PendingQuestion
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.usage import TokenUsageRecord
 from bamboo_sessions.repository.repository import SessionRepository
+from bamboo_sessions.storage.commit import RecordScope, RecordWrite
 from bamboo_sessions.testing.clock import ManualClock
 from bamboo_sessions.testing.conformance.kit import user, users
 from bamboo_sessions.testing.conformance.repository.base import RepositoryCase, ids_of, saved
@@ -75,6 +77,60 @@ class LifecycleConformance(RepositoryCase):
         await sessions.delete("root")
         with pytest.raises(SessionDeletedError):
             await sessions.save(orphan)
+
+    async def test_L120_a_child_made_by_hand_gets_its_place(self, sessions: SessionRepository) -> None:
+        """A child that names only its parent shows its real root, depth and owner once it is saved, and ever after."""
+        await sessions.create(Session("root", owner="ann"))
+        child = Session("child", parent_session_id="root")
+        leaf = child.new_child("leaf")
+        await sessions.save(child)
+        await sessions.create(leaf)
+        for session_id, copy, depth in (("child", child, 1), ("leaf", leaf, 2)):
+            for seen in (copy, await sessions.get(session_id), await sessions.load(session_id, fresh=True)):
+                assert seen is not None
+                assert (seen.root_session_id, seen.spawn_depth, seen.owner) == ("root", depth, "ann")
+        child.add_message(user("a"))
+        await sessions.save(child)
+        by_hand = Session("child", parent_session_id="root")
+        by_hand.add_message(user("b"))
+        await sessions.save(by_hand)
+        assert ids_of(await sessions.get("child")) == ["a", "b"]
+        assert (by_hand.root_session_id, by_hand.spawn_depth) == ("root", 1)
+
+    async def test_L120_what_is_added_while_a_child_is_created(self, sessions: SessionRepository) -> None:
+        """A copy that went on changing while it was created has its place, too."""
+        await sessions.create(Session("root"))
+        child = Session("child", parent_session_id="root")
+        child.add_message(user("a"))
+        saving = asyncio.ensure_future(sessions.save(child))
+        child.add_message(user("b"))
+        await saving
+        await sessions.save(child)
+        assert (child.root_session_id, child.spawn_depth) == ("root", 1)
+        assert ids_of(await sessions.get("child")) == ["a", "b"]
+
+    async def test_L120_a_clean_up_spares_a_pinned_child_made_by_hand(self, sessions: SessionRepository) -> None:
+        """`cleanup(keep_pinned=True)` finds the pin, however the child was made."""
+        await sessions.create(Session("root"))
+        await sessions.create(Session("child", parent_session_id="root"))
+        await sessions.pin("child")
+        for mode in ("all", "children", "empty"):
+            report = await sessions.cleanup(mode)
+            assert report.deleted == ()
+        assert await alive(sessions) == {"root", "child"}
+
+    async def test_L120_no_session_is_below_itself(self, sessions: SessionRepository) -> None:
+        """A session that names itself as its parent, or a root that isn't its parent's, is refused."""
+        await planted(sessions)
+        for session in (
+            Session("new", parent_session_id="new"),
+            Session("new", parent_session_id="child", root_session_id="beside"),
+            Session("new", parent_session_id="child", spawn_depth=7),
+            Session("new", root_session_id="root"),
+        ):
+            with pytest.raises(InputError):
+                await sessions.create(session)
+        assert await sessions.load("new") is None
 
     # --- forks
 
@@ -213,9 +269,8 @@ class LifecycleConformance(RepositoryCase):
         """Records are put, compared, scanned both ways and deleted, under a session or a shared name."""
         await saved(sessions, user("a"))
         records = sessions.records
-        for key in ("b", "a", "c"):
-            assert await records.put("k", key, key.encode(), session="s") == 1
-        assert await records.put("k", "a", b"2", session="s", if_version=1) == 2
+        versions = {key: await records.put("k", key, key.encode(), session="s") for key in ("b", "a", "c")}
+        assert await records.put("k", "a", b"2", session="s", if_version=versions["a"]) > max(versions.values())
         with pytest.raises(PreconditionFailedError):
             await records.put("k", "a", b"3", session="s", if_absent=True)
         assert [r.key async for r in records.scan("k", session="s")] == ["a", "b", "c"]
@@ -233,6 +288,92 @@ class LifecycleConformance(RepositoryCase):
         with pytest.raises(SessionDeletedError):
             await records.put("k", "a", b"", session="s")
 
+    async def test_L121_records_of_another_life(self, sessions: SessionRepository) -> None:
+        """Neither a version nor an incarnation of a former life lets anybody write into the next one."""
+        first = await saved(sessions, user("a"))
+        version = await sessions.records.put("k", "a", b"1", session="s")
+        await sessions.delete("s")
+        await sessions.create(Session("s"))
+        anew = await sessions.records.put("k", "a", b"2", session="s")
+        with pytest.raises(PreconditionFailedError) as refused:
+            await sessions.records.put("k", "a", b"3", session="s", if_version=version)
+        assert refused.value.actual == anew
+        with pytest.raises(SessionDeletedError):
+            await sessions.records.put("k", "a", b"3", session="s", incarnation=first.incarnation)
+        with pytest.raises(SessionDeletedError):
+            await sessions.records.delete("k", "a", session="s", incarnation=first.incarnation)
+        record = await sessions.records.get("k", "a", session="s")
+        assert record is not None
+        assert record.value == b"2"
+
+    async def test_records_of_several_scopes(self, sessions: SessionRepository) -> None:
+        """`write` is one commit over sessions and shared names, and can be repeated by its commit id."""
+        await saved(sessions, user("a"))
+        shared = RecordScope("shared", "user:7")
+        writes = [
+            RecordWrite("k", "a", b"1"),
+            RecordWrite("k", "a", b"2", scope=shared),
+            RecordWrite("k", "b", None),
+            RecordWrite("k", "a", b"3", if_absent="skip"),
+        ]
+        versions = await sessions.records.write(writes, session="s", commit_id="mine")
+        assert versions[2:] == (0, versions[0])
+        await sessions.records.delete("k", "a", session="s")
+        assert await sessions.records.write(writes, session="s", commit_id="mine") == versions
+        assert await sessions.records.get("k", "a", session="s") is None
+        assert list(await sessions.records.get_many("k", ["b", "a"], shared="user:7")) == ["a"]
+        assert await sessions.records.write([]) == ()
+        assert await sessions.records.write([writes[1]]) > versions[1:2]
+        for without_scope in (writes, writes[:1]):
+            with pytest.raises(InputError):
+                await sessions.records.write(without_scope)
+        with pytest.raises(InputError):
+            await sessions.records.write([writes[1]], shared="user:7", incarnation=1)
+
+    async def test_an_unknown_outcome_of_records_is_settled_by_its_commit_id(
+        self, sessions: SessionRepository, faults: FaultyStorage
+    ) -> None:
+        """G4: the error names the commit, and the same call with that id tells what became of it."""
+        faults.fail("write_records", after=True)
+        with pytest.raises(StorageUnavailableError) as failed:
+            await sessions.records.put("k", "a", b"1", shared="app", if_absent=True)
+        assert failed.value.commit_id is not None
+        again = await sessions.records.put(
+            "k", "a", b"1", shared="app", if_absent=True, commit_id=failed.value.commit_id
+        )
+        record = await sessions.records.get("k", "a", shared="app")
+        assert record is not None
+        assert (record.value, record.version) == (b"1", again)
+
+    async def test_ways_to_scan(self, sessions: SessionRepository) -> None:
+        """Scans go from a key, between borders, backwards, over keys alone, and stop where they are told."""
+        records = sessions.records
+        for key in "abcde":
+            await records.put("k", key, key.encode(), shared="app")
+        assert [key async for key in records.scan("k", shared="app", keys_only=True)] == list("abcde")
+        assert [r.key async for r in records.scan("k", shared="app", after="b")] == ["c", "d", "e"]
+        assert [r.key async for r in records.scan("k", shared="app", start="b", end="d")] == ["b", "c"]
+        backwards = records.scan("k", shared="app", start="b", reverse=True, after="d", limit=1, keys_only=True)
+        assert [key async for key in backwards] == ["c"]
+        for names in ({"after": "\ud800"}, {"start": "\0"}, {"end": "\ud800"}, {"prefix": "\ud800"}, {"kind": ""}):
+            with pytest.raises(InputError):
+                records.scan(**{"kind": "k", "shared": "app", **names})  # type: ignore[call-overload]
+        for kind, key in (("k\ud800", "a"), ("k", "a\0"), ("k", "")):
+            with pytest.raises(InputError):
+                await records.get(kind, key, shared="app")
+            with pytest.raises(InputError):
+                await records.get_many(kind, [key], shared="app")
+            with pytest.raises(InputError):
+                await records.put(kind, key, b"", shared="app")
+        with pytest.raises(InputError):
+            await records.get("k", "a", shared="\ud800")
+
+    async def test_large_records_are_scanned(self, sessions: SessionRepository) -> None:
+        """A scan over more bytes than a page has gives all records."""
+        for number in range(3):
+            await sessions.records.put("k", str(number), bytes(RECORD_PAGE_BYTES_MAX // 2), shared="app")
+        assert [record.key async for record in sessions.records.scan("k", shared="app")] == ["0", "1", "2"]
+
     async def test_long_scans(self, sessions: SessionRepository) -> None:
         """A scan goes on over as many pages as there are."""
         for number in range(1_005):
@@ -247,5 +388,5 @@ class LifecycleConformance(RepositoryCase):
         report = await sessions.check()
         assert report.ok, report.problems
         assert report.sessions == 4
-        stats = await sessions.stats()
-        assert (stats["sessions"], stats["locks"]) == (4, 0)
+        assert (await sessions.stats())["sessions"] == 4
+        assert sessions.persistence.stats()["locks"] == 0

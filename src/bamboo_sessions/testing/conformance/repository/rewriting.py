@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import pytest
 
@@ -17,7 +18,9 @@ from bamboo_sessions.domain.errors import (
 from bamboo_sessions.domain.head import Summary
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.question import PendingQuestion
+from bamboo_sessions.repository.admin import StoreAdmin
 from bamboo_sessions.repository.repository import SessionRepository
+from bamboo_sessions.testing.clock import ManualClock
 from bamboo_sessions.testing.conformance.kit import call, edited, result, user, users
 from bamboo_sessions.testing.conformance.repository.base import RepositoryCase, ids_of, saved
 from bamboo_sessions.testing.faults import FaultyStorage
@@ -147,6 +150,24 @@ class RewritingConformance(RepositoryCase):
             await rewrite()
             page = await sessions.history("s", at_revision=before.revision)
             assert list(page.messages) == list(before.messages)
+
+    async def test_what_was_taken_out_can_be_purged(
+        self, sessions: SessionRepository, owner: StoreAdmin, clock: ManualClock
+    ) -> None:
+        """The owner makes the store forget what old rewrites took out; younger ones and living messages stay."""
+        await saved(sessions, *users("a", "b", "c"))
+        await sessions.truncate("s", after_message_id="b")
+        clock.move(timedelta(days=2))
+        await sessions.truncate("s", after_message_id="a")
+        for wrong in (-timedelta(days=1), 86_400):
+            with pytest.raises(InputError):
+                await owner.purge_versions(older_than=wrong)  # type: ignore[arg-type]
+        assert await owner.purge_versions(older_than=timedelta(days=1)) == 1
+        assert await owner.purge_versions(older_than=timedelta(days=1)) == 0
+        with pytest.raises(MessageNotFoundError):
+            await sessions.history("s", at_revision=1)
+        assert [message.id for message in (await sessions.history("s", at_revision=2)).messages] == ["a", "b"]
+        assert ids_of(await sessions.load("s", fresh=True)) == ["a"]
 
     async def test_a_summary_goes_with_its_message(self, sessions: SessionRepository) -> None:
         """A summary that covers a message that is gone is dropped."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import msgspec
 import pytest
 
+from bamboo_sessions.domain import json
 from bamboo_sessions.domain.errors import (
     InputError,
     MessageIdConflictError,
@@ -17,9 +19,11 @@ from bamboo_sessions.domain.errors import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
+from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import MergeConflict
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.working_copy import is_clean
+from bamboo_sessions.domain.session_json import session_from_json, session_to_json
+from bamboo_sessions.domain.working_copy import freeze, is_clean
 from bamboo_sessions.repository.repository import SessionRepository
 from bamboo_sessions.storage.commit import RecordWrite
 from bamboo_sessions.storage.port import SessionStorage
@@ -327,6 +331,47 @@ class SavingConformance(RepositoryCase):
         await sessions.delete("s")
         with pytest.raises(SessionDeletedError):
             await sessions.save_best_effort(session)
+
+    async def test_L117_unsaved_work_travels_in_a_document(
+        self, sessions: SessionRepository, others: SessionRepository
+    ) -> None:
+        """What was done to a copy that went through JSON is saved on top of what others did."""
+        await saved(sessions, *users("a", "b", "c"))
+        copy = await sessions.get("s")
+        copy.messages[0] = Message.user("edited", id="a")
+        del copy.messages[1]
+        copy.add_message(user("d"))
+        copy.model = "m"
+        data = session_to_json(copy)
+        await others.append("s", user("x"))
+        report = await sessions.save(session_from_json(data))
+        session = await others.get("s")
+        assert (ids_of(session), session.messages[0].text, session.model) == (["a", "c", "x", "d"], "edited", "m")
+        assert (report.removed, report.merged) == (("b",), ("x",))
+        assert (await sessions.save(session_from_json(session_to_json(session)))).changed is False
+
+    @pytest.mark.parametrize("forged", ["messages", "head"])
+    async def test_L117_a_base_that_storage_never_had_is_refused(
+        self, sessions: SessionRepository, others: SessionRepository, faults: FaultyStorage, forged: str
+    ) -> None:
+        """What it claims is neither taken for committed, nor shown by a load, nor kept for later."""
+        await saved(sessions, *users("a"))
+        stored = await sessions.get("s")
+        data, head = session_to_json(stored), freeze(stored).head
+        if forged == "messages":
+            data = data.replace(b'"id":"a"', b'"id":"z"')
+        else:
+            data = data.replace(json.encode(head), json.encode(msgspec.structs.replace(head, model="forged")))
+        copy = session_from_json(data)
+        copy.add_message(user("b"))
+        for save in (sessions.save, sessions.checkpoint, sessions.save_best_effort):
+            with pytest.raises(InputError, match="loaded at revision 1"):
+                await save(copy)
+        with faults.fail("read_head"), pytest.raises(StorageUnavailableError):
+            await sessions.save_best_effort(copy)
+        assert ids_of(await sessions.load("s")) == ids_of(await others.get("s")) == ["a"]
+        kept = await sessions.save_as_fork(copy)
+        assert len(kept.messages) == 2
 
     async def test_many_savers_at_once(self, sessions: SessionRepository, others: SessionRepository) -> None:
         """G2: many stale copies, saved at once through two repositories: every message once, every turn whole."""

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from bamboo_sessions import MemoryStorage
-from bamboo_sessions.coordination.advance import advanced, with_insertions
+from bamboo_sessions.coordination.next_snapshot import next_snapshot, with_insertions
 from bamboo_sessions.domain.history import FrozenMessages
-from bamboo_sessions.domain.merge_history import FRONT, Insertion
 from bamboo_sessions.domain.message import to_stored
+from bamboo_sessions.domain.splices import FRONT, Insertion
 from bamboo_sessions.storage.commit import Commit
 from bamboo_sessions.testing.conformance.kit import (
     appending,
@@ -44,7 +44,7 @@ async def test_a_commit_that_adds_can_be_followed() -> None:
     for commit in commits:
         before = await snapshot_of(storage)
         committed = await storage.commit(commit)
-        after = advanced(before, commit, committed)
+        after = next_snapshot(before, commit, committed)
         assert after is not None
         assert content(after) == content(await snapshot_of(storage))
 
@@ -57,9 +57,9 @@ async def test_what_cannot_be_told_is_not_told() -> None:
     append = appending("s", user("d"))
     appended = await storage.commit(append)
     current = await snapshot_of(storage)
-    assert advanced(current, append, await storage.commit(append)) is None
-    assert advanced(old, append, msgspec.structs.replace(appended, incarnation=2)) is None
-    assert advanced(old, append, msgspec.structs.replace(appended, message_count=9)) is None
+    assert next_snapshot(current, append, await storage.commit(append)) is None
+    assert next_snapshot(old, append, msgspec.structs.replace(appended, incarnation=2)) is None
+    assert next_snapshot(old, append, msgspec.structs.replace(appended, message_count=9)) is None
     for fields in (
         {"removals": ("a",)},
         {"edits": (to_stored(edited(user("b"), "B")),)},
@@ -67,8 +67,8 @@ async def test_what_cannot_be_told_is_not_told() -> None:
     ):
         state = await snapshot_of(storage)
         commit = change(state, **fields)
-        assert advanced(state, commit, await storage.commit(commit)) is None
-    assert advanced(old, append, await storage.commit(appending("s", user("e")))) is None
+        assert next_snapshot(state, commit, await storage.commit(commit)) is None
+    assert next_snapshot(old, append, await storage.commit(appending("s", user("e")))) is None
 
 
 async def test_a_gap_is_noticed_though_the_count_is_right() -> None:
@@ -80,7 +80,7 @@ async def test_a_gap_is_noticed_though_the_count_is_right() -> None:
     commit = appending("s", user("d"))
     committed = await storage.commit(commit)
     assert committed.message_count == len(old.messages) + 1
-    assert advanced(old, commit, committed) is None
+    assert next_snapshot(old, commit, committed) is None
 
 
 def test_insertions_go_to_their_places() -> None:

@@ -8,15 +8,15 @@ import msgspec
 
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
-from bamboo_sessions.domain.merge_history import FRONT, Insertion
 from bamboo_sessions.domain.snapshot import Snapshot
+from bamboo_sessions.domain.splices import FRONT, Insertion
 from bamboo_sessions.storage.commit import Commit, Committed
 
 
 def committed_head(head: SessionHead, committed: Committed) -> SessionHead:
-    """`head` with the counters that the commit gave it."""
+    """`head` with the counters, and the place in the tree, that the commit gave it."""
     return msgspec.structs.replace(
-        head,
+        committed.head or head,
         revision=committed.revision,
         incarnation=committed.incarnation,
         updated_at=committed.updated_at,
@@ -24,7 +24,7 @@ def committed_head(head: SessionHead, committed: Committed) -> SessionHead:
     )
 
 
-def advanced(snapshot: Snapshot, commit: Commit, committed: Committed) -> Snapshot | None:
+def next_snapshot(snapshot: Snapshot, commit: Commit, committed: Committed) -> Snapshot | None:
     """The snapshot after a commit that only added messages; `None` if that can't be told from here.
 
     Only a snapshot of the revision before can be advanced, else something in between would be missing.
@@ -40,15 +40,16 @@ def advanced(snapshot: Snapshot, commit: Commit, committed: Committed) -> Snapsh
 
 
 def with_insertions(messages: FrozenMessages, insertions: Sequence[Insertion]) -> FrozenMessages:
-    """`messages` with `insertions` at their places."""
+    """`messages` with `insertions` at their places, each behind another message."""
+    inside = {insertion.after: insertion.messages for insertion in insertions if insertion.after is not None}
+    if inside:
+        items = list(inside.get(FRONT, ()))
+        for message in messages:
+            items.append(message)
+            if message.id in inside:
+                items += inside[message.id]
+        messages = FrozenMessages(items)
     for insertion in insertions:
         if insertion.after is None:
             messages = messages.extended(insertion.messages)
-            continue
-        items = list(messages)
-        index = 0
-        if insertion.after != FRONT:
-            index = next(i for i in range(len(items) - 1, -1, -1) if items[i].id == insertion.after) + 1
-        items[index:index] = insertion.messages
-        messages = FrozenMessages(items)
     return messages

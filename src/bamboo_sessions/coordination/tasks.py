@@ -1,0 +1,100 @@
+"""Tasks that outlive their callers, and the one event loop that a store belongs to while that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from bamboo_sessions.domain.errors import BambooSessionsError, StorageError
+
+T = TypeVar("T")
+_log: Final = logging.getLogger("bamboo_sessions")
+
+
+class OwnedTasks:
+    """The tasks of a store.
+
+    Args:
+        forget_loop: Called when the store is used in another event loop than before, which runs no more: what was under
+            way there never ends.
+    """
+
+    def __init__(self, forget_loop: Callable[[], None]) -> None:
+        self._forget_loop = forget_loop
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_open = True
+
+    def open(self) -> None:
+        """Let calls begin again after `close`."""
+        self._is_open = True
+
+    def check_usable(self) -> None:
+        """Raise `StorageError` if the store was closed, or belongs to an event loop that runs in another thread."""
+        if not self._is_open:
+            message = "The repository is closed."
+            raise StorageError(message, hint="Open it again (`async with sessions:`), or open another one.")
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._move_to(loop)
+
+    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not None and self._loop.is_running():
+            message = "This repository is in use by another event loop, which is running."
+            raise StorageError(message, hint="Open a repository in each event loop: several may share one file.")
+        if self._loop is not None:
+            self._tasks.clear()
+            self._forget_loop()
+        self._loop = loop
+
+    async def run(self, work: Coroutine[Any, Any, T], release: Callable[[], None] | None = None) -> T:
+        """Run `work` as a task of the store's; cancelling the caller only stops its waiting (G10).
+
+        `release` is called when it has ended, in whatever way. Then other tasks get a turn, also if nothing had to be
+        waited for: who writes without a pause starves nobody.
+        """
+        task = _begun(work)
+        self._tasks.add(task)
+
+        def ended(task: asyncio.Task[T]) -> None:
+            self._tasks.discard(task)
+            if release is not None:
+                release()
+
+        task.add_done_callback(ended)
+        try:
+            await (asyncio.sleep(0) if task.done() else asyncio.wait((task,)))
+        except asyncio.CancelledError:
+            task.add_done_callback(_log_failure)  # nobody else would see it
+            raise
+        return task.result()
+
+    def close(self) -> None:
+        """Refuse calls from now on."""
+        self._is_open = False
+
+    async def finish(self) -> None:
+        """Wait for the tasks under way."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+
+def _begun(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task that runs until it has to wait before this returns, if the interpreter can do that."""
+    loop = asyncio.get_running_loop()
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(work, loop=loop, eager_start=True)
+    return loop.create_task(work)
+
+
+def _log_failure(task: asyncio.Task[Any]) -> None:
+    """Log why the write of a cancelled caller failed."""
+    if not task.cancelled() and (exc := task.exception()) is not None:
+        level = logging.INFO if isinstance(exc, BambooSessionsError) else logging.ERROR
+        _log.log(level, "a cancelled caller's write failed: %s", exc)

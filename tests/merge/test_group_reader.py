@@ -1,0 +1,40 @@
+"""Groups are read around the places that are asked for, and give what reading everything gives."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bamboo_sessions.domain.call_groups import Kind, groups_of, kind_of
+from bamboo_sessions.domain.group_reader import GroupReader
+from bamboo_sessions.domain.message import Message
+from bamboo_sessions.testing.strategies import new_messages
+from tests.merge.helpers import call, message, result
+
+
+@given(st.lists(new_messages("m"), max_size=14), st.data())
+def test_reading_around_places_is_reading_everything(history: list[Message], data: st.DataObject) -> None:
+    """Whichever places are asked for, in any order, the group around each is the one of the whole history."""
+    reader = GroupReader.of(history)
+    groups = list(groups_of(history))
+    for index in data.draw(st.permutations(range(len(history)))):
+        expected = next((group for group in groups if group.start <= index < group.end), None)
+        assert reader.around(index) == expected
+
+
+def test_a_question_costs_the_messages_around() -> None:
+    """Of a long history only the group, and what ends it on either side, is looked at; and that once."""
+    turn = [message("u"), call("c"), result("r", "c")]
+    history = turn * 10_000
+    looked_at: list[int] = []
+
+    def kind(index: int) -> Kind:
+        looked_at.append(index)
+        return kind_of(history[index])
+
+    reader = GroupReader(len(history), kind)
+    group = reader.around(15_001)
+    assert group is not None
+    assert (group.start, group.end) == (15_001, 15_003)
+    assert len(looked_at) < 10
+    del looked_at[:]
+    assert reader.around(15_002) == group
+    assert looked_at == []
