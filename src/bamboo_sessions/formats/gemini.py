@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from bamboo_sessions.domain import json
 from bamboo_sessions.domain.errors import InvalidMessageError
 from bamboo_sessions.domain.message import AudioPart, FilePart, ImagePart, Message, Part, TextPart, ToolCall
 from bamboo_sessions.domain.window import model_view
@@ -150,7 +151,7 @@ def _user(items: Sequence[Json]) -> list[Message]:
 def _result(answer: Json) -> Message:
     response = answer.get("response")
     text = response.get("result") if isinstance(response, dict) and response.keys() == {"result"} else None
-    content = text if isinstance(text, str) else msgspec.json.encode(response).decode()
+    content = text if isinstance(text, str) else json.encode(response).decode()
     return Message.tool(content, tool_call_id=text_or_none(answer.get("id")) or "", name=answer["name"])
 
 

@@ -135,19 +135,26 @@ def units(messages: Iterable[Message]) -> Iterator[list[Message]]:
 
 def items_of(unit: Sequence[Message], format_name: str, read: Read, write: Write) -> list[Json]:
     """The items of a unit: those that it was read from if they still say the same, else written from the messages."""
-    native = unit[0].native
-    if native is None or native.format != format_name:
-        return write(unit)
+    kept = native_items(unit[0], format_name)
     try:
-        found = json.loads(native.data)
-        kept = found if isinstance(found, list) else [found]
-        again = read(kept)
-    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):  # somebody else's, or damaged
-        return write(unit)
+        again = read(kept) if kept else []
+    except (InputError, TypeError, KeyError, AttributeError):  # somebody else's, under this name
+        again = []
     is_same = len(again) == len(unit) and all(
         _says(one) == _says(other) for one, other in zip(again, unit, strict=True)
     )
-    return kept if is_same else write(unit)
+    return kept if kept and is_same else write(unit)
+
+
+def native_items(message: Message, format_name: str) -> list[Json] | None:
+    """The items in the native form of `message`; `None` if it has none of this format, or it can't be read."""
+    if message.native is None or message.native.format != format_name:
+        return None
+    try:
+        found = json.loads(message.native.data)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, list) else [found]
 
 
 def _says(message: Message) -> tuple[object, ...]:

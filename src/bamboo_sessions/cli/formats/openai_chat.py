@@ -25,7 +25,7 @@ from bamboo_sessions.domain.ids import check_message_id
 from bamboo_sessions.domain.json import thawed
 from bamboo_sessions.domain.message import Message, Native
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.formats.items import Json, items_of
+from bamboo_sessions.formats.items import Json, items_of, native_items
 from bamboo_sessions.formats.openai_chat import FORMAT, read, write
 
 _KEYS: Final = frozenset({"id", "model", "messages", "metadata"})
@@ -61,8 +61,8 @@ def repeated_ids(session: Session) -> int:
     """How many messages of an imported session have an id of their place, since an earlier one had theirs."""
     repeated = 0
     for index, message in enumerate(session.messages):
-        if message.id == message_id(session.id, index) and (item := _kept_item(message)) is not None:
-            repeated += _own_id(item) not in {None, message.id}
+        if message.id == message_id(session.id, index) and (items := native_items(message, FORMAT)):
+            repeated += _own_id(items[0]) not in {None, message.id}
     return repeated
 
 
