@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, chain, count
-from operator import attrgetter, eq
+from itertools import accumulate, chain, count, islice, takewhile
+from operator import attrgetter, eq, is_
 from typing import Final, overload
 
 import msgspec
@@ -38,19 +38,17 @@ _id_of: Final = attrgetter("id")
 class _Chunk:
     """Neighbouring messages. Equal only to itself: histories that share it share the object."""
 
-    __slots__ = ("_places", "messages")
+    __slots__ = ("messages", "places")
 
     def __init__(self, messages: tuple[Message, ...]) -> None:
         self.messages = messages
-        self._places: dict[str, int] | None = None
+        self.places: dict[str, int] | None = None
+        """Where each id stands, once somebody has asked."""
 
-    @property
-    def places(self) -> dict[str, int]:
-        """Where each id stands. Two threads may both make the map; they make the same."""
-        places = self._places
-        if places is None:
-            places = self._places = dict(zip(map(_id_of, self.messages), count(), strict=False))
-        return places
+    def made_places(self) -> dict[str, int]:
+        """Make `places`. Two threads may both do it; they make the same."""
+        self.places = dict(zip(map(_id_of, self.messages), count(), strict=False))
+        return self.places
 
 
 def _chunked(messages: tuple[Message, ...]) -> tuple[_Chunk, ...]:
@@ -65,17 +63,17 @@ def _chunked(messages: tuple[Message, ...]) -> tuple[_Chunk, ...]:
 class FrozenMessages(Sequence[Message]):
     """An immutable sequence of messages with structural sharing."""
 
-    __slots__ = ("_chunks", "_ends")
+    __slots__ = ("_chunks", "_ends", "length")
 
     def __init__(self, items: Iterable[Message] = ()) -> None:
-        self._chunks = _chunked(tuple(items))
-        self._ends = _ends_of(self._chunks)
+        self._set(_chunked(tuple(items)), ())
 
-    @classmethod
-    def _of(cls, chunks: tuple[_Chunk, ...], ends: tuple[int, ...]) -> FrozenMessages:
-        result = cls.__new__(cls)
-        result._chunks, result._ends = chunks, ends
-        return result
+    def _set(self, chunks: tuple[_Chunk, ...], ends: tuple[int, ...]) -> None:
+        """Hold `chunks`; `ends` are those of the first ones."""
+        more = accumulate((len(chunk.messages) for chunk in chunks[len(ends) :]), initial=ends[-1] if ends else 0)
+        self._chunks = chunks
+        self._ends = (*ends, *islice(more, 1, None))
+        self.length = self._ends[-1] if chunks else 0
 
     # --- other histories
 
@@ -98,7 +96,7 @@ class FrozenMessages(Sequence[Message]):
 
         Copies the chunks that are touched, and the directory. 0 <= `start` <= `stop` <= the length.
         """
-        if start == len(self):
+        if start == self.length:
             return self.extended(messages)
         first = bisect_right(self._ends, start)
         last = bisect_right(self._ends, stop - 1, lo=first) if stop > start else first
@@ -109,10 +107,9 @@ class FrozenMessages(Sequence[Message]):
 
     def _with_chunks(self, first: int, last: int, new: tuple[_Chunk, ...]) -> FrozenMessages:
         """These messages with the chunks `new` in the place of those from `first` up to `last`."""
-        chunks = (*self._chunks[:first], *new, *self._chunks[last:])
-        start = self._start_of(first)
-        ends = (*self._ends[:first], *_ends_of(chunks[first:], start))
-        return self._of(chunks, ends)
+        result = FrozenMessages.__new__(FrozenMessages)
+        result._set((*self._chunks[:first], *new, *self._chunks[last:]), self._ends[:first])
+        return result
 
     def _start_of(self, chunk: int) -> int:
         return self._ends[chunk - 1] if chunk else 0
@@ -121,15 +118,15 @@ class FrozenMessages(Sequence[Message]):
 
     def extends(self, base: FrozenMessages) -> bool:
         """Whether this is `base`, the very objects, with something or nothing behind it."""
-        return len(self) >= len(base) and self.shared_start(base) == len(base)
+        return self is base or self.shared_start(base) == base.length
 
     def shared_start(self, other: FrozenMessages) -> int:
         """How many messages both begin with: the very same ones. Chunks that both have cost next to nothing."""
         if self is other:
-            return len(self)
+            return self.length
         chunks = _shared_chunks(self._chunks, other._chunks)
         ours, theirs = (chain.from_iterable(c.messages for c in one._chunks[chunks:]) for one in (self, other))
-        return self._start_of(chunks) + _shared(ours, theirs)
+        return (self._ends[chunks - 1] if chunks else 0) + _shared(ours, theirs)
 
     def unshared(self, other: FrozenMessages) -> Iterator[tuple[int, Message]]:
         """The messages of the chunks that `other` hasn't, and their places: all that differ, and some neighbours."""
@@ -142,11 +139,13 @@ class FrozenMessages(Sequence[Message]):
 
     def index_of(self, message_id: str) -> int | None:
         """The index of the message with this id, or `None`; the end is looked through first."""
-        number = len(self._chunks)
+        behind = 0
         for chunk in reversed(self._chunks):
-            number -= 1
-            if message_id in chunk.places:
-                return self._start_of(number) + chunk.places[message_id]
+            places = chunk.places or chunk.made_places()
+            place = places.get(message_id)
+            behind += len(chunk.messages)
+            if place is not None:
+                return self.length - behind + place
         return None
 
     def finder(self, questions: int) -> Callable[[str], int | None]:
@@ -163,14 +162,14 @@ class FrozenMessages(Sequence[Message]):
     # --- the sequence
 
     def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return self.length
 
     @overload
     def __getitem__(self, index: int) -> Message: ...
     @overload
     def __getitem__(self, index: slice) -> list[Message]: ...
     def __getitem__(self, index: int | slice) -> Message | list[Message]:
-        length = len(self)
+        length = self.length
         if isinstance(index, slice):
             wanted = range(*index.indices(length))
             if not wanted:
@@ -220,15 +219,7 @@ def _shared_chunks(ours: tuple[_Chunk, ...], theirs: tuple[_Chunk, ...]) -> int:
 
 def _shared(ours: Iterable[object], theirs: Iterable[object]) -> int:
     """How many objects both begin with."""
-    number = 0
-    for number, (one, other) in enumerate(zip(ours, theirs, strict=False), start=1):
-        if one is not other:
-            return number - 1
-    return number
-
-
-def _ends_of(chunks: Iterable[_Chunk], start: int = 0) -> tuple[int, ...]:
-    return tuple(accumulate((len(chunk.messages) for chunk in chunks), initial=start))[1:]
+    return len(list(takewhile(bool, map(is_, ours, theirs))))
 
 
 NO_MESSAGES: Final = FrozenMessages()

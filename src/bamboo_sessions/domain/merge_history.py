@@ -72,6 +72,8 @@ def _can_follow(durable: FrozenMessages, added: Sequence[Message], gained: Seque
     ids = {message.id for message in added}
     if len(ids) < len(added) or any(message.id in ids for message in gained):
         return False
+    if all(message.role != "tool" for message in added):
+        return True
     elsewhere = {call_id: None if gained else newest_group(durable, call_id) for call_id in calls_elsewhere(added)}
     if None in elsewhere.values():
         return False
