@@ -118,7 +118,13 @@ class FrozenMessages(Sequence[Message]):
 
     def extends(self, base: FrozenMessages) -> bool:
         """Whether this is `base`, the very objects, with something or nothing behind it."""
-        return self is base or self.shared_start(base) == base.length
+        if self is base:
+            return True
+        if self.length < base.length:
+            return False
+        chunks = _shared_chunks(self._chunks, base._chunks)
+        ours, theirs = (chain.from_iterable(c.messages for c in one._chunks[chunks:]) for one in (self, base))
+        return all(map(is_, theirs, ours))
 
     def shared_start(self, other: FrozenMessages) -> int:
         """How many messages both begin with: the very same ones. Chunks that both have cost next to nothing."""

@@ -59,7 +59,8 @@ def merge_history(
     already aren't noticed; storage finds them by their ids.)
     """
     if mine.extends(base) and durable.extends(base):
-        added, gained = mine[len(base) :], durable[len(base) :]
+        added = mine[base.length :]
+        gained = durable[base.length :] if durable is not base else []
         if not added or _can_follow(durable, added, gained):
             messages = durable.extended(added) if gained else mine
             at_end = (Insertion(tuple(added)),) if added else ()
