@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from bamboo_sessions import AudioPart, FilePart, ImagePart, InputError, Message, Session, TextPart, ToolCall
 from bamboo_sessions.cli.formats.json_text import parsed
 from bamboo_sessions.cli.formats.openai_chat import (
-    FORMAT,
     from_message,
     from_session,
     message_id,
@@ -21,6 +20,7 @@ from bamboo_sessions.cli.formats.openai_chat import (
 )
 from bamboo_sessions.domain.message import from_body, to_stored
 from bamboo_sessions.domain.working_copy import freeze
+from bamboo_sessions.formats.openai_chat import FORMAT
 from tests.cli.support import conversation, with_tools
 
 TEXT = st.text(st.characters(), max_size=20)  # lone surrogates and NUL included

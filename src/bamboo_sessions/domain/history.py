@@ -63,16 +63,18 @@ def _chunked(messages: tuple[Message, ...]) -> tuple[_Chunk, ...]:
 class FrozenMessages(Sequence[Message]):
     """An immutable sequence of messages with structural sharing."""
 
-    __slots__ = ("_chunks", "_ends", "length")
+    __slots__ = ("_chunks", "_ends", "_id_max", "length")
 
     def __init__(self, items: Iterable[Message] = ()) -> None:
-        self._set(_chunked(tuple(items)), ())
+        messages = tuple(items)
+        self._hold(_chunked(messages), (), _highest_id(messages))
 
-    def _set(self, chunks: tuple[_Chunk, ...], ends: tuple[int, ...]) -> None:
+    def _hold(self, chunks: tuple[_Chunk, ...], ends: tuple[int, ...], id_max: str) -> None:
         """Hold `chunks`; `ends` are those of the first ones."""
         more = accumulate((len(chunk.messages) for chunk in chunks[len(ends) :]), initial=ends[-1] if ends else 0)
         self._chunks = chunks
         self._ends = (*ends, *islice(more, 1, None))
+        self._id_max = id_max  # no id is higher: new ones usually are, and needn't be looked for
         self.length = self._ends[-1] if chunks else 0
 
     # --- other histories
@@ -107,8 +109,9 @@ class FrozenMessages(Sequence[Message]):
 
     def _with_chunks(self, first: int, last: int, new: tuple[_Chunk, ...]) -> FrozenMessages:
         """These messages with the chunks `new` in the place of those from `first` up to `last`."""
+        id_max = max([self._id_max, *(_highest_id(chunk.messages) for chunk in new)])
         result = FrozenMessages.__new__(FrozenMessages)
-        result._set((*self._chunks[:first], *new, *self._chunks[last:]), self._ends[:first])
+        result._hold((*self._chunks[:first], *new, *self._chunks[last:]), self._ends[:first], id_max)
         return result
 
     def _start_of(self, chunk: int) -> int:
@@ -145,6 +148,8 @@ class FrozenMessages(Sequence[Message]):
 
     def index_of(self, message_id: str) -> int | None:
         """The index of the message with this id, or `None`; the end is looked through first."""
+        if message_id > self._id_max:
+            return None
         behind = 0
         for chunk in reversed(self._chunks):
             places = chunk.places or chunk.made_places()
@@ -226,6 +231,10 @@ def _shared_chunks(ours: tuple[_Chunk, ...], theirs: tuple[_Chunk, ...]) -> int:
 def _shared(ours: Iterable[object], theirs: Iterable[object]) -> int:
     """How many objects both begin with."""
     return len(list(takewhile(bool, map(is_, ours, theirs))))
+
+
+def _highest_id(messages: Iterable[Message]) -> str:
+    return max(map(_id_of, messages), default="")
 
 
 NO_MESSAGES: Final = FrozenMessages()

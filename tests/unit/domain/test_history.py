@@ -117,3 +117,14 @@ def test_equal_only_to_sequences(other: object) -> None:
     assert FrozenMessages() != other
     assert MessageList(NO_MESSAGES, lambda: None) != other
     assert FrozenMessages() == []
+
+
+def test_a_new_id_is_not_looked_for() -> None:
+    """Ids that rise, as UUIDv7 do, are told to be new without looking through a long history for them."""
+    history = FrozenMessages(_new(10_000))
+    added = _new(3)
+    for message in added:
+        assert history.index_of(message.id) is None
+        history = history.extended([message])
+    assert all(chunk._places is None for chunk in history._chunks)
+    assert history.index_of(added[-1].id) == len(history) - 1

@@ -13,30 +13,22 @@ whose id an earlier one has (L115); its item is kept, so that it goes out with t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 
-from bamboo_sessions.cli.formats import openai_parts
-from bamboo_sessions.cli.formats.json_text import parsed
 from bamboo_sessions.domain.errors import BambooSessionsError, InputError, InvalidMessageError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import check_message_id
 from bamboo_sessions.domain.json import thawed
-from bamboo_sessions.domain.message import ROLES, Message, Native, Role, ToolCall
+from bamboo_sessions.domain.message import Message, Native
 from bamboo_sessions.domain.session import Session
-
-FORMAT: Final = "openai-chat"
-"""The name of the format: in commands, in `Native.format`, and of the reserved metadata key."""
+from bamboo_sessions.formats.items import Json, items_of, native_items
+from bamboo_sessions.formats.openai_chat import FORMAT, read, write
 
 _KEYS: Final = frozenset({"id", "model", "messages", "metadata"})
-_NATIVE_ROLES: Final[Mapping[str, Role]] = {"function": "tool"}
-"""Roles that OpenAI once had, and what they are here."""
-
-Json = dict[str, Any]
-
 
 # --- sessions
 
@@ -69,8 +61,8 @@ def repeated_ids(session: Session) -> int:
     """How many messages of an imported session have an id of their place, since an earlier one had theirs."""
     repeated = 0
     for index, message in enumerate(session.messages):
-        if message.id == message_id(session.id, index) and (item := _kept_item(message)) is not None:
-            repeated += _own_id(item) not in {None, message.id}
+        if message.id == message_id(session.id, index) and (items := native_items(message, FORMAT)):
+            repeated += _own_id(items[0]) not in {None, message.id}
     return repeated
 
 
@@ -154,7 +146,7 @@ def to_message(item: object, session_id: str, index: int) -> Message:
     """
     if not isinstance(item, dict):
         raise InputError(f"A message is a JSON object, not {_kind(item)}.")
-    message = _read(item, _own_id(item) or message_id(session_id, index))
+    message = read(item, id=_own_id(item) or message_id(session_id, index))
     if from_message(message, session_id, index) == item:
         return message
     return msgspec.structs.replace(message, native=_native(item))
@@ -166,79 +158,18 @@ def _native(item: Json) -> Native:
 
 def from_message(message: Message, session_id: str, index: int) -> Json:
     """The OpenAI chat message for `message`."""
-    item = _kept_item(message) or _written(message)
+    (item,) = items_of([message], FORMAT, _read, _write)
     if "id" not in item and message.id != message_id(session_id, index):
         item["id"] = message.id
     return item
 
 
-def _kept_item(message: Message) -> Json | None:
-    """The item that `message` was read from, unless it was edited since."""
-    if message.native is None or message.native.format != FORMAT:
-        return None
-    try:
-        item = parsed(message.native.data)
-        read = _read(item, message.id)
-    except (InputError, AttributeError):
-        return None
-    same = all(getattr(read, name) == getattr(message, name) for name in _CONTENT)
-    return cast("Json", item) if same else None
+def _read(items: Sequence[Json]) -> list[Message]:
+    return [read(item) for item in items]
 
 
-_CONTENT: Final = ("role", "content", "tool_calls", "tool_call_id", "name", "reasoning")
-
-
-def _read(item: Json, id: str) -> Message:
-    """A message with all that can be understood of `item`."""
-    role = item.get("role")
-    if not isinstance(role, str) or _NATIVE_ROLES.get(role, role) not in ROLES:
-        shown = "no role" if "role" not in item else f"the role {role!r}"
-        raise InvalidMessageError(f"It has {shown}.", hint="Roles are: " + ", ".join(sorted(ROLES)) + ".")
-    return Message(
-        id=id,
-        role=cast("Role", _NATIVE_ROLES.get(role, role)),
-        content=openai_parts.to_content(item.get("content")),
-        tool_calls=_to_calls(item.get("tool_calls")),
-        tool_call_id=_text(item.get("tool_call_id")),
-        name=_text(item.get("name")),
-        reasoning=_text(item.get("reasoning_content")),
-    )
-
-
-def _written(message: Message) -> Json:
-    item: Json = {"role": message.role, "content": openai_parts.from_content(message.content)}
-    if message.tool_calls:
-        item["content"] = item["content"] or None  # as OpenAI writes it
-        item["tool_calls"] = [_from_call(call) for call in message.tool_calls]
-    for key, value in (
-        ("tool_call_id", message.tool_call_id),
-        ("name", message.name),
-        ("reasoning_content", message.reasoning),
-    ):
-        if value is not None:
-            item[key] = value
-    return item
-
-
-def _to_calls(items: object) -> tuple[ToolCall, ...]:
-    calls = [_to_call(item) for item in items] if isinstance(items, list) else []
-    return tuple(call for call in calls if call is not None)
-
-
-def _to_call(item: object) -> ToolCall | None:
-    """A call that can be understood: of a function, or of a custom tool."""
-    if not isinstance(item, dict) or not isinstance(item.get("id"), str):
-        return None
-    for kind, input_name in (("function", "arguments"), ("custom", "input")):
-        called = item.get(kind)
-        if isinstance(called, dict) and isinstance(called.get("name"), str):
-            arguments = called.get(input_name)
-            return ToolCall(item["id"], called["name"], arguments if isinstance(arguments, str | dict) else "")
-    return None
-
-
-def _from_call(call: ToolCall) -> Json:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments_text}}
+def _write(messages: Sequence[Message]) -> list[Json]:
+    return [write(message) for message in messages]
 
 
 def _own_id(item: Json) -> str | None:
@@ -246,7 +177,3 @@ def _own_id(item: Json) -> str | None:
         return check_message_id(item["id"])
     except (KeyError, InvalidMessageError):
         return None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

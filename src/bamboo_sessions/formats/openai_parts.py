@@ -19,6 +19,11 @@ def to_content(content: object) -> str | tuple[Part, ...]:
     return tuple(part for part in parts if part is not None)
 
 
+def as_list(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """OpenAI's content as a list of parts."""
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
 def from_content(content: str | tuple[Part, ...]) -> str | list[dict[str, Any]]:
     """OpenAI's form of `content`."""
     return content if isinstance(content, str) else [_from_part(part) for part in content]
