@@ -38,17 +38,19 @@ _id_of: Final = attrgetter("id")
 class _Chunk:
     """Neighbouring messages. Equal only to itself: histories that share it share the object."""
 
-    __slots__ = ("messages", "places")
+    __slots__ = ("_places", "messages")
 
     def __init__(self, messages: tuple[Message, ...]) -> None:
         self.messages = messages
-        self.places: dict[str, int] | None = None
-        """Where each id stands, once somebody has asked."""
+        self._places: dict[str, int] | None = None
 
-    def made_places(self) -> dict[str, int]:
-        """Make `places`. Two threads may both do it; they make the same."""
-        self.places = dict(zip(map(_id_of, self.messages), count(), strict=False))
-        return self.places
+    @property
+    def places(self) -> dict[str, int]:
+        """Where each id stands. Two threads may both make the map; they make the same."""
+        places = self._places
+        if places is None:
+            places = self._places = dict(zip(map(_id_of, self.messages), count(), strict=False))
+        return places
 
 
 def _chunked(messages: tuple[Message, ...]) -> tuple[_Chunk, ...]:
@@ -150,13 +152,11 @@ class FrozenMessages(Sequence[Message]):
         """The index of the message with this id, or `None`; the end is looked through first."""
         if message_id > self._id_max:
             return None
-        behind = 0
+        number = len(self._chunks)
         for chunk in reversed(self._chunks):
-            places = chunk.places or chunk.made_places()
-            place = places.get(message_id)
-            behind += len(chunk.messages)
-            if place is not None:
-                return self.length - behind + place
+            number -= 1
+            if message_id in chunk.places:
+                return self._start_of(number) + chunk.places[message_id]
         return None
 
     def finder(self, questions: int) -> Callable[[str], int | None]:
