@@ -225,6 +225,8 @@ def _duplicates(delta: HistoryDelta, committed: Committed | None) -> tuple[str, 
 def _orphaned(delta: HistoryDelta, after: Seen) -> tuple[str, ...]:
     """The results without a call, also those whose call was an addition that storage didn't make."""
     added = [message for insertion in delta.insertions for message in insertion.messages]
+    if not delta.orphaned and all(message.role != "tool" for message in added):
+        return ()
     calls = [message.id for message in added if kind_of(message) is Kind.CALL]
     if not isinstance(after, Snapshot) or all(after.messages.index_of(id_) is not None for id_ in calls):
         return delta.orphaned
