@@ -239,7 +239,7 @@ async def test_L127_a_message_taken_out_is_not_added_again(sessions: SessionRepo
 async def test_L127_a_former_version_of_an_edited_message_is_no_conflict(
     sessions: SessionRepository, storage: FaultyStorage
 ) -> None:
-    """G4: a message that a copy adds was committed and edited since. Storage knows its first version, memory doesn't."""
+    """G4: what a copy adds was committed and edited since. Storage knows the first version, memory doesn't."""
     writer = await sessions.get("chat")
     writer.add_message(_message("draft", "answer"))
     twin = writer.copy()
