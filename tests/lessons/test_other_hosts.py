@@ -1,4 +1,4 @@
-"""Lessons L135 and L137: what a host hasn't heard of yet. Two hosts on one lagging database."""
+"""Lessons L118, L135 and L137: what a host doesn't know, or hasn't heard of yet. Two hosts on one lagging database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from contextlib import aclosing
 
 import pytest
 
-from bamboo_sessions import Message, PreconditionFailedError, Session, SessionRepository
+from bamboo_sessions import (
+    InputError,
+    Message,
+    PreconditionFailedError,
+    Session,
+    SessionRepository,
+    StorageUnavailableError,
+)
 from bamboo_sessions.testing.lagging import LaggingDatabase
 
 pytestmark = pytest.mark.anyio
@@ -44,6 +51,39 @@ async def test_L135_a_rename_that_looks_done_is_made(here: SessionRepository, th
         loaded = await sessions.load("s", fresh=True)
         assert loaded is not None
         assert loaded.title == "first"
+
+
+async def test_L118_the_commit_that_an_error_names_can_still_be_made(database: LaggingDatabase) -> None:
+    """G4: the look-up after a lost connection finds nothing, and burns nothing: trying again with the id is safe."""
+    host = database.connect()
+    async with SessionRepository.open(host) as sessions:
+        await sessions.append("s", Message.user("a", id="a"), create=True)
+        message = Message.user("b", id="b")
+        with host.fail("commit", unknown=True), pytest.raises(StorageUnavailableError) as lost:
+            await sessions.append("s", message)
+        assert lost.value.outcome_unknown
+        assert (await sessions.append("s", message, commit_id=lost.value.commit_id)).revision == 2
+
+
+async def test_L118_a_save_found_not_to_have_happened_never_will(database: LaggingDatabase) -> None:
+    """G4: the next save of the copy makes sure of the one before: that id is burnt, and no later error names it."""
+    host = database.connect()
+    async with SessionRepository.open(host) as sessions:
+        await sessions.append("s", Message.user("a", id="a"), create=True)
+        copy = await sessions.get("s")
+        copy.add_message(Message.user("b", id="b"))
+        errors = []
+        for _ in range(2):
+            with host.fail("commit", unknown=True), pytest.raises(StorageUnavailableError) as lost:
+                await sessions.save(copy)
+            errors.append(lost.value)
+        first, second = (error.commit_id for error in errors)
+        assert first is not None
+        assert first != second
+        with pytest.raises(InputError):
+            await sessions.append("s", Message.user("late", id="late"), commit_id=first)
+        assert (await sessions.save(copy, commit_id=second)).revision == 2
+        assert [message.id for message in (await sessions.get("s")).messages] == ["a", "b"]
 
 
 Undo = Callable[[SessionRepository], Awaitable[object]]

@@ -82,11 +82,11 @@ class SessionCache:
             self._entries.move_to_end(key)
         return entry
 
-    def publish(self, key: SessionKey, snapshot: Snapshot, token: int | None) -> None:
+    def publish(self, key: SessionKey, snapshot: Snapshot) -> None:
         """Let readers see a committed snapshot; an older one than the entry's changes nothing."""
         entry = self._entries.get(key)
         if entry is None or entry.by_hand or snapshot.revision >= entry.snapshot.revision:
-            self._put(key, Entry(snapshot, token))
+            self._put(key, Entry(snapshot))
 
     def doubt(self, key: SessionKey) -> None:
         """Ask storage before the entry is taken for the newest state again; it may still be shown as an old one."""

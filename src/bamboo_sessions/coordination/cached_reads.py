@@ -66,7 +66,7 @@ class CachedReads:
         if entry is not None and entry.by_hand:
             return state  # whoever reads decides which of the two is the newer one
         if isinstance(state, Snapshot):
-            self._cache.publish(key, state, None)
+            self._cache.publish(key, state)
         else:
             self._cache.evict(key)
         return state

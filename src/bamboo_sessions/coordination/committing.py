@@ -223,7 +223,7 @@ class Committer:
         snapshot = _result(state, planned, committed)
         if snapshot is None:
             return Written(await self._after(change, planned.commit, committed, state), committed, planned)
-        self._cache.publish(change.key, snapshot, committed.token)
+        self._cache.publish(change.key, snapshot)
         return Written(snapshot, committed, planned)
 
     async def _after(self, change: _Change, commit: Commit, committed: Committed, known: Seen = None) -> Seen:
@@ -244,7 +244,7 @@ class Committer:
         if entry is not None and not entry.by_hand and committed.changed:
             snapshot = next_snapshot(entry.snapshot, commit, committed)
             if snapshot is not None:
-                self._cache.publish(commit.key, snapshot, committed.token)
+                self._cache.publish(commit.key, snapshot)
 
 
 def _planned(change: _Change, state: Seen) -> tuple[Planned, BambooSessionsError | None]:

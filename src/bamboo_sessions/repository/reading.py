@@ -121,7 +121,7 @@ async def _newer_of_both(bound: Bound, key: SessionKey) -> Session | None:
         return None
     if entry is None or not entry.by_hand or (state and prefers_storage(entry.snapshot.head, state.head)):
         if state is not None:
-            bound.tiers.cache.publish(key, state, None)
+            bound.tiers.cache.publish(key, state)
         return copy_of(state, bound.clock) if state else None
     return entry.working_copy(bound.clock)
 

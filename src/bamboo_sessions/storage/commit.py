@@ -204,7 +204,6 @@ class Committed(msgspec.Struct, frozen=True):
         replayed: The commit id was known: this is the outcome of then, the session may be newer by now.
         record_versions: What became of each of its records: the version that it has now, 0 if it was deleted.
         head: The commit's head as it was stored, if storage filled in its place in the tree. It has no counters yet.
-        token: What `still_newest` may be asked with for this revision; `None`: it is asked without.
     """
 
     revision: int
@@ -217,7 +216,6 @@ class Committed(msgspec.Struct, frozen=True):
     replayed: bool = False
     record_versions: tuple[int, ...] = ()
     head: SessionHead | None = None
-    token: int | None = None
 
 
 class Current(NamedTuple):

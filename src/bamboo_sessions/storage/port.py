@@ -108,8 +108,7 @@ class SessionStorage(ABC):
         Args:
             key: Which session.
             revision: What a cache has of it.
-            token: What this call, or the commit that made the revision, gave for it before; `None`: nothing. With it
-                the answer may be cheaper.
+            token: What this call gave for the revision before; `None`: nothing. With it the answer may be cheaper.
 
         Returns:
             What to hand in next time; any number. `None`: there is a newer revision, or the session was deleted, or

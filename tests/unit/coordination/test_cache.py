@@ -19,7 +19,7 @@ def test_it_is_bounded_in_bytes() -> None:
     """G13: whatever is published, all entries together stay within the bound."""
     cache = SessionCache(100_000)
     for number in range(1_000):
-        cache.publish(key_of(str(number)), snapshot(str(number), size=number * 10), 0)
+        cache.publish(key_of(str(number)), snapshot(str(number), size=number * 10))
         assert cache.bytes <= 100_000
     assert 0 < len(cache) < 50
 
@@ -28,16 +28,16 @@ def test_the_least_recently_used_goes_first() -> None:
     """An entry that was looked at stays, one that wasn't goes."""
     cache = SessionCache(10_000)
     for id_ in "abc":
-        cache.publish(key_of(id_), snapshot(id_, size=500), 0)
+        cache.publish(key_of(id_), snapshot(id_, size=500))
     cache.entry(key_of("a"))
-    cache.publish(key_of("d"), snapshot("d", size=500), 0)
+    cache.publish(key_of("d"), snapshot("d", size=500))
     assert _cached(cache, *"abcd") == ["a", "c", "d"]
 
 
 def test_one_entry_beyond_the_bound_is_not_kept() -> None:
     """A session larger than the cache isn't cached, and takes nobody's place for long."""
     cache = SessionCache(10_000)
-    cache.publish(KEY, snapshot(size=50_000), 0)
+    cache.publish(KEY, snapshot(size=50_000))
     assert (len(cache), cache.bytes) == (0, 0)
 
 
@@ -45,8 +45,8 @@ def test_bytes_are_counted_exactly() -> None:
     """Whatever comes, grows, shrinks and goes, the count is that of what is there."""
     cache = SessionCache()
     for revision, size in enumerate([100, 5_000, 10], start=1):
-        cache.publish(KEY, snapshot(revision=revision, size=size), 0)
-    cache.publish(key_of("t"), snapshot("t"), 0)
+        cache.publish(KEY, snapshot(revision=revision, size=size))
+    cache.publish(key_of("t"), snapshot("t"))
     assert cache.bytes == sum(entry.size for entry in cache._entries.values())
     cache.evict(KEY)
     cache.evict(key_of("t"))
@@ -56,21 +56,11 @@ def test_bytes_are_counted_exactly() -> None:
 def test_an_entry_never_goes_back() -> None:
     """G7, L15: a publish that comes late changes nothing."""
     cache = SessionCache()
-    cache.publish(KEY, snapshot(revision=5, title="new"), 5)
-    cache.publish(KEY, snapshot(revision=4, title="old"), 9)
+    cache.publish(KEY, snapshot(revision=5, title="new"))
+    cache.publish(KEY, snapshot(revision=4, title="old"))
     entry = cache.entry(KEY)
     assert entry is not None
-    assert (entry.snapshot.head.title, entry.token) == ("new", 5)
-
-
-def test_the_same_revision_may_be_published_again() -> None:
-    """Publishing the revision that is there takes the newer token."""
-    cache = SessionCache()
-    cache.publish(KEY, snapshot(revision=5), 5)
-    cache.publish(KEY, snapshot(revision=5), 6)
-    entry = cache.entry(KEY)
-    assert entry is not None
-    assert entry.token == 6
+    assert entry.snapshot.head.title == "new"
 
 
 def test_namespaces_are_apart() -> None:
@@ -110,7 +100,7 @@ def test_by_hand_gives_way_to_what_is_committed() -> None:
     cache = SessionCache()
     by_hand = copy_of(snapshot(revision=9))
     cache.insert(by_hand)
-    cache.publish(KEY, snapshot(revision=1, title="committed"), 0)
+    cache.publish(KEY, snapshot(revision=1, title="committed"))
     entry = cache.entry(KEY)
     assert entry is not None
     assert (entry.snapshot.head.title, entry.by_hand) == ("committed", False)
@@ -120,5 +110,5 @@ def test_by_hand_gives_way_to_what_is_committed() -> None:
 def test_a_cache_of_nothing(bytes_max: int) -> None:
     """A bound of nought keeps nothing."""
     cache = SessionCache(bytes_max)
-    cache.publish(KEY, snapshot(), 0)
+    cache.publish(KEY, snapshot())
     assert _cached(cache, "s") == []

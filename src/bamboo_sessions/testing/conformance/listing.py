@@ -145,6 +145,15 @@ class ListingConformance(Conformance):
         for limit in (1, 3, 5, 10, 11):
             assert await listed(storage, order=order, limit=limit) == everything
 
+    @pytest.mark.parametrize("order", ORDERS)
+    async def test_ids_are_ordered_by_code_point(self, storage: SessionStorage, order: Order) -> None:
+        """Neither case, accents nor bytes of another encoding decide among equal times, on pages of any size."""
+        ids = sorted(chr(n) for n in (0x21, 0x41, 0x61, 0xE9, 0xE000, 0xFFFD, 0x10000, 0x1F600))
+        await fill(storage, *map(head_of, ids[::2]), *map(head_of, ids[1::2]))
+        expected = ids[::-1] if order.startswith("-") else ids
+        for limit in (1, 3, 50):
+            assert await listed(storage, order=order, limit=limit) == expected
+
     async def test_the_last_page_says_so(self, storage: SessionStorage) -> None:
         """A page that is full and the last one has no cursor."""
         await fill(storage, head_of("a"), head_of("b"))

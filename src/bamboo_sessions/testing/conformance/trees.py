@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from anyio.lowlevel import checkpoint
 
 from bamboo_sessions.coordination.next_snapshot import committed_head
 from bamboo_sessions.domain.errors import (
@@ -61,6 +62,22 @@ class TreesConformance(Conformance):
         assert await alive(storage, *TREE, "beside") == {"beside"}
         for id_ in TREE:
             assert await storage.read(key_of(id_)) == Tombstone(id_, 2, 0)
+
+    async def test_whoever_looks_sees_all_of_a_tree_or_nothing(self, storage: SessionStorage) -> None:
+        """While a tree is being deleted its sessions are there together, or gone together, in reads and in listings."""
+        await plant(storage)
+        deletion = asyncio.create_task(storage.delete_tree(key_of("root"), DeleteQuery(at=START)))
+        while not deletion.done():
+            await checkpoint()
+            page = await storage.list_heads(ListQuery("default"))
+            listed = {head.id for head in page.heads}
+            assert listed in ({*TREE, "beside"}, {"beside"})
+            if "root" not in listed:
+                assert await alive(storage, *TREE) == set()
+        for id_ in TREE:
+            with pytest.raises(SessionDeletedError):
+                await storage.commit(appending(id_, user("late")))
+        assert set(await deletion) == set(TREE)
 
     async def test_a_branch_goes_alone(self, storage: SessionStorage) -> None:
         """Deleting a child deletes what is below it, and leaves its parent and siblings."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from importlib.resources import files
@@ -59,6 +60,27 @@ async def _told(path: Path) -> list[tuple[str, int, tuple[str, ...]]]:
             async for change in sessions.changes(live=False)
             if change.session_id != "gone"
         ]
+
+
+async def test_L123_a_position_at_the_floor_of_a_restored_and_pruned_store_is_refused(path: Path) -> None:
+    """G11: a subscriber read a commit that the backup lacks; another one has its number now, and was pruned."""
+    clock = ManualClock()
+    backup = path.with_name("backup.db")
+    async with SessionRepository.open(path, clock=clock) as sessions:
+        await sessions.append("s", Message.user("kept"), create=True)
+    shutil.copy(path, backup)
+    async with SessionRepository.open(path, clock=clock) as sessions:
+        await sessions.append("s", Message.user("lost with the disk"))
+        position = await sessions.feed_position()
+    shutil.copy(backup, path)
+    async with SessionRepository.open(path, clock=clock) as sessions, StoreAdmin.open(path, clock=clock) as admin:
+        await sessions.append("s", Message.user("never told to the subscriber"))
+        clock.move(timedelta(days=2))
+        assert await admin.prune_changes(older_than=timedelta(days=1)) == 2
+        await sessions.append("s", Message.user("newest"))
+        with pytest.raises(PositionExpiredError) as refused:
+            [change async for change in sessions.changes(after=position, live=False)]
+    assert refused.value.reason == "restored"
 
 
 async def test_L96_a_file_of_the_first_schema_is_given_the_ids_of_its_messages(path: Path) -> None:
