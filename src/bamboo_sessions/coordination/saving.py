@@ -186,6 +186,12 @@ def correct(session: Session, plan: SavePlan, after: Snapshot) -> None:
         rebase_copy(session, after, head, messages)
 
 
+def keep_unsaved(session: Session, base: Snapshot, after: Snapshot) -> None:
+    """Bring a copy up to date that wasn't saved: all that was done to it since `base` stays in it."""
+    head, messages = rebase(base, freeze(session), after)
+    rebase_copy(session, after, head, messages)
+
+
 def report_of(written: Written) -> MergeReport:
     """What a save did."""
     assert written.after is not None  # noqa: S101 - a save ends with a session
