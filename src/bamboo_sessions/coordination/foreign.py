@@ -17,14 +17,14 @@ from bamboo_sessions.storage.query import Window, WindowQuery
 
 
 async def check_base(storage: SessionStorage, key: SessionKey, session: Session) -> None:
-    """Raise `InputError` if the base of `session` came from outside and isn't what storage has at its revision.
+    """Raise `InputError` if the base of `session`, which came from outside, isn't what storage has at its revision.
 
     Heads aren't versioned: that of the base is compared as long as it is the newest. A session that doesn't live, or
     not in this life, is left to the save.
     """
     link = link_of(session)
     base = link.base
-    if base is None or not link.is_foreign:
+    if base is None:
         return
     head = await storage.read_head(key)
     if not base.head.incarnation:

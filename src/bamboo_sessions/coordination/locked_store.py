@@ -241,14 +241,13 @@ class LockedSessionStore:
         return snapshot is not None and snapshot.revision == session.revision
 
     async def _save(self, session: Session, plan: SavePlan, commit_id: str | None = None) -> MergeReport:
-        expected = await self._save_waiting(plan.key, plan.if_revision)
-        return await self._save_now(session, plan.expecting(expected), commit_id)
-
-    async def _save_now(self, session: Session, plan: SavePlan, commit_id: str | None = None) -> MergeReport:
-        """Save under the session's lock, after what waited."""
-        await check_base(self.storage, plan.key, session)
+        """Save under the session's lock, after what waits, and after an earlier save of the copy is settled."""
         link = link_of(session)
-        if await self._settle(session, plan.commit_id) and plan.creating:
+        if plan.key in self.waiting:
+            plan = plan.expecting(await self._save_waiting(plan.key, plan.if_revision))
+        if link.is_foreign:
+            await check_base(self.storage, plan.key, session)
+        if link.unsettled is not None and await self._settle(session, plan.commit_id) and plan.creating:
             return MergeReport(revision=session.revision, changed=True)  # it was this copy that made the session
         plan = caught_up(plan, session)
         link.unsettled = plan
