@@ -38,18 +38,14 @@ class Entry(msgspec.Struct):
     token: int | None = None
     by_hand: bool = False
     head_bytes: int = 0
+    size: int = 0
+    """Bytes of all of it, roughly; `head_bytes` are those of what in the head can be large."""
 
     def working_copy(self, clock: Clock = SYSTEM_CLOCK) -> Session:
         """A copy to work on; based on what is committed only if the entry is (L107)."""
         if self.by_hand:
             return copy_without_base(self.snapshot.head, self.snapshot.messages, clock)
         return copy_of(self.snapshot, clock)
-
-    @property
-    def size(self) -> int:
-        """Bytes, roughly."""
-        messages = self.snapshot.messages_bytes + _MESSAGE_BYTES * len(self.snapshot.messages)
-        return _ENTRY_BYTES + messages + self.head_bytes
 
 
 class SessionCache:
@@ -122,6 +118,8 @@ class SessionCache:
             entry.head_bytes = before.head_bytes
         elif any(parts):
             entry.head_bytes = len(json.encode(parts))
+        messages = entry.snapshot.messages_bytes + _MESSAGE_BYTES * entry.snapshot.messages.length
+        entry.size = _ENTRY_BYTES + messages + entry.head_bytes
         self._entries[key] = entry
         self._bytes += entry.size
         if self._bytes > self.bytes_max:

@@ -22,7 +22,7 @@ from bamboo_sessions.coordination.fencing import check_fence
 from bamboo_sessions.coordination.foreign import check_base
 from bamboo_sessions.coordination.locks import SessionLocks
 from bamboo_sessions.coordination.plan import HeadPlan, Plan, Written, living
-from bamboo_sessions.coordination.saving import SavePlan, caught_up, correct, plan_save, report_of
+from bamboo_sessions.coordination.saving import SavePlan, caught_up, correct, keep_unsaved, plan_save, report_of
 from bamboo_sessions.coordination.signal import CommitSignal
 from bamboo_sessions.coordination.tasks import OwnedTasks
 from bamboo_sessions.coordination.waiting import Waiting, WaitingWork
@@ -144,13 +144,25 @@ class LockedSessionStore:
 
     async def _delete(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         try:
+            was_waiting = await self._called_off(key)
             deleted = await self.storage.delete_tree(key, query)
         except StorageError as exc:
             exc.commit_id = query.commit_id if exc.outcome_unknown else None
             raise
         for session_id in deleted:
             self.cache.evict(SessionKey(key.namespace, session_id))
-        return deleted
+        return deleted or ((key.session_id,) if was_waiting else ())
+
+    async def _called_off(self, key: SessionKey) -> bool:
+        """Give up work that was to create a session, which is deleted before; whether there was any.
+
+        Raises what hinders finding out for good that the session isn't created any more.
+        """
+        was_waiting = self.waiting.creates(key)
+        while was_waiting and (item := self.waiting.first(key)):
+            await self.storage.settle(key, item.commit_id)
+            self.waiting.refuse(key, item, SessionDeletedError(key.session_id))
+        return was_waiting
 
     async def _lock(self, key: SessionKey) -> Callable[[], None]:
         self.tasks.check_usable()
@@ -229,14 +241,13 @@ class LockedSessionStore:
         return snapshot is not None and snapshot.revision == session.revision
 
     async def _save(self, session: Session, plan: SavePlan, commit_id: str | None = None) -> MergeReport:
-        expected = await self._save_waiting(plan.key, plan.if_revision)
-        return await self._save_now(session, plan.expecting(expected), commit_id)
-
-    async def _save_now(self, session: Session, plan: SavePlan, commit_id: str | None = None) -> MergeReport:
-        """Save under the session's lock, after what waited."""
-        await check_base(self.storage, plan.key, session)
+        """Save under the session's lock, after what waits, and after an earlier save of the copy is settled."""
         link = link_of(session)
-        if await self._settle(session, plan.commit_id) and plan.creating:
+        if plan.key in self.waiting:
+            plan = plan.expecting(await self._save_waiting(plan.key, plan.if_revision))
+        if link.is_foreign:
+            await check_base(self.storage, plan.key, session)
+        if link.unsettled is not None and await self._settle(session, plan.commit_id) and plan.creating:
             return MergeReport(revision=session.revision, changed=True)  # it was this copy that made the session
         plan = caught_up(plan, session)
         link.unsettled = plan
@@ -250,6 +261,10 @@ class LockedSessionStore:
         link.unsettled = None
         if written.committed is None:
             await check_fence(self.storage, plan.key, plan.fence)
+        committed, base = written.committed, plan.base
+        if committed is not None and committed.replayed and base is not None and base.revision >= committed.revision:
+            keep_unsaved(session, base, after)  # an earlier call's commit: what was done since is in none
+            return MergeReport(revision=committed.revision, changed=True)
         correct(session, plan, after)
         return report_of(written)
 
@@ -349,6 +364,8 @@ class LockedSessionStore:
             plan = link.unsettled  # what was sent, perhaps with success
         else:
             plan = caught_up(plan, session)
+        if self.waiting.has(plan.key, plan.commit_id):
+            return True  # it was accepted before; what was done to the copy since stays in it
         base = plan.base
         if base is not None and base.is_committed and (known is None or known.revision < base.revision):
             known = base

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final
 
 import msgspec
 
@@ -12,11 +14,16 @@ from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.splices import FRONT, Insertion
 from bamboo_sessions.storage.commit import Commit, Committed
 
+_COUNTERS: Final = attrgetter("revision", "incarnation", "updated_at", "message_count")
+
 
 def committed_head(head: SessionHead, committed: Committed) -> SessionHead:
     """`head` with the counters, and the place in the tree, that the commit gave it."""
+    head = committed.head or head
+    if _COUNTERS(head) == _COUNTERS(committed):
+        return head
     return msgspec.structs.replace(
-        committed.head or head,
+        head,
         revision=committed.revision,
         incarnation=committed.incarnation,
         updated_at=committed.updated_at,

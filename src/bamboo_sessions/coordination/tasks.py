@@ -56,21 +56,47 @@ class OwnedTasks:
         `release` is called when it has ended, in whatever way. Then other tasks get a turn, also if nothing had to be
         waited for: who writes without a pause starves nobody.
         """
-        task = _begun(work)
-        self._tasks.add(task)
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[T] = loop.create_future()
+        task = _begun(self._tell(work, outcome, release), loop)
 
-        def ended(task: asyncio.Task[T]) -> None:
-            self._tasks.discard(task)
+        def ended(task: asyncio.Task[None]) -> None:
+            if task in self._tasks:  # it was cancelled before it began
+                self._tasks.discard(task)
+                work.close()
+                outcome.cancel()
+                if release is not None:
+                    release()
+
+        if not task.done():
+            self._tasks.add(task)
+            task.add_done_callback(ended)
+        if outcome.done():
+            await asyncio.sleep(0)
+        return await outcome
+
+    async def _tell(
+        self, work: Coroutine[Any, Any, T], outcome: asyncio.Future[T], release: Callable[[], None] | None
+    ) -> None:
+        """Run `work` to its end and tell `outcome`, which is done already if whoever waited for it was cancelled."""
+        try:
+            result = await work
+        except asyncio.CancelledError:
+            outcome.cancel()
+            raise
+        except BaseException as exc:  # noqa: BLE001 - goes to whoever waits
+            if outcome.done():
+                _log_failure(exc)  # nobody else would see it
+            else:
+                outcome.set_exception(exc)
+        else:
+            if not outcome.done():
+                outcome.set_result(result)
+        finally:
+            if (task := asyncio.current_task()) is not None:
+                self._tasks.discard(task)
             if release is not None:
                 release()
-
-        task.add_done_callback(ended)
-        try:
-            await (asyncio.sleep(0) if task.done() else asyncio.wait((task,)))
-        except asyncio.CancelledError:
-            task.add_done_callback(_log_failure)  # nobody else would see it
-            raise
-        return task.result()
 
     def close(self) -> None:
         """Refuse calls from now on."""
@@ -85,16 +111,14 @@ class OwnedTasks:
         return len(self._tasks)
 
 
-def _begun(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+def _begun(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
     """A task that runs until it has to wait before this returns, if the interpreter can do that."""
-    loop = asyncio.get_running_loop()
     if sys.version_info >= (3, 12):
         return asyncio.Task(work, loop=loop, eager_start=True)
     return loop.create_task(work)
 
 
-def _log_failure(task: asyncio.Task[Any]) -> None:
+def _log_failure(exc: BaseException) -> None:
     """Log why the write of a cancelled caller failed."""
-    if not task.cancelled() and (exc := task.exception()) is not None:
-        level = logging.INFO if isinstance(exc, BambooSessionsError) else logging.ERROR
-        _log.log(level, "a cancelled caller's write failed: %s", exc)
+    level = logging.INFO if isinstance(exc, BambooSessionsError) else logging.ERROR
+    _log.log(level, "a cancelled caller's write failed: %s", exc)

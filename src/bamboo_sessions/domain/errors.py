@@ -127,14 +127,15 @@ class ConcurrencyError(BambooSessionsError):
 
 
 class PreconditionFailedError(ConcurrencyError):
-    """The state isn't the one that the caller named; nothing was written."""
+    """The state isn't the one that the caller named; nothing was written. `session_id` is `None` for shared records."""
 
     code = "precondition_failed"
 
-    def __init__(self, expected: object, actual: object, *, session_id: str, what: str = "revision") -> None:
+    def __init__(self, expected: object, actual: object, *, session_id: str | None, what: str = "revision") -> None:
+        whose = "The store" if session_id is None else f"Session {session_id!r}"
         super().__init__(
-            f"Session {session_id!r} has {what} {actual!r}, not {expected!r}; nothing was written.",
-            hint="Load the session again, look at what changed, and repeat the change if it is still wanted.",
+            f"{whose} has {what} {actual!r}, not {expected!r}; nothing was written.",
+            hint="Read it again, look at what changed, and repeat the change if it is still wanted.",
         )
         self.expected = expected
         self.actual = actual

@@ -21,7 +21,8 @@ class _Stretch(NamedTuple):
 class GroupReader:
     """The groups of a history of `length` messages, of which `kind` tells what each is; `None`: it isn't there.
 
-    No group reaches over a place of `parted`. What was read once isn't read again, so that all questions together cost the messages around them.
+    No group reaches over a place of `parted`. What was read once isn't read again, so that all questions together cost
+    the messages around them.
     """
 
     def __init__(self, length: int, kind: Callable[[int], Kind | None], parted: Container[int] = ()) -> None:

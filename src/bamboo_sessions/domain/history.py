@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, chain, count
-from operator import attrgetter, eq
+from itertools import accumulate, chain, count, islice, takewhile
+from operator import attrgetter, eq, is_
 from typing import Final, overload
 
 import msgspec
@@ -65,19 +65,19 @@ def _chunked(messages: tuple[Message, ...]) -> tuple[_Chunk, ...]:
 class FrozenMessages(Sequence[Message]):
     """An immutable sequence of messages with structural sharing."""
 
-    __slots__ = ("_chunks", "_ends", "_id_max")
+    __slots__ = ("_chunks", "_ends", "_id_max", "length")
 
     def __init__(self, items: Iterable[Message] = ()) -> None:
         messages = tuple(items)
-        self._chunks = _chunked(messages)
-        self._ends = _ends_of(self._chunks)
-        self._id_max = _highest_id(messages)  # no id is higher: new ones usually are, and needn't be looked for
+        self._hold(_chunked(messages), (), _highest_id(messages))
 
-    @classmethod
-    def _of(cls, chunks: tuple[_Chunk, ...], ends: tuple[int, ...], id_max: str) -> FrozenMessages:
-        result = cls.__new__(cls)
-        result._chunks, result._ends, result._id_max = chunks, ends, id_max
-        return result
+    def _hold(self, chunks: tuple[_Chunk, ...], ends: tuple[int, ...], id_max: str) -> None:
+        """Hold `chunks`; `ends` are those of the first ones."""
+        more = accumulate((len(chunk.messages) for chunk in chunks[len(ends) :]), initial=ends[-1] if ends else 0)
+        self._chunks = chunks
+        self._ends = (*ends, *islice(more, 1, None))
+        self._id_max = id_max  # no id is higher: new ones usually are, and needn't be looked for
+        self.length = self._ends[-1] if chunks else 0
 
     # --- other histories
 
@@ -100,7 +100,7 @@ class FrozenMessages(Sequence[Message]):
 
         Copies the chunks that are touched, and the directory. 0 <= `start` <= `stop` <= the length.
         """
-        if start == len(self):
+        if start == self.length:
             return self.extended(messages)
         first = bisect_right(self._ends, start)
         last = bisect_right(self._ends, stop - 1, lo=first) if stop > start else first
@@ -111,11 +111,10 @@ class FrozenMessages(Sequence[Message]):
 
     def _with_chunks(self, first: int, last: int, new: tuple[_Chunk, ...]) -> FrozenMessages:
         """These messages with the chunks `new` in the place of those from `first` up to `last`."""
-        chunks = (*self._chunks[:first], *new, *self._chunks[last:])
-        start = self._start_of(first)
-        ends = (*self._ends[:first], *_ends_of(chunks[first:], start))
         id_max = max([self._id_max, *(_highest_id(chunk.messages) for chunk in new)])
-        return self._of(chunks, ends, id_max)
+        result = FrozenMessages.__new__(FrozenMessages)
+        result._hold((*self._chunks[:first], *new, *self._chunks[last:]), self._ends[:first], id_max)
+        return result
 
     def _start_of(self, chunk: int) -> int:
         return self._ends[chunk - 1] if chunk else 0
@@ -124,15 +123,21 @@ class FrozenMessages(Sequence[Message]):
 
     def extends(self, base: FrozenMessages) -> bool:
         """Whether this is `base`, the very objects, with something or nothing behind it."""
-        return len(self) >= len(base) and self.shared_start(base) == len(base)
+        if self is base:
+            return True
+        if self.length < base.length:
+            return False
+        chunks = _shared_chunks(self._chunks, base._chunks)
+        ours, theirs = (chain.from_iterable(c.messages for c in one._chunks[chunks:]) for one in (self, base))
+        return all(map(is_, theirs, ours))
 
     def shared_start(self, other: FrozenMessages) -> int:
         """How many messages both begin with: the very same ones. Chunks that both have cost next to nothing."""
         if self is other:
-            return len(self)
+            return self.length
         chunks = _shared_chunks(self._chunks, other._chunks)
         ours, theirs = (chain.from_iterable(c.messages for c in one._chunks[chunks:]) for one in (self, other))
-        return self._start_of(chunks) + _shared(ours, theirs)
+        return (self._ends[chunks - 1] if chunks else 0) + _shared(ours, theirs)
 
     def unshared(self, other: FrozenMessages) -> Iterator[tuple[int, Message]]:
         """The messages of the chunks that `other` hasn't, and their places: all that differ, and some neighbours."""
@@ -168,14 +173,14 @@ class FrozenMessages(Sequence[Message]):
     # --- the sequence
 
     def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return self.length
 
     @overload
     def __getitem__(self, index: int) -> Message: ...
     @overload
     def __getitem__(self, index: slice) -> list[Message]: ...
     def __getitem__(self, index: int | slice) -> Message | list[Message]:
-        length = len(self)
+        length = self.length
         if isinstance(index, slice):
             wanted = range(*index.indices(length))
             if not wanted:
@@ -225,15 +230,7 @@ def _shared_chunks(ours: tuple[_Chunk, ...], theirs: tuple[_Chunk, ...]) -> int:
 
 def _shared(ours: Iterable[object], theirs: Iterable[object]) -> int:
     """How many objects both begin with."""
-    number = 0
-    for number, (one, other) in enumerate(zip(ours, theirs, strict=False), start=1):
-        if one is not other:
-            return number - 1
-    return number
-
-
-def _ends_of(chunks: Iterable[_Chunk], start: int = 0) -> tuple[int, ...]:
-    return tuple(accumulate((len(chunk.messages) for chunk in chunks), initial=start))[1:]
+    return len(list(takewhile(bool, map(is_, ours, theirs))))
 
 
 def _highest_id(messages: Iterable[Message]) -> str:

@@ -59,7 +59,8 @@ def merge_history(
     already aren't noticed; storage finds them by their ids.)
     """
     if mine.extends(base) and durable.extends(base):
-        added, gained = mine[len(base) :], durable[len(base) :]
+        added = mine[base.length :]
+        gained = durable[base.length :] if durable is not base else []
         if not added or _can_follow(durable, added, gained):
             messages = durable.extended(added) if gained else mine
             at_end = (Insertion(tuple(added)),) if added else ()
@@ -72,6 +73,8 @@ def _can_follow(durable: FrozenMessages, added: Sequence[Message], gained: Seque
     ids = {message.id for message in added}
     if len(ids) < len(added) or any(message.id in ids for message in gained):
         return False
+    if all(message.role != "tool" for message in added):
+        return True
     elsewhere = {call_id: None if gained else newest_group(durable, call_id) for call_id in calls_elsewhere(added)}
     if None in elsewhere.values():
         return False

@@ -179,10 +179,9 @@ class Commit(msgspec.Struct, frozen=True):
     @property
     def size(self) -> int:
         """Bytes of its messages and records: what group commits are bounded by."""
-        size = self.message_bytes()
-        for stored in self.edits:
-            size += len(stored.body)
-        return size + size_of_records(self.records)
+        size = sum([len(stored.body) for insertion in self.insertions for stored in insertion.messages])
+        size += sum([len(stored.body) for stored in self.edits])
+        return size + (size_of_records(self.records) if self.records else 0)
 
     def message_bytes(self, *, without: Collection[str] = ()) -> int:
         """Bytes of the messages that it adds, but for those with the ids `without`: known already."""

@@ -74,8 +74,11 @@ def plan_records(
 def _check(write: RecordWrite, version: int, scope: RecordScope) -> None:
     expected = 0 if write.if_absent is True else write.if_version
     if expected is not None and expected != version:
-        what = f"record {write.kind}/{write.key} at version"
-        raise PreconditionFailedError(expected, version, session_id=scope.name, what=what)
+        record = f"{write.kind}/{write.key}"
+        if scope.type == "session":
+            raise PreconditionFailedError(expected, version, session_id=scope.name, what=f"record {record} at version")
+        what = f"shared record {record} of {scope.name!r} at version"
+        raise PreconditionFailedError(expected, version, session_id=None, what=what)
 
 
 def other_sessions(namespace: str, writes: Iterable[RecordWrite], scope: RecordScope) -> set[SessionKey]:

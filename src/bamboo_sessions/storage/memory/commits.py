@@ -6,15 +6,13 @@ readers. In between `SimpleStorage` lets the wrapped object keep the session fir
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Final, NoReturn
+from typing import NoReturn
 
 import msgspec
 
 from bamboo_sessions.domain.change import ChangeKind
 from bamboo_sessions.domain.clock import EPOCH
 from bamboo_sessions.domain.head import SessionHead, head_document
-from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN
 from bamboo_sessions.domain.message import StoredMessage
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.domain.splices import Insertion
@@ -41,8 +39,6 @@ from bamboo_sessions.storage.memory.feed import Entry
 from bamboo_sessions.storage.memory.origins import find_origin
 from bamboo_sessions.storage.memory.session import StoredSession, apply_history, check_targets, sift
 from bamboo_sessions.storage.record_plan import RecordPlan
-
-_KEPT: Final = timedelta(hours=COMMIT_ID_HOURS_MIN)
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -109,7 +105,8 @@ def _checked(
         head_document(head)  # raises if it is too large
     check_targets(commit, living)
     plan = records.planned(contents, commit.key.namespace, records.scope_of(commit.key), commit.records)
-    usage = {r.id: r for r in commit.usage if living is None or r.id not in living.usage}
+    known = living.usage if living is not None else {}
+    usage = {record.id: record for record in reversed(commit.usage) if record.id not in known}  # the first of one id
     return _Checked(admission, head, origin, insertions, duplicates, usage, plan, filled_in=head is not given)
 
 
@@ -160,11 +157,7 @@ def _log(contents: Contents, prepared: Prepared) -> None:
     contents.feed.add(
         Entry(commit.key, committed.revision, committed.incarnation, mark, prepared.kinds, ids, commit.at, now)
     )
-    entry = (commit.key, commit.commit_id)
-    contents.commits[entry] = committed
-    contents.commit_order.append((now, entry))
-    while abs(now - contents.commit_order[0][0]) > _KEPT:  # also one of a clock that was ahead
-        contents.commits.pop(contents.commit_order.popleft()[1], None)
+    contents.commits.add((commit.key, commit.commit_id), committed, now)
 
 
 def find_commit(contents: Contents, key: SessionKey, commit_id: str) -> int | None:
@@ -177,7 +170,7 @@ def settle(contents: Contents, key: SessionKey, commit_id: str) -> int | None:
     """The revision that this commit made; `None` if it never happened, and never will."""
     revision = find_commit(contents, key, commit_id)
     if revision is None:
-        contents.burnt.setdefault((key, commit_id), contents.clock.now())
+        contents.burnt.add((key, commit_id), None, contents.clock.now())
     return revision
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from bamboo_sessions.domain.clock import Clock
@@ -14,6 +13,7 @@ from bamboo_sessions.domain.lease import LeaseState
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.storage.commit import Committed, RecordScope, SessionKey
 from bamboo_sessions.storage.memory.feed import Feed
+from bamboo_sessions.storage.memory.remembered import Remembered
 from bamboo_sessions.storage.memory.session import StoredSession
 from bamboo_sessions.storage.port import Hear, News
 from bamboo_sessions.storage.query import Record
@@ -25,9 +25,8 @@ _NEVER_LEASED: Final = LeaseState()
 
 
 class Deletion(NamedTuple):
-    """A deletion that somebody may ask for again: when it was, what went, and the root's revision then."""
+    """A deletion that somebody may ask for again: what went, and the root's revision then."""
 
-    at: datetime
     deleted: tuple[str, ...]
     revision: int
 
@@ -39,11 +38,10 @@ class Contents:
         clock: The engine's own time, by which leases are meant, and how long commits are remembered.
         sessions: Living sessions, and what deleted ones left.
         commits: What became of each commit, by its id (G4).
-        burnt: Ids of commits that never happened and never will, and since when.
-        commit_order: The same commits, oldest first, to forget those that nobody asks for any more.
+        burnt: Ids of commits that never happened and never will.
         records: By namespace, scope and kind; then by key.
         record_version: The highest version that a record was ever given.
-        record_commits: When records were written by themselves, and what became of each, by namespace and commit id.
+        record_commits: The versions that came of records written by themselves, by namespace and commit id.
         deletions: Those that have a commit id, by the session that they were asked for.
         leases: Also of deleted sessions: their tokens go on counting (G12).
         feed: The log of commits.
@@ -53,13 +51,12 @@ class Contents:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.sessions: dict[SessionKey, StoredSession | Tombstone] = {}
-        self.commits: dict[CommitKey, Committed] = {}
-        self.burnt: dict[CommitKey, datetime] = {}
-        self.commit_order: deque[tuple[datetime, CommitKey]] = deque()
+        self.commits: Remembered[CommitKey, Committed] = Remembered()
+        self.burnt: Remembered[CommitKey, None] = Remembered()
         self.records: dict[RecordsKey, dict[str, Record]] = {}
         self.record_version = 0
-        self.record_commits: dict[tuple[str, str], tuple[datetime, tuple[int, ...]]] = {}
-        self.deletions: dict[CommitKey, Deletion] = {}
+        self.record_commits: Remembered[tuple[str, str], tuple[int, ...]] = Remembered()
+        self.deletions: Remembered[CommitKey, Deletion] = Remembered()
         self.leases: dict[SessionKey, LeaseState] = {}
         self.feed = Feed()
         self.listeners: dict[object, Hear] = {}
@@ -101,14 +98,10 @@ class Contents:
             yield SessionKey(key.namespace, session_id)
             below.extend(child for child in children.pop(session_id, ()) if child != key.session_id)
 
-    def forget(self, *, before: datetime) -> None:
-        """Forget what became of writes and deletions of before this time, and which ids were burnt."""
-        for asked in [asked for asked, (at, _) in self.record_commits.items() if at < before]:
-            del self.record_commits[asked]
-        for deletion in [each for each, done in self.deletions.items() if done.at < before]:
-            del self.deletions[deletion]
-        for commit in [commit for commit, at in self.burnt.items() if at < before]:
-            del self.burnt[commit]
+    def forget(self, now: datetime, older_than: timedelta) -> None:
+        """Forget what became of older calls."""
+        for calls in (self.commits, self.burnt, self.record_commits, self.deletions):
+            calls.forget(now, older_than)
 
     def leases_of(self, key: SessionKey) -> LeaseState:
         """The run leases of a session."""

@@ -48,15 +48,16 @@ def write(contents: Contents, commit: RecordCommit) -> tuple[int, ...]:
     """Write records as one unit, outside a session's commit; their versions."""
     check_record_commit(commit)
     asked = (commit.namespace, commit.commit_id)
-    if asked in contents.record_commits:
-        return contents.record_commits[asked][1]
+    done = contents.record_commits.get(asked)
+    if done is not None:
+        return done
     if commit.scope.type == "session":
         lives = contents.living(SessionKey(commit.namespace, commit.scope.name))
         if commit.incarnation not in {None, lives.head.incarnation}:
             raise SessionDeletedError(commit.scope.name)
     plan = planned(contents, commit.namespace, commit.scope, commit.writes)
     apply(contents, commit.namespace, plan.changes)
-    contents.record_commits[asked] = (contents.clock.now(), plan.versions)
+    contents.record_commits.add(asked, plan.versions, contents.clock.now())
     return plan.versions
 
 

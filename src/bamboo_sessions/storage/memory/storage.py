@@ -139,7 +139,7 @@ class MemoryStorage(SessionStorage):
 
     async def prune_changes(self, older_than: timedelta, *, limit: int = FEED_PRUNE_ROWS_MAX) -> int:
         now = self._contents.clock.now()
-        self._contents.forget(before=now - older_than)
+        self._contents.forget(now, older_than)
         return self._contents.feed.prune(older_than, limit, now)
 
     async def start_epoch(self) -> str:

@@ -25,7 +25,7 @@ def delete_tree(contents: Contents, key: SessionKey, query: DeleteQuery) -> tupl
     for each in tree:
         contents.tell(each)
     if tree and query.commit_id is not None:
-        contents.deletions[key, query.commit_id] = Deletion(contents.clock.now(), deleted, revisions[0])
+        contents.deletions.add((key, query.commit_id), Deletion(deleted, revisions[0]), contents.clock.now())
     return deleted
 
 

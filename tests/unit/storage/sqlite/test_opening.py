@@ -86,18 +86,48 @@ async def test_a_missing_folder_is_made_only_on_request(tmp_path: Path) -> None:
     assert path.is_file()
 
 
-@pytest.mark.parametrize(
-    "kind", ["nfs4", "cifs", "9p", "virtiofs", "fakeowner", "vboxsf", "drvfs", "fuse.grpcfuse", "fuse.vmhgfs-fuse"]
-)
-async def test_a_shared_file_system_is_refused(
+async def _open_and_close(path: Path) -> None:
+    storage = SqliteStorage(path)
+    await storage.open()
+    await storage.aclose()
+
+
+def _mount(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = folder / "mounts"
+    mounts.write_text(f"/dev/vda / ext4 rw 0 0\nserver:/export {folder} {kind} rw 0 0\n")
+    monkeypatch.setattr(place, "_MOUNTS", mounts)
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "smb3", "ceph", "fuse.sshfs", "fuse.glusterfs"])
+async def test_a_file_system_that_machines_share_is_refused(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """A file on a network, or in a folder of a virtual machine's host, is refused before anything is made there."""
-    mounts = tmp_path / "mounts"
-    mounts.write_text(f"/dev/vda / ext4 rw 0 0\nserver:/export {tmp_path} {kind} rw 0 0\n")
-    monkeypatch.setattr(place, "_MOUNTS", mounts)
-    assert kind in str(await _refusal(path))
+    """A file on a network is refused before anything is made there."""
+    _mount(kind, tmp_path, monkeypatch)
+    assert kind.removeprefix("fuse.") in str(await _refusal(path))
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "kind", ["9p", "virtiofs", "fakeowner", "vboxsf", "drvfs", "fuse.grpcfuse", "fuse.vmhgfs-fuse"]
+)
+async def test_a_folder_of_a_virtual_machines_host_is_used_with_a_warning(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """Containers whose root is such a folder can keep a store; the log says what has to be minded."""
+    _mount(kind, tmp_path, monkeypatch)
+    await _open_and_close(path)
+    assert "both sides" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["ext4", "overlay", "fuseblk", "tmpfs"])
+async def test_a_local_file_system_is_used_without_a_word(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """Nothing is logged where nothing has to be minded."""
+    _mount(kind, tmp_path, monkeypatch)
+    await _open_and_close(path)
+    assert not caplog.records
 
 
 async def test_the_file_system_is_that_of_the_file_and_not_of_a_link(
@@ -113,9 +143,7 @@ async def test_the_file_system_is_that_of_the_file_and_not_of_a_link(
     (far / "link.db").symlink_to(near / "sessions.db")
     with pytest.raises(StorageError, match="nfs"):
         await SqliteStorage(near / "link.db").open()
-    storage = SqliteStorage(far / "link.db")
-    await storage.open()
-    await storage.aclose()
+    await _open_and_close(far / "link.db")
 
 
 async def test_a_file_without_permissions_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

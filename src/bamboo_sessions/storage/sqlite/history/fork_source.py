@@ -7,7 +7,7 @@ from typing import Final
 import apsw
 
 from bamboo_sessions.domain.errors import MessageNotFoundError, SessionDeletedError
-from bamboo_sessions.storage.commit import Commit, SessionKey
+from bamboo_sessions.storage.commit import Commit, HistorySource, SessionKey
 from bamboo_sessions.storage.sqlite.history.versions import HistoryWriter
 from bamboo_sessions.storage.sqlite.sessions.rows import require
 from bamboo_sessions.storage.sqlite.transactions.connection import row_of, rows_of
@@ -49,12 +49,9 @@ Origin = tuple[int, int, int]
 """Another session's key, the revision, and the last position to take."""
 
 
-def find_origin(connection: apsw.Connection, commit: Commit) -> Origin | None:
+def find_origin(connection: apsw.Connection, namespace: str, source: HistorySource) -> Origin:
     """The messages that a new session begins with."""
-    source = commit.history_from
-    if source is None:
-        return None
-    session = require(connection, SessionKey(commit.key.namespace, source.session_id))
+    session = require(connection, SessionKey(namespace, source.session_id))
     if source.at_revision < session.incarnation:
         raise SessionDeletedError(source.session_id)
     last = session.tail_position

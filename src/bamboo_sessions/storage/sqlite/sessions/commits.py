@@ -35,7 +35,7 @@ from bamboo_sessions.storage.commit import (
     kinds_of,
     taken,
 )
-from bamboo_sessions.storage.record_plan import RecordPlan
+from bamboo_sessions.storage.record_plan import NO_RECORDS, RecordPlan
 from bamboo_sessions.storage.sqlite.history.fork_source import Origin, copy_history, find_origin, origin_hashes
 from bamboo_sessions.storage.sqlite.history.placement import place
 from bamboo_sessions.storage.sqlite.history.versions import HistoryWriter
@@ -80,10 +80,14 @@ def apply(connection: apsw.Connection, commit: Commit, now: datetime) -> Committ
         check_last_message(commit, value_of(connection, _LAST, (living.key,)) if living else None)
     given = commit.head or (commit.initial_head if living is None else None)
     head = None if given is None else _placed(connection, commit, given, living)
-    origin = find_origin(connection, commit)
+    source = commit.history_from
+    origin = find_origin(connection, commit.key.namespace, source) if source is not None else None
     insertions, duplicates = _sift(connection, commit, living, origin)
     new_usage = usage.new_records(connection, living.key if living else None, commit.usage) if commit.usage else []
-    plan = records.planned(connection, commit.key.namespace, _scope(commit), commit.records)
+    plan = NO_RECORDS
+    if commit.records:
+        scope = RecordScope("session", commit.key.session_id)
+        plan = records.planned(connection, commit.key.namespace, scope, commit.records)
     if living and not (insertions or new_usage or head or commit.edits or commit.removals or plan.changes):
         return _unchanged(living, duplicates, plan)
     session = _write_head(connection, commit, admission, head, row)
@@ -95,8 +99,9 @@ def apply(connection: apsw.Connection, commit: Commit, now: datetime) -> Committ
     if origin is not None:
         copy_history(connection, origin, history)
     placements = place(history, commit, insertions)
-    usage.write(connection, session, new_usage)
-    recorded = _write_records(connection, commit, plan)
+    if new_usage:
+        usage.write(connection, session, new_usage)
+    recorded = bool(plan.changes or origin) and _write_records(connection, commit, plan)
     kinds = kinds_of(
         commit, created=admission.created, inserted=bool(insertions), used=bool(new_usage), recorded=recorded
     )
@@ -232,10 +237,6 @@ def _write_head(
     return row.key
 
 
-def _scope(commit: Commit) -> RecordScope:
-    return RecordScope("session", commit.key.session_id)
-
-
 def _write_records(connection: apsw.Connection, commit: Commit, plan: RecordPlan) -> bool:
     """Write records, and those that a fork begins with; whether there were any."""
     records.apply(connection, commit.key.namespace, plan.changes)
@@ -282,7 +283,7 @@ def _finish(
             history.message_count,
             history.added[0][0] if history.added else 0,
             len(history.added),
-            records.to_text(plan.versions) or None,
+            records.to_text(plan.versions) if plan.versions else None,
         ),
     )
     reshaped = admission.revision if history.reshaped else living.reshaped_revision if living else 0

@@ -1,30 +1,31 @@
 """Whether a path can hold a database file.
 
-A file system that several machines share is refused, also if the other one is a virtual machine's host: SQLite's locks
-and the shared memory of its write-ahead log don't work there, and commits would be lost (G1).
+A file system that several machines share is refused: SQLite's locks and the shared memory of its write-ahead log don't
+reach from one machine to another, and commits would be lost (G1). The folders that a virtual machine gets from its host
+are allowed, with a warning: they are safe as long as only one side has the file open, which can't be seen from here.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Final
 
 from bamboo_sessions.domain.errors import StorageError
 
+_log: Final = logging.getLogger("bamboo_sessions")
+
 _MOUNTS: Final = Path("/proc/mounts")
 
-_NETWORK: Final = (
-    "nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "ncpfs", "ncp", "coda", "9p", "ceph", "glusterfs",
-    "lustre", "gpfs", "beegfs", "orangefs", "pvfs2", "panfs",
+_BETWEEN_MACHINES: Final = (
+    "nfs", "cifs", "smb", "afs", "ncp", "coda", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "orangefs", "pvfs2",
+    "panfs", "sshfs", "s3fs", "rclone", "gcsfuse", "davfs", "juicefs", "goofys", "blobfuse", "seaweedfs", "moosefs",
+    "mfs", "lizardfs", "curlftpfs",
 )  # fmt: skip
-_OF_A_HOST: Final = ("fakeowner", "grpcfuse", "virtiofs", "osxfs", "drvfs", "vboxsf", "vmhgfs", "prl_fs")
-"""What Docker Desktop, WSL, VirtualBox, VMware and Parallels mount a host's folders with."""
-_FUSE: Final = (
-    "sshfs", "s3fs", "rclone", "glusterfs", "ceph", "gcsfuse", "davfs", "juicefs", "goofys", "blobfuse", "seaweedfs",
-    "moosefs", "mfs", "lizardfs", "curlftpfs", "smb", "grpcfuse", "osxfs", "vmhgfs", "prl_fs",
-)  # fmt: skip
-"""How names of such file systems in user space begin, behind `fuse.`."""
+"""How the types of network file systems begin, behind `fuse.` if they have that."""
+_OF_A_HOST: Final = ("9p", "virtiofs", "fakeowner", "grpcfuse", "osxfs", "drvfs", "vboxsf", "vmhgfs", "prl_fs")
+"""Likewise for what Docker Desktop, WSL, QEMU, VirtualBox, VMware and Parallels mount a host's folders with."""
 
 
 def check_place(path: Path, *, create_parents: bool) -> None:
@@ -42,10 +43,22 @@ def check_place(path: Path, *, create_parents: bool) -> None:
                 f"{place} can't be read and written by this user.",
                 hint="Change its permissions: SQLite writes the file, and two more beside it.",
             )
-    if kind := _shared_file_system(real):
+    _check_file_system(real)
+
+
+def _check_file_system(real: Path) -> None:
+    kind = _file_system(real)
+    if kind.startswith(_BETWEEN_MACHINES):
         raise StorageError(
             f"{real} is on a file system that machines share ({kind}), where SQLite loses data.",
             hint="Keep the file on a local disk (in a container, on a volume), or use PostgreSQL.",
+        )
+    if kind.startswith(_OF_A_HOST):
+        _log.warning(
+            "%s is in a folder that this machine shares with its host (%s). Never open it on both sides at once, or "
+            "commits are lost; a volume of the machine's own is safe.",
+            real,
+            kind,
         )
 
 
@@ -56,13 +69,12 @@ def _make_folder(folder: Path) -> None:
         raise StorageError(f"The folder {folder} can't be made: {exc}", hint="Choose another path.") from exc
 
 
-def _shared_file_system(real: Path) -> str | None:
-    """The type of the shared file system that a file is on; `None` for a local one, or if nobody can tell."""
+def _file_system(real: Path) -> str:
+    """The type of the file system that a file is on, without `fuse.`; empty if nobody can tell."""
     try:
         mounts = _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return None
+        return ""
     kinds = {fields[1].replace("\\040", " "): fields[2] for line in mounts if len(fields := line.split()) > 2}  # noqa: PLR2004 - device, place, type
     kind = next((kinds[str(place)] for place in (real, *real.parents) if str(place) in kinds), "")
-    in_user_space = kind.startswith("fuse.") and kind.removeprefix("fuse.").startswith(_FUSE)
-    return kind if in_user_space or kind in _NETWORK or kind in _OF_A_HOST else None
+    return kind.removeprefix("fuse.")
