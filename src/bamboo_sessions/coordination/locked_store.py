@@ -31,7 +31,9 @@ from bamboo_sessions.domain.errors import (
     BambooSessionsError,
     PreconditionFailedError,
     SessionDeletedError,
+    SessionNotFoundError,
     StorageError,
+    StorageUnavailableError,
 )
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.limits import DIRTY_BYTES_MAX
@@ -391,6 +393,9 @@ class LockedSessionStore:
             except (StorageError, PreconditionFailedError):
                 raise
             except BambooSessionsError as exc:
+                if isinstance(exc, SessionNotFoundError) and self.waiting.has_waiting_parent(key, item):
+                    message = f"Session {key.session_id!r} waits until the session above it is stored."
+                    raise StorageUnavailableError(message, hint="Its work is kept in memory and retried.") from exc
                 self.waiting.refuse(key, item, exc)
             else:
                 self.waiting.durable(key, item, after)

@@ -412,6 +412,21 @@ class LifecycleConformance(RepositoryCase):
         assert await sessions.load("s") is None
         assert not await sessions.delete("s")
 
+    async def test_a_child_waits_for_its_waiting_parent(
+        self, sessions: SessionRepository, faults: FaultyStorage
+    ) -> None:
+        """L22: storage is back for the child and wasn't for its parent: that is no reason to refuse accepted work."""
+        parent = Session("parent")
+        child = parent.new_child("child")
+        child.add_message(user("a"))
+        with faults.fail("commit", times=None):
+            assert not await sessions.save_best_effort(parent)
+            assert not await sessions.save_best_effort(child)
+        faults.fail("commit")
+        await sessions.flush()
+        assert await sessions.flush() == ()
+        assert ids_of(await sessions.load("child", fresh=True)) == ["a"]
+
     async def test_what_is_closed_writes_nothing(self, sessions: SessionRepository, others: SessionRepository) -> None:
         """Once a repository was closed, its writing calls are refused, whether or not storage goes on."""
         await saved(sessions, user("a"))
