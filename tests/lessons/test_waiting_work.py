@@ -236,6 +236,45 @@ async def test_L127_a_message_taken_out_is_not_added_again(sessions: SessionRepo
     assert await _stored(storage) == ["first"]
 
 
+async def test_L127_a_former_version_of_an_edited_message_is_no_conflict(
+    sessions: SessionRepository, storage: FaultyStorage
+) -> None:
+    """G4: what a copy adds was committed and edited since. Storage knows the first version, memory doesn't."""
+    writer = await sessions.get("chat")
+    writer.add_message(_message("draft", "answer"))
+    twin = writer.copy()
+    await sessions.save(writer)
+    writer.messages[1] = _message("final", "answer")
+    await sessions.save(writer)
+    twin.add_message(_message("more"))
+    with storage.fail("commit", times=None):
+        assert not await sessions.save_best_effort(twin)
+        assert _texts(await sessions.get("chat")) == ["first", "final", "more"]
+    assert await sessions.flush() == ()
+    assert await _stored(storage) == ["first", "final", "more"]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_L127_content_never_stored_is_told_as_a_conflict(
+    sessions: SessionRepository, storage: FaultyStorage, *, alone: bool
+) -> None:
+    """G4: a copy adds other content under the id of an edited message; once storage is back, the work is told whole."""
+    copy = await sessions.get("chat")
+    copy.add_message(_message("other", "answer"))
+    if not alone:
+        copy.add_message(_message("more"))
+    writer = await sessions.get("chat")
+    writer.add_message(_message("draft", "answer"))
+    await sessions.save(writer)
+    with storage.fail("commit", times=None):
+        assert not await sessions.save_best_effort(copy)
+    (refused,) = await sessions.flush()
+    assert refused.code == MessageIdConflictError.code
+    assert set(_texts(refused.session)) == {"first", "other"} | (set() if alone else {"more"})
+    assert await sessions.flush() == ()
+    assert await _stored(storage) == ["first", "draft"]
+
+
 async def test_L127_a_persons_rename_meanwhile_stands(sessions: SessionRepository, storage: FaultyStorage) -> None:
     """G5: two waiting titles don't add up to a version that beats what a person set while storage was away."""
     copy = await sessions.get("chat")

@@ -1,5 +1,7 @@
 """Groups are read around the places that are asked for, and give what reading everything gives."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,12 +14,23 @@ from tests.merge.helpers import call, message, result
 
 @given(st.lists(new_messages("m"), max_size=14), st.data())
 def test_reading_around_places_is_reading_everything(history: list[Message], data: st.DataObject) -> None:
-    """Whichever places are asked for, in any order, the group around each is the one of the whole history."""
-    reader = GroupReader.of(history)
-    groups = list(groups_of(history))
+    """Whichever places are asked for, in any order, the group around each is the one of the whole history.
+
+    Where that is parted, each part is read as a history.
+    """
+    places = range(1, len(history))
+    parted = data.draw(st.sets(st.sampled_from(places), max_size=2)) if places else set()
+    reader = GroupReader(len(history), lambda index: kind_of(history[index]), parted)
+    borders = [0, *sorted(parted), len(history)]
+    groups = [
+        range(start + group.start, start + group.end)
+        for start, stop in pairwise(borders)
+        for group in groups_of(history[start:stop])
+    ]
     for index in data.draw(st.permutations(range(len(history)))):
-        expected = next((group for group in groups if group.start <= index < group.end), None)
-        assert reader.around(index) == expected
+        group = reader.around(index)
+        expected = next((each for each in groups if index in each), None)
+        assert (group and range(group.start, group.end)) == expected
 
 
 def test_a_question_costs_the_messages_around() -> None:

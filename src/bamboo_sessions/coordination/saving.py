@@ -56,6 +56,7 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
         refuse_conflicts: Refuse what would have to be settled; authoritative changes raise their version.
         creating: Refuse if the session lives; a deleted id may be used again.
         if_last_message: Refuse if the history ends with another message, as storage tells.
+        repeated: Messages besides that storage compares with what it knows under their ids (G4).
     """
 
     key: SessionKey
@@ -70,6 +71,7 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
     refuse_conflicts: bool = False
     creating: bool = False
     if_last_message: str | None = None
+    repeated: tuple[Message, ...] = ()
     encode: EncodeOnce = msgspec.field(default_factory=EncodeOnce)
 
     def __call__(self, state: State) -> Planned:
@@ -77,6 +79,7 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
         durable = self._admitted(state)
         mine = self._raised()
         merged = merge(self.base, mine, durable, now=self.now, additions_only=self.additions_only)
+        merged = _with_duplicates(merged, self.repeated)
         if self.refuse_conflicts and self.base and durable and (merged.conflicts or merged.authoritative_ignored):
             raise PreconditionFailedError(self.base.revision, durable.revision, session_id=self.key.session_id)
         is_asked = self.records or self.if_last_message is not None
@@ -135,6 +138,13 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
         return Snapshot(self.draft.head, sent.messages)
 
 
+def _with_duplicates(merged: Merged, repeated: tuple[Message, ...]) -> Merged:
+    if not repeated:
+        return merged
+    delta = msgspec.structs.replace(merged.delta, duplicates=(*merged.delta.duplicates, *repeated))
+    return msgspec.structs.replace(merged, delta=delta)
+
+
 def plan_save(
     session: Session,
     *,
@@ -184,6 +194,12 @@ def correct(session: Session, plan: SavePlan, after: Snapshot) -> None:
     else:
         head, messages = rebase(plan.sent(), freeze(session), after)
         rebase_copy(session, after, head, messages)
+
+
+def keep_unsaved(session: Session, base: Snapshot, after: Snapshot) -> None:
+    """Bring a copy up to date that wasn't saved: all that was done to it since `base` stays in it."""
+    head, messages = rebase(base, freeze(session), after)
+    rebase_copy(session, after, head, messages)
 
 
 def report_of(written: Written) -> MergeReport:

@@ -144,7 +144,7 @@ class WaitingWork:
 
         Raises:
             LeaseLostError: It is of an older run lease than other work that waits.
-            MessageIdConflictError: A message that it adds has an id with other content.
+            MessageIdConflictError: A message that it adds has an id that waiting work gave to other content.
         """
         self._fence_off(plan.key, plan.fence)
         link, chain = link_of(session), self._chain_of(plan, committed)
@@ -155,7 +155,7 @@ class WaitingWork:
             base = _with_those_in(base, state, earlier.added())
         elif state is not None:  # it was to create the session
             gone = {**gone, **_versions_in(state, plan.draft, earlier.added())}
-        overlay = accepted(base, plan.draft, state, gone, now=self._clock.now())
+        overlay = accepted(base, plan.draft, state, gone, committed=chain.committed, now=self._clock.now())
         if overlay is None and state is not None and earlier is not None:
             overlay = nothing_on(state)  # more may be told of it when the earlier save is settled
         if overlay is None:  # all of it waits already, or was committed
@@ -198,16 +198,28 @@ class WaitingWork:
 
     # --- saving
 
+    def has(self, key: SessionKey, commit_id: str) -> bool:
+        """Whether work that was accepted with this commit id waits."""
+        return key in self._chains and any(item.commit_id == commit_id for item in self._chains[key].items)
+
+    def has_waiting_parent(self, key: SessionKey, item: Waiting) -> bool:
+        """Whether `item` creates a session below one whose work waits, too."""
+        parent = item.overlay.draft.head.parent_session_id
+        return item.overlay.before is None and parent is not None and SessionKey(key.namespace, parent) in self._chains
+
+    def creates(self, key: SessionKey) -> bool:
+        """Whether work waits that creates the session."""
+        return key in self._chains and not self._chains[key].incarnation and self._chains[key].committed is None
+
     def first(self, key: SessionKey) -> Waiting | None:
         """The oldest waiting work of a session."""
         chain = self._chains.get(key)
         return chain.items[0] if chain is not None else None
 
     def plan(self, key: SessionKey, item: Waiting, if_revision: int | None) -> SavePlan:
-        """The save of the oldest waiting work. Raises `MessageIdConflictError`."""
+        """The save of the oldest waiting work."""
         base = self._chains[key].committed
         now = self._clock.now()
-        item.overlay.check_ids(base)
         return SavePlan(
             key=key,
             base=base,
@@ -216,6 +228,7 @@ class WaitingWork:
             commit_id=item.commit_id,
             fence=item.fence,
             if_revision=if_revision,
+            repeated=item.overlay.repeated_on(base),
         )
 
     def settled(self, key: SessionKey, item: Waiting, committed: Snapshot | None) -> None:
@@ -227,7 +240,8 @@ class WaitingWork:
         chain = self._chains[key]
         chain.move_to(committed)
         chain.view = None
-        rest = accepted(earlier.sent(), mine, committed, {}, now=self._clock.now()) or nothing_on(committed)
+        now = self._clock.now()
+        rest = accepted(earlier.sent(), mine, committed, {}, committed=committed, now=now) or nothing_on(committed)
         item.overlay = msgspec.structs.replace(rest, size=item.overlay.size)
 
     def durable(self, key: SessionKey, item: Waiting, after: Snapshot) -> None:
@@ -294,12 +308,13 @@ class WaitingWork:
         return (*refused, *waiting)
 
     def _unsaved(self, key: SessionKey, item: Waiting, code: str, error: str) -> UnsavedWork:
-        before, draft = item.overlay.before, item.overlay.draft
+        head = item.overlay.draft.head
+        before, messages = item.overlay.as_told()
         if before is None:
-            session = copy_without_base(draft.head, draft.messages, self._clock)
+            session = copy_without_base(head, messages, self._clock)
         else:
             session = copy_of(before, self._clock)
-            rebase_copy(session, before, draft.head, draft.messages)
+            rebase_copy(session, before, head, messages)
         link = link_of(session)
         link.unsettled, link.fence = item, item.fence
         at = self._clock.now()

@@ -31,6 +31,7 @@ class Overlay(msgspec.Struct, frozen=True):
         before: The state that it was accepted on; `None`: there was none.
         draft: The state that came of it.
         gone: What of `before` it took out or edited.
+        repeated: Additions whose id is taken by other content. Only storage can tell whether it knows theirs, too (G4).
         size: Bytes of what is new in it, roughly: what the bound on waiting work counts.
     """
 
@@ -38,6 +39,7 @@ class Overlay(msgspec.Struct, frozen=True):
     draft: Draft
     gone: tuple[Message, ...]
     size: int
+    repeated: tuple[Message, ...] = ()
 
     def on(self, state: Snapshot | None, *, now: datetime) -> Draft:
         """What it makes of `state`, whatever happened to that meanwhile."""
@@ -61,16 +63,28 @@ class Overlay(msgspec.Struct, frozen=True):
         head = msgspec.structs.replace(self.draft.head, metadata_version=version)
         return msgspec.structs.replace(self.draft, head=head)
 
-    def check_ids(self, state: Snapshot | None) -> None:
-        """Raise `MessageIdConflictError` if `state` has other content under the id of a message that this adds."""
+    def repeated_on(self, state: Snapshot | None) -> tuple[Message, ...]:
+        """Its additions whose id is taken by other content if it is brought into `state`."""
         if state is None or state is self.before:
-            return
-        for message in _added(self.before, self.draft):
-            _check(state, message, ())
+            return self.repeated
+        found = ((message, state.messages.find(message.id)) for message in _added(self.before, self.draft))
+        unlike = (message for message, current in found if current is not None and not same_content(message, current))
+        return (*self.repeated, *unlike)
+
+    def as_told(self) -> tuple[Snapshot | None, FrozenMessages]:
+        """What it is based on and what came of it, with all that was to be added, for whoever gets it back."""
+        if self.before is None or not self.repeated:
+            return self.before, self.draft.messages
+        repeated = {message.id: message for message in self.repeated}
+        others = FrozenMessages(message for message in self.before.messages if message.id not in repeated)
+        messages = FrozenMessages(
+            (*(message for message in self.draft.messages if message.id not in repeated), *repeated.values())
+        )
+        return Snapshot(self.before.head, others, is_committed=False), messages
 
 
 def accepted(
-    base: Snapshot | None, mine: Draft, state: Snapshot | None, gone: Gone, *, now: datetime
+    base: Snapshot | None, mine: Draft, state: Snapshot | None, gone: Gone, *, committed: Snapshot | None, now: datetime
 ) -> Overlay | None:
     """The overlay of a copy that was `base` and is `mine` now, on top of `state`; `None` if it changes nothing.
 
@@ -79,23 +93,26 @@ def accepted(
         mine: The copy.
         state: What is committed, with the overlays so far; `None`: nothing is known.
         gone: What these took out or edited.
+        committed: What is committed.
         now: The present time.
 
     Raises:
-        MessageIdConflictError: A message that is added has an id with other content.
+        MessageIdConflictError: A message that is added has an id that an overlay gave to other content.
     """
     if state is None:
         merged = merge(base, mine, None, now=now)
         return Overlay(None, _draft(merged, mine), (), _size(merged))
+    repeated = _repeated(base, mine, state, gone, committed)
     mine = _without_known(base, mine, state, gone)
     merged = merge(base, mine, state, now=now)
-    if not merged.changed:
+    if not (merged.changed or repeated):
         return None
     draft = _draft(merged, mine)
     draft = msgspec.structs.replace(draft, head=msgspec.structs.replace(draft.head, revision=state.revision))
     taken = (*merged.delta.removals, *(message.id for message in merged.delta.edits))
     found = (state.messages.find(id_) for id_ in taken)
-    return Overlay(state, draft, tuple(message for message in found if message is not None), _size(merged))
+    taken_out = tuple(message for message in found if message is not None)
+    return Overlay(state, draft, taken_out, _size(merged, repeated), repeated)
 
 
 def nothing_on(state: Snapshot) -> Overlay:
@@ -113,14 +130,29 @@ def _draft(merged: Merged, mine: Draft) -> Draft:
     )
 
 
-def _without_known(base: Snapshot | None, mine: Draft, state: Snapshot, gone: Gone) -> Draft:
-    """`mine` less the additions that were taken out of `state` already; the others must not contradict it."""
-    known = set()
+def _repeated(
+    base: Snapshot | None, mine: Draft, state: Snapshot, gone: Gone, committed: Snapshot | None
+) -> tuple[Message, ...]:
+    """The additions whose id has other content, as far as is known here.
+
+    That of a committed message may have been edited since it was theirs; of one that waits all versions are known.
+    """
+    repeated = []
     for message in _added(base, mine):
-        versions = gone.get(message.id, ())
-        _check(state, message, versions)
-        if versions and state.messages.find(message.id) is None:
-            known.add(message.id)
+        current, versions = state.messages.find(message.id), gone.get(message.id, ())
+        known = versions if current is None else (current, *versions)
+        if not known or any(same_content(message, version) for version in known):
+            continue
+        if committed is None or committed.messages.find(message.id) is None:
+            raise MessageIdConflictError(state.head.id, message.id)
+        repeated.append(message)
+    return tuple(repeated)
+
+
+def _without_known(base: Snapshot | None, mine: Draft, state: Snapshot, gone: Gone) -> Draft:
+    """`mine` less the additions that were taken out of `state` already."""
+    added = (message.id for message in _added(base, mine))
+    known = {id_ for id_ in added if gone.get(id_) and state.messages.find(id_) is None}
     if not known:
         return mine
     kept = FrozenMessages(message for message in mine.messages if message.id not in known)
@@ -131,15 +163,8 @@ def _added(base: Snapshot | None, mine: Draft) -> Sequence[Message]:
     return differences(base.messages if base is not None else NO_MESSAGES, mine.messages).added
 
 
-def _check(state: Snapshot, message: Message, versions: Sequence[Message]) -> None:
-    current = state.messages.find(message.id)
-    known = versions if current is None else (current, *versions)
-    if known and not any(same_content(message, version) for version in known):
-        raise MessageIdConflictError(state.head.id, message.id)
-
-
-def _size(merged: Merged) -> int:
-    size = OVERLAY_BYTES
+def _size(merged: Merged, repeated: Sequence[Message] = ()) -> int:
+    size = OVERLAY_BYTES + sum(len(json.encode(message)) for message in repeated)
     for insertion in merged.delta.insertions:
         size += sum(len(json.encode(message)) for message in insertion.messages)
     size += sum(len(json.encode(message)) for message in merged.delta.edits)

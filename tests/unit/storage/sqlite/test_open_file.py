@@ -20,6 +20,7 @@ import pytest
 from bamboo_sessions import Message, SessionRepository, StorageCorruptError, StorageError
 from bamboo_sessions.storage.sqlite.search.file import index_path
 from bamboo_sessions.storage.sqlite.transactions import tuning
+from bamboo_sessions.storage.sqlite.transactions.open_file import OpenFile
 
 pytestmark = [
     pytest.mark.multiprocess,
@@ -321,3 +322,21 @@ def test_an_index_that_cannot_be_opened_keeps_nobody_from_searching(caplog: pyte
         assert index.stat().st_size == 0
     finally:
         shutil.rmtree(path.parent)
+
+
+def test_a_log_that_goes_before_it_is_ours_is_nobodys_loss(tmp_path: Path) -> None:
+    """Another process that closes the file while this one opens it deletes the log rightly; later nobody may."""
+    path, log = tmp_path / "agents.db", tmp_path / "agents.db-wal"
+    log.touch()
+    file = OpenFile(str(path))
+    file.open()
+    try:
+        log.unlink()
+        assert file.is_in_place()
+        log.touch()
+        file.note_log()
+        assert file.is_in_place()
+        log.rename(tmp_path / "gone")
+        assert not file.is_in_place()
+    finally:
+        file.close()
