@@ -196,6 +196,11 @@ def correct(session: Session, plan: SavePlan, after: Snapshot) -> None:
         rebase_copy(session, after, head, messages)
 
 
+def is_earlier(committed: Committed, base: Snapshot) -> bool:
+    """Whether `committed` is an earlier call's commit that `base` has in it: what was done since is in none."""
+    return committed.replayed and base.revision >= committed.revision
+
+
 def keep_unsaved(session: Session, base: Snapshot, after: Snapshot) -> None:
     """Bring a copy up to date that wasn't saved: all that was done to it since `base` stays in it."""
     head, messages = rebase(base, freeze(session), after)
