@@ -33,6 +33,23 @@ def test_reading_around_places_is_reading_everything(history: list[Message], dat
         assert (group and range(group.start, group.end)) == expected
 
 
+@given(st.lists(new_messages("m"), max_size=14), st.data())
+def test_the_group_that_may_go_on_is_found_in_any_order(history: list[Message], data: st.DataObject) -> None:
+    """Whichever gaps are asked for first, the group in front is the last that began there and nothing ended since."""
+    reader = GroupReader.of(history)
+    groups = list(groups_of(history))
+    for gap in data.draw(st.permutations(range(len(history) + 1))):
+        expected = next((group for group in reversed(groups) if group.start < gap), None)
+        assert reader.in_front(gap) == (expected if expected and gap <= expected.reach else None)
+
+
+def test_a_group_in_front_is_found_after_the_one_behind_it() -> None:
+    """Reading the second group doesn't hide that the first may go on behind the event between them."""
+    tick = Message(role="event", content="tick", id="e")
+    reader = GroupReader.of([call("A"), result("a", "A"), tick, call("B")])
+    assert [group and group.start for group in map(reader.in_front, (4, 3))] == [3, 0]
+
+
 def test_a_question_costs_the_messages_around() -> None:
     """Of a long history only the group, and what ends it on either side, is looked at; and that once."""
     turn = [message("u"), call("c"), result("r", "c")]

@@ -58,15 +58,18 @@ class GroupReader:
     def _beginning(self, gap: int, known_until: int) -> int:
         """A place from which the groups around `gap` can be read: none reaches over it."""
         index = gap
-        in_results = True
+        border: int | None = None  # what ends the group of the results in front of it
         while index > known_until:
             kind = self._kind(index - 1)
-            if kind is Kind.OTHER or (kind is Kind.RESULT and not in_results):
+            if kind is Kind.OTHER:
                 break
-            in_results = in_results and kind in {Kind.RESULT, Kind.EVENT, None}
+            if kind is Kind.RESULT and border is not None:
+                return border
             index -= 1
             if index in self._parted:
                 break
+            if kind in {Kind.CALL, Kind.TEXT}:
+                border = index
         return index
 
     def _read(self, start: int, gap: int) -> _Stretch:
