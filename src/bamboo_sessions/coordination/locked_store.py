@@ -22,7 +22,15 @@ from bamboo_sessions.coordination.fencing import check_fence
 from bamboo_sessions.coordination.foreign import check_base
 from bamboo_sessions.coordination.locks import SessionLocks
 from bamboo_sessions.coordination.plan import HeadPlan, Plan, Written, living
-from bamboo_sessions.coordination.saving import SavePlan, caught_up, correct, keep_unsaved, plan_save, report_of
+from bamboo_sessions.coordination.saving import (
+    SavePlan,
+    caught_up,
+    correct,
+    is_earlier,
+    keep_unsaved,
+    plan_save,
+    report_of,
+)
 from bamboo_sessions.coordination.signal import CommitSignal
 from bamboo_sessions.coordination.tasks import OwnedTasks
 from bamboo_sessions.coordination.waiting import Waiting, WaitingWork
@@ -36,6 +44,7 @@ from bamboo_sessions.domain.errors import (
     StorageUnavailableError,
 )
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.limits import DIRTY_BYTES_MAX
 from bamboo_sessions.domain.report import MergeReport
 from bamboo_sessions.domain.session import Session
@@ -264,8 +273,8 @@ class LockedSessionStore:
         if written.committed is None:
             await check_fence(self.storage, plan.key, plan.fence)
         committed, base = written.committed, plan.base
-        if committed is not None and committed.replayed and base is not None and base.revision >= committed.revision:
-            keep_unsaved(session, base, after)  # an earlier call's commit: what was done since is in none
+        if committed and base and is_earlier(committed, base):
+            keep_unsaved(session, base, after)
             return MergeReport(revision=committed.revision, changed=True)
         correct(session, plan, after)
         return report_of(written)
@@ -408,6 +417,10 @@ class LockedSessionStore:
             self.waiting.settled(key, item, await self._outcome(item.earlier))
         plan = self.waiting.plan(key, item, if_revision)
         written = await self._commit(plan, plan.commit_id)
+        committed, before = written.committed, item.overlay.before
+        if committed and before and is_earlier(committed, before):  # the caller's name for it was an earlier call's
+            item.commit_id = new_id()
+            return await self._save_item(key, item, if_revision)
         return living(key, written.after)
 
     # --- life

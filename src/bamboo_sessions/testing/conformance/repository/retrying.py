@@ -315,3 +315,17 @@ class RetryingConformance(RepositoryCase):
         assert _ids(copy.messages) == ["a", "b", "c", "x", "y"]
         await sessions.save(copy)
         assert _ids((await sessions.get("s")).messages) == ["a", "b", "c", "x", "y"]
+
+    async def test_L118_accepted_work_outlives_a_name_that_was_used(
+        self, sessions: SessionRepository, faults: FaultyStorage
+    ) -> None:
+        """Work that was accepted under the name of an earlier commit isn't taken for that one."""
+        await planted(sessions, "s")
+        copy = await sessions.get("s")
+        copy.add_message(user("x"))
+        assert await sessions.save_best_effort(copy, commit_id="mine")
+        copy.add_message(user("y"))
+        with faults.fail("commit", times=None), faults.fail("find_commit", times=None):
+            assert not await sessions.save_best_effort(copy, commit_id="mine")
+        assert await sessions.flush() == ()
+        assert _ids((await sessions.get("s")).messages) == ["a", "b", "c", "x", "y"]
