@@ -93,6 +93,24 @@ def _opened(path: Path) -> Iterator[tuple[asyncio.Runner, SessionRepository]]:
 
 # --- forks
 
+_FORK_AND_END = """
+import asyncio, os, selectors, sys
+from bamboo_sessions import Message, SessionRepository
+loop = asyncio.SelectorEventLoop(selectors.SelectSelector())  # shares nothing with a child, as epoll does
+sessions = loop.run_until_complete(SessionRepository.open(f"sqlite:///{sys.argv[1]}").__aenter__())
+loop.run_until_complete(sessions.append("s", Message.user("before"), create=True))
+if child := os.fork():
+    assert os.waitpid(child, 0)[1] == 0
+    loop.run_until_complete(sessions.append("s", Message.user("after")))
+    os._exit(0)  # killed, as it were: the log stays
+"""
+
+
+def test_L112_a_child_that_ends_with_an_inherited_store_takes_nothing_away(path: Path) -> None:
+    """Its interpreter ends as usual, with the store still open; the parent's commits, before and after, are there."""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", _FORK_AND_END, str(path)], check=True, timeout=60)
+    assert _texts(path) == ["before", "after"]
+
 
 def test_L112_a_forked_child_cannot_open_its_parents_file_anew(path: Path, tmp_path: Path) -> None:
     """By whatever name; nor may a grandchild. The parent goes on, and other files can be opened."""
