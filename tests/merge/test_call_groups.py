@@ -95,6 +95,38 @@ def test_what_stood_between_two_groups_can_be_exchanged() -> None:
     assert ids(saved_on(copy, base).messages) == "A n B b"
 
 
+def test_a_message_in_the_place_of_a_result_stays_between_two_calls() -> None:
+    """If the copy parts two calls where a result did, the save parts them there, too; else they are one run."""
+    base = snapshot([call("A"), result("a", "A"), call("B")])
+    copy = load(base)
+    replace(copy, "a", "n")
+    assert ids(saved_on(copy, base).messages) == "A n B"
+    copy = load(base)
+    remove(copy, "a")
+    add(copy, result("a2", "A"), result("b", "B"))
+    assert ids(saved_on(copy, base).messages) == "A B a2 b"
+
+
+def test_a_message_in_front_of_a_call_that_an_edit_brings_near_another() -> None:
+    """An edit makes a run of two messages; what the copy has between them stays there."""
+    base = snapshot(["x", call("B")])
+    copy = load(base)
+    copy.messages[0] = call("x", "X")
+    insert(copy, "B", "n")
+    assert ids(saved_on(copy, base).messages) == "x n B"
+
+
+def test_a_text_behind_a_run_keeps_later_results_apart() -> None:
+    """A text put inside a run goes behind it; a result without a call behind that isn't one of the run's."""
+    base = snapshot([call("A"), call("B"), event("e")])
+    copy = load(base)
+    insert(copy, "B", text("t"))
+    add(copy, result("o", "gone"), result("a", "A"))
+    merged = saved_on(copy, base)
+    assert ids(merged.messages) == "A B a t e o"
+    assert merged.delta.orphaned == ("o",)
+
+
 # --- L125: calls that edits bring
 
 

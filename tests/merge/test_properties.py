@@ -35,8 +35,8 @@ def _both(two: Divergence) -> tuple[Draft, Snapshot, Merged]:
 
 @given(divergences())
 def test_with_nothing_in_between_the_result_is_the_copy(two: Divergence) -> None:
-    """If storage is as the copy was loaded, the result is the copy; only tool results move to their calls, and what
-    was put inside a call group moves to its end.
+    """If storage is as the copy was loaded, the result is the copy, but for the order inside call groups: results move
+    to their calls, and what was put inside a group moves to its end.
     """
     mine = freeze(two.mine)
     merged = merge(two.base, mine, two.base, now=NOW)
@@ -49,22 +49,27 @@ def test_with_nothing_in_between_the_result_is_the_copy(two: Divergence) -> None
     assert sorted(ids(merged.messages).split()) == sorted(ids(mine.messages).split())
     added = {message.id for message in mine.messages} - {message.id for message in two.base.messages}
     moved = {message.id for message in mine.messages if message.id in added and is_tool_result(message)}
-    moved |= _put_inside_groups(two.base.messages, mine.messages)
+    moved |= _put_inside_groups(two.base.messages, mine)
+    moved |= {one.id for group in groups_of(mine.messages) for one in mine.messages[group.start : group.end]} & added
     kept = [message for message in mine.messages if message.id not in moved]
     assert [message for message in merged.messages if message.id not in moved] == kept
     assert merged.conflicts == ()
     assert merged.authoritative_ignored == ()
 
 
-def _put_inside_groups(base: FrozenMessages, mine: FrozenMessages) -> set[str]:
-    """The ids of what stands in `mine` between messages of one group of `base`."""
+def _put_inside_groups(base: FrozenMessages, mine: Draft) -> set[str]:
+    """The ids of what stands in `mine` between messages of one group of `base`, or calls that took their place."""
     numbers = {one.id: n for n, group in enumerate(groups_of(base)) for one in base[group.start : group.end]}
-    known = {message.id for message in base}
+    for id_, gone in mine.replaced.items():
+        one = mine.messages.find(id_)
+        if one is not None and one.tool_calls and gone[0] in numbers:
+            numbers[id_] = numbers[gone[0]]
+    known = {message.id for message in base} | numbers.keys()
     inside: set[str] = set()
-    for place, message in enumerate(mine):
-        if message.id not in known:
-            before = next((numbers.get(one.id) for one in reversed(mine[:place]) if one.id in known), None)
-            behind = next((numbers.get(one.id) for one in mine[place:] if one.id in known), None)
+    for place, message in enumerate(mine.messages):
+        if base.find(message.id) is None:
+            before = next((numbers.get(one.id) for one in reversed(mine.messages[:place]) if one.id in known), None)
+            behind = next((numbers.get(one.id) for one in mine.messages[place + 1 :] if one.id in known), None)
             inside |= {message.id} if before == behind is not None else set()
     return inside
 

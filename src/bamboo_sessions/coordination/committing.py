@@ -266,7 +266,7 @@ def _result(state: State, planned: Planned, committed: Committed) -> Snapshot | 
         return None
     if planned.result is None:
         return next_snapshot(state, planned.commit, committed) if isinstance(state, Snapshot) else None
-    if len(planned.result.messages) != committed.message_count:
+    if planned.result.messages.length != committed.message_count:
         return None  # storage knew some of the messages already
     head = committed_head(planned.result.head, committed)
     return Snapshot(head, planned.result.messages, planned.result.messages_bytes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.working_copy import link_of
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.port import SessionStorage
@@ -26,6 +27,8 @@ async def check_base(storage: SessionStorage, key: SessionKey, session: Session)
     if base is None:
         return
     head = await storage.read_head(key)
+    if not base.head.incarnation:
+        raise _unknown(session, base)  # work that waited was taken for committed
     if isinstance(head, SessionHead) and head.incarnation == base.head.incarnation:
         is_known = base.revision < head.revision or (base.revision == head.revision and base.head == head)
         if is_known:
@@ -33,10 +36,14 @@ async def check_base(storage: SessionStorage, key: SessionKey, session: Session)
             window = await storage.read_window(key, query)
             is_known = isinstance(window, Window) and base.messages == window.messages
         if not is_known:
-            message = (
-                f"This copy of session {session.id!r} says that it was loaded at revision {base.revision}, "
-                "and storage has another state there."
-            )
-            hint = "Load the session and change that copy; `save_as_fork` keeps this one as a session of its own."
-            raise InputError(message, hint=hint)
+            raise _unknown(session, base)
     link.is_foreign = False
+
+
+def _unknown(session: Session, base: Snapshot) -> InputError:
+    message = (
+        f"This copy of session {session.id!r} says that it was loaded at revision {base.revision}, "
+        "and storage has another state there."
+    )
+    hint = "Load the session and change that copy; `save_as_fork` keeps this one as a session of its own."
+    return InputError(message, hint=hint)

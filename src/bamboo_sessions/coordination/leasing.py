@@ -94,6 +94,7 @@ class Leasing:
 
     async def release(self, key: SessionKey, token: int) -> LeaseState:
         """End the lease with this token, whoever has it; what the leases are then."""
+        self._store.tasks.check_usable()
         return (await self._storage.change_lease(key, LeaseWish("release", token=token))).state
 
     async def give_back(

@@ -22,7 +22,15 @@ from bamboo_sessions.coordination.fencing import check_fence
 from bamboo_sessions.coordination.foreign import check_base
 from bamboo_sessions.coordination.locks import SessionLocks
 from bamboo_sessions.coordination.plan import HeadPlan, Plan, Written, living
-from bamboo_sessions.coordination.saving import SavePlan, caught_up, correct, plan_save, report_of
+from bamboo_sessions.coordination.saving import (
+    SavePlan,
+    caught_up,
+    correct,
+    is_earlier,
+    keep_unsaved,
+    plan_save,
+    report_of,
+)
 from bamboo_sessions.coordination.signal import CommitSignal
 from bamboo_sessions.coordination.tasks import OwnedTasks
 from bamboo_sessions.coordination.waiting import Waiting, WaitingWork
@@ -31,9 +39,12 @@ from bamboo_sessions.domain.errors import (
     BambooSessionsError,
     PreconditionFailedError,
     SessionDeletedError,
+    SessionNotFoundError,
     StorageError,
+    StorageUnavailableError,
 )
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.limits import DIRTY_BYTES_MAX
 from bamboo_sessions.domain.report import MergeReport
 from bamboo_sessions.domain.session import Session
@@ -144,13 +155,25 @@ class LockedSessionStore:
 
     async def _delete(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         try:
+            was_waiting = await self._called_off(key)
             deleted = await self.storage.delete_tree(key, query)
         except StorageError as exc:
             exc.commit_id = query.commit_id if exc.outcome_unknown else None
             raise
         for session_id in deleted:
             self.cache.evict(SessionKey(key.namespace, session_id))
-        return deleted
+        return deleted or ((key.session_id,) if was_waiting else ())
+
+    async def _called_off(self, key: SessionKey) -> bool:
+        """Give up work that was to create a session, which is deleted before; whether there was any.
+
+        Raises what hinders finding out for good that the session isn't created any more.
+        """
+        was_waiting = self.waiting.creates(key)
+        while was_waiting and (item := self.waiting.first(key)):
+            await self.storage.settle(key, item.commit_id)
+            self.waiting.refuse(key, item, SessionDeletedError(key.session_id))
+        return was_waiting
 
     async def _lock(self, key: SessionKey) -> Callable[[], None]:
         self.tasks.check_usable()
@@ -249,6 +272,10 @@ class LockedSessionStore:
         link.unsettled = None
         if written.committed is None:
             await check_fence(self.storage, plan.key, plan.fence)
+        committed, base = written.committed, plan.base
+        if committed and base and is_earlier(committed, base):
+            keep_unsaved(session, base, after)
+            return MergeReport(revision=committed.revision, changed=True)
         correct(session, plan, after)
         return report_of(written)
 
@@ -348,6 +375,8 @@ class LockedSessionStore:
             plan = link.unsettled  # what was sent, perhaps with success
         else:
             plan = caught_up(plan, session)
+        if self.waiting.has(plan.key, plan.commit_id):
+            return True  # it was accepted before; what was done to the copy since stays in it
         base = plan.base
         if base is not None and base.is_committed and (known is None or known.revision < base.revision):
             known = base
@@ -373,6 +402,9 @@ class LockedSessionStore:
             except (StorageError, PreconditionFailedError):
                 raise
             except BambooSessionsError as exc:
+                if isinstance(exc, SessionNotFoundError) and self.waiting.has_waiting_parent(key, item):
+                    message = f"Session {key.session_id!r} waits until the session above it is stored."
+                    raise StorageUnavailableError(message, hint="Its work is kept in memory and retried.") from exc
                 self.waiting.refuse(key, item, exc)
             else:
                 self.waiting.durable(key, item, after)
@@ -385,6 +417,10 @@ class LockedSessionStore:
             self.waiting.settled(key, item, await self._outcome(item.earlier))
         plan = self.waiting.plan(key, item, if_revision)
         written = await self._commit(plan, plan.commit_id)
+        committed, before = written.committed, item.overlay.before
+        if committed and before and is_earlier(committed, before):  # the caller's name for it was an earlier call's
+            item.commit_id = new_id()
+            return await self._save_item(key, item, if_revision)
         return living(key, written.after)
 
     # --- life

@@ -40,7 +40,7 @@ def next_snapshot(snapshot: Snapshot, commit: Commit, committed: Committed) -> S
     if not follows or committed.replayed or commit.edits or commit.removals or commit.replace:
         return None
     messages = with_insertions(snapshot.messages, committed.placed)
-    if len(messages) != committed.message_count:
+    if messages.length != committed.message_count:
         return None
     head = committed_head(commit.head or snapshot.head, committed)
     return Snapshot(head, messages, snapshot.messages_bytes + commit.message_bytes(without=committed.duplicates))

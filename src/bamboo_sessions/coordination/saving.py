@@ -128,7 +128,7 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
         """The messages that the copy has and its base hasn't."""
         known = self.base.messages if self.base is not None else NO_MESSAGES
         messages = self.draft.messages
-        return messages[len(known) :] if messages.extends(known) else differences(known, messages).added
+        return messages[known.length :] if messages.extends(known) else differences(known, messages).added
 
     def sent(self) -> Snapshot:
         """What this save stands for: the copy as it was, less what a checkpoint holds back."""
@@ -194,6 +194,17 @@ def correct(session: Session, plan: SavePlan, after: Snapshot) -> None:
     else:
         head, messages = rebase(plan.sent(), freeze(session), after)
         rebase_copy(session, after, head, messages)
+
+
+def is_earlier(committed: Committed, base: Snapshot) -> bool:
+    """Whether `committed` is an earlier call's commit that `base` has in it: what was done since is in none."""
+    return committed.replayed and base.revision >= committed.revision
+
+
+def keep_unsaved(session: Session, base: Snapshot, after: Snapshot) -> None:
+    """Bring a copy up to date that wasn't saved: all that was done to it since `base` stays in it."""
+    head, messages = rebase(base, freeze(session), after)
+    rebase_copy(session, after, head, messages)
 
 
 def report_of(written: Written) -> MergeReport:
@@ -282,7 +293,7 @@ def check_commit_size(commit: Commit) -> None:
 
 def _bytes_after(durable: Snapshot | None, commit: Commit) -> int:
     """Stored bytes of the messages after the commit; removals count with the average."""
-    if durable is None or not (count := len(durable.messages)):
+    if durable is None or not (count := durable.messages.length):
         return commit.size
     kept = count - len(commit.removals) - len(commit.edits)
     return durable.messages_bytes * max(0, kept) // count + commit.size

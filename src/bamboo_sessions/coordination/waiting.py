@@ -198,6 +198,19 @@ class WaitingWork:
 
     # --- saving
 
+    def has(self, key: SessionKey, commit_id: str) -> bool:
+        """Whether work that was accepted with this commit id waits."""
+        return key in self._chains and any(item.commit_id == commit_id for item in self._chains[key].items)
+
+    def has_waiting_parent(self, key: SessionKey, item: Waiting) -> bool:
+        """Whether `item` creates a session below one whose work waits, too."""
+        parent = item.overlay.draft.head.parent_session_id
+        return item.overlay.before is None and parent is not None and SessionKey(key.namespace, parent) in self._chains
+
+    def creates(self, key: SessionKey) -> bool:
+        """Whether work waits that creates the session."""
+        return key in self._chains and not self._chains[key].incarnation and self._chains[key].committed is None
+
     def first(self, key: SessionKey) -> Waiting | None:
         """The oldest waiting work of a session."""
         chain = self._chains.get(key)

@@ -34,7 +34,7 @@ def kind_of(message: Message) -> Kind:
     """What `message` is to call groups."""
     if message.tool_calls and message.role == "assistant":
         return Kind.CALL
-    return kind_of_role(message.role)
+    return _KINDS.get(message.role, Kind.OTHER)  # as `kind_of_role`, which is a call more for each message of a page
 
 
 def kind_of_role(role: str) -> Kind:

@@ -42,7 +42,6 @@ class Gaps:
         self._edits = edits
         self._exchanged = exchanged
         self._index = {message.id: index for index, calls in exchanged.items() for message in calls}
-        self._before = GroupReader(len(durable), lambda index: kind_of(self._edited(index)))
         self._groups = GroupReader(len(durable), self._kind)
         self._opened: dict[int, OpenGroup] = {}
         self._added: dict[str, OpenGroup] = {}
@@ -52,12 +51,10 @@ class Gaps:
         return self._edits.get(index) or self._durable[index]
 
     def _kind(self, index: int) -> Kind | None:
-        """What stands there to call groups. What was removed and parted its neighbours does so still."""
+        """What stands there to call groups."""
         if index in self._exchanged:
             return Kind.CALL
-        if index in self._removed:
-            return None if self._before.around(index) else Kind.OTHER
-        return kind_of(self._edited(index))
+        return None if index in self._removed else kind_of(self._edited(index))
 
     @property
     def end(self) -> int:
@@ -72,6 +69,23 @@ class Gaps:
             if index is None or index in self._removed:
                 return None
         return index + 1
+
+    def part(self, gaps: Iterable[int]) -> None:
+        """Something is put into these gaps that stays there: it ends the groups in front, unless storage has them.
+
+        Those are groups only by what the save removes and edits, and in the saver's copy they aren't.
+        """
+        committed = GroupReader.of(self._durable)
+        parted = {gap for gap in gaps if self._is_inside(self._groups, gap) and not self._is_inside(committed, gap)}
+        if parted:
+            self._groups = GroupReader(len(self._durable), self._kind, parted)
+
+    def _is_inside(self, groups: GroupReader, gap: int) -> bool:
+        """Whether messages of one group that stay stand on both sides."""
+        group = groups.in_front(gap)
+        if group is None or gap >= group.end:
+            return False
+        return all(any(map(self._standing, side)) for side in (range(group.start, gap), range(gap, group.end)))
 
     def add(self, message: Message, gap: int) -> None:
         """Put a message into a gap, behind what was put there before.
@@ -134,7 +148,8 @@ class Gaps:
                 self._open(group.start)
             elif group is not None and group.in_run:
                 opened = self._open(group.start)
-                self.places[gap] = Place(gap, opened, is_behind=False, text_since=gap > group.text)
+                opened.text_since |= gap > group.text
+                self.places[gap] = Place(gap, opened, is_behind=False)
             else:
                 self.places[gap] = Place(gap)
         return self.places[gap]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import NamedTuple
 
 from bamboo_sessions.domain.call_groups import CallGroup, GroupScan, Kind, kind_of
@@ -21,12 +21,14 @@ class _Stretch(NamedTuple):
 class GroupReader:
     """The groups of a history of `length` messages, of which `kind` tells what each is; `None`: it isn't there.
 
-    What was read once isn't read again, so that all questions together cost the messages around them.
+    No group reaches over a place of `parted`. What was read once isn't read again, so that all questions together cost
+    the messages around them.
     """
 
-    def __init__(self, length: int, kind: Callable[[int], Kind | None]) -> None:
+    def __init__(self, length: int, kind: Callable[[int], Kind | None], parted: Container[int] = ()) -> None:
         self._length = length
         self._kind = kind
+        self._parted = parted
         self._stretches: list[_Stretch] = []
 
     @classmethod
@@ -56,13 +58,18 @@ class GroupReader:
     def _beginning(self, gap: int, known_until: int) -> int:
         """A place from which the groups around `gap` can be read: none reaches over it."""
         index = gap
-        in_results = True
+        border: int | None = None  # what ends the group of the results in front of it
         while index > known_until:
             kind = self._kind(index - 1)
-            if kind is Kind.OTHER or (kind is Kind.RESULT and not in_results):
+            if kind is Kind.OTHER:
                 break
-            in_results = in_results and kind in {Kind.RESULT, Kind.EVENT, None}
+            if kind is Kind.RESULT and border is not None:
+                return border
             index -= 1
+            if index in self._parted:
+                break
+            if kind in {Kind.CALL, Kind.TEXT}:
+                border = index
         return index
 
     def _read(self, start: int, gap: int) -> _Stretch:
@@ -72,7 +79,7 @@ class GroupReader:
         index = start
         while index < self._length and (index < gap or scan is not None):
             kind = self._kind(index)
-            if scan is not None and kind is not None and not scan.takes(kind, index):
+            if scan is not None and (index in self._parted or not (kind is None or scan.takes(kind, index))):
                 groups.append(scan.group(index))
                 scan = None
                 continue

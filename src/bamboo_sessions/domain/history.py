@@ -122,7 +122,10 @@ class FrozenMessages(Sequence[Message]):
     # --- comparing
 
     def extends(self, base: FrozenMessages) -> bool:
-        """Whether this is `base`, the very objects, with something or nothing behind it."""
+        """Whether this is `base`, the very objects, with something or nothing behind it.
+
+        Chunks that both have cost next to nothing.
+        """
         if self is base:
             return True
         if self.length < base.length:
@@ -130,14 +133,6 @@ class FrozenMessages(Sequence[Message]):
         chunks = _shared_chunks(self._chunks, base._chunks)
         ours, theirs = (chain.from_iterable(c.messages for c in one._chunks[chunks:]) for one in (self, base))
         return all(map(is_, theirs, ours))
-
-    def shared_start(self, other: FrozenMessages) -> int:
-        """How many messages both begin with: the very same ones. Chunks that both have cost next to nothing."""
-        if self is other:
-            return self.length
-        chunks = _shared_chunks(self._chunks, other._chunks)
-        ours, theirs = (chain.from_iterable(c.messages for c in one._chunks[chunks:]) for one in (self, other))
-        return (self._ends[chunks - 1] if chunks else 0) + _shared(ours, theirs)
 
     def unshared(self, other: FrozenMessages) -> Iterator[tuple[int, Message]]:
         """The messages of the chunks that `other` hasn't, and their places: all that differ, and some neighbours."""
@@ -225,12 +220,7 @@ def _shared_chunks(ours: tuple[_Chunk, ...], theirs: tuple[_Chunk, ...]) -> int:
     start = max(0, min(len(ours), len(theirs)) - _LAST_CHUNKS)
     if ours[:start] != theirs[:start]:
         start = 0
-    return start + _shared(ours[start:], theirs[start:])
-
-
-def _shared(ours: Iterable[object], theirs: Iterable[object]) -> int:
-    """How many objects both begin with."""
-    return len(list(takewhile(bool, map(is_, ours, theirs))))
+    return start + sum(takewhile(bool, map(is_, ours[start:], theirs[start:])))
 
 
 def _highest_id(messages: Iterable[Message]) -> str:

@@ -110,6 +110,9 @@ TIME_YEAR_MAX: Final = 9_998
 CLOCK_AHEAD_SECONDS_MAX: Final = 300
 """How far ahead of now a hand-set `updated_at` may be when saved. A wrong clock must not win for ever."""
 
+AGE_DAYS_MAX: Final = 36_525
+"""Oldest age, in days, that upkeep may be asked to go by: a hundred years, so that a clock can count back by it."""
+
 COMMIT_ID_HOURS_MIN: Final = 24
 """How long a commit id is kept at least, so that an unknown outcome can be settled (G4)."""
 

@@ -150,7 +150,7 @@ def merge(
     updated_at = _bounded(mine.head.updated_at, now)
     head_changed = _differs(head, durable.head)
     changed = head_changed or not delta.is_empty or (mine.time_set and updated_at > durable.head.updated_at)
-    head = _clocked(head, durable.head, updated_at, len(delta.messages)) if changed else durable.head
+    head = _clocked(head, durable.head, updated_at, delta.messages.length) if changed else durable.head
     return Merged(head, delta.messages, delta, changed, head_changed, tuple(conflicts), ignored)
 
 

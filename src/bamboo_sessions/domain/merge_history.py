@@ -186,26 +186,34 @@ class _Merge:
     def _fill(self, gaps: Gaps, slots: Mapping[str, int]) -> set[str]:
         """Put the additions into their gaps, in the order of the copy; the ids of results that have no call."""
         places = {message.id: place for place, message in self.mine.unshared(self.base) if message.id in self.added}
+        gap_of = self._gaps_of_additions(gaps, slots, places)
+        gaps.part(gap for id_, gap in gap_of.items() if not is_tool_result(self.added[id_]))
         meant = self._calls_meant(places)
-        last_inside = self._last_inside(gaps, slots)
         orphaned: set[str] = set()
-        gap, seen = 0, -1
-        for id_, message in self.added.items():
-            gap = self._gap_in_front(gaps, places[id_], seen, gap)
-            seen = places[id_]
-            behind = gaps.behind(id_)
-            if behind is not None:
-                gap = behind
-                continue
+        for id_, gap in gap_of.items():
+            message = self.added[id_]
             if is_tool_result(message):
                 group = self._group_meant(gaps, message, meant.get(id_))
                 if group is not None:
                     group.join(message)
                     continue
                 orphaned.add(id_)
-            gap = slots.get(id_, gap if seen < last_inside else gaps.end)
             gaps.add(message, gap)
         return orphaned
+
+    def _gaps_of_additions(self, gaps: Gaps, slots: Mapping[str, int], places: Mapping[str, int]) -> dict[str, int]:
+        """The gap that each addition stands in by its anchor, in the order of the copy; call groups aside."""
+        gap_of: dict[str, int] = {}
+        last_inside = self._last_inside(gaps, slots)
+        gap, seen = 0, -1
+        for id_ in self.added:
+            gap = self._gap_in_front(gaps, places[id_], seen, gap)
+            seen = places[id_]
+            behind = gaps.behind(id_)
+            if behind is None:
+                behind = gap_of[id_] = slots.get(id_, gap if seen < last_inside else gaps.end)
+            gap = behind
+        return gap_of
 
     def _gap_in_front(self, gaps: Gaps, place: int, seen: int, gap: int) -> int:
         """The gap behind the nearest message before `place` in the copy that is alive, or `gap`, that of `seen`."""

@@ -381,5 +381,7 @@ def check_unique(messages: Iterable[Message]) -> None:
 
 def occurs_twice(message_id: str) -> InvalidMessageError:
     """The refusal of a second message with an id that the history has."""
-    error = f"Message id {message_id!r} occurs twice."
-    return InvalidMessageError(error, hint="Give every message an id of its own; leave it out, and it gets a new one.")
+    return InvalidMessageError(
+        f"Message id {message_id!r} occurs twice; nothing was changed.",
+        hint="Leave the id out to get one of its own; to edit a message, assign to its place in `session.messages`.",
+    )

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from typing import NoReturn, overload
 
-from bamboo_sessions.domain.errors import InputError, InvalidMessageError
+from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages, Replaced, equal_sequences
-from bamboo_sessions.domain.message import Message, check_message
+from bamboo_sessions.domain.message import Message, check_message, occurs_twice
 
 
 class MessageList(MutableSequence[Message]):
@@ -71,7 +71,7 @@ class MessageList(MutableSequence[Message]):
         """Add a message at the end."""
         check_message(value)
         if value.id in self._appended or self._content.index_of(value.id) is not None:
-            raise _occurs_twice(value)
+            raise occurs_twice(value.id)
         self._appended[value.id] = value
         self._touch()
 
@@ -215,15 +215,8 @@ def _check_unique(content: FrozenMessages, old: Sequence[Message], new: Sequence
     seen: set[str] = set()
     for message in new:
         if message.id in seen or (message.id not in leaving and content.index_of(message.id) is not None):
-            raise _occurs_twice(message)
+            raise occurs_twice(message.id)
         seen.add(message.id)
-
-
-def _occurs_twice(message: Message) -> InvalidMessageError:
-    return InvalidMessageError(
-        f"Message id {message.id!r} occurs twice; nothing was changed.",
-        hint="Leave the id out to get one of its own; to edit a message, assign to its place in the list.",
-    )
 
 
 def _fixed_order() -> InputError:

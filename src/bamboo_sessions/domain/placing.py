@@ -18,16 +18,17 @@ class OpenGroup:
     """A call group that may get more: `added` is where that goes, directly behind what the group has.
 
     `in_run`: it has no results, so that a further call would belong to it; `is_parted`: something stands behind it
-    now that ended it. `at` is the number of the place where it ends.
+    now that ended it; `text_since`: a text of the assistant does. `at` is the number of the place where it ends.
     """
 
-    __slots__ = ("added", "at", "in_run", "is_parted")
+    __slots__ = ("added", "at", "in_run", "is_parted", "text_since")
 
-    def __init__(self, *, at: int, in_run: bool) -> None:
+    def __init__(self, *, at: int, in_run: bool, text_since: bool = False) -> None:
         self.added: list[Message] = []
         self.at = at
         self.in_run = in_run
         self.is_parted = False
+        self.text_since = text_since
 
     def join(self, result: Message) -> None:
         """Add a result."""
@@ -42,17 +43,13 @@ class Place:
         at: Its number: the index of the message in front of which it is.
         group: The group in front of it, if what is put here may still belong to that.
         is_behind: Whether that group ends directly in front of it; else texts or events stand between.
-        text_since: Whether there is a text among these.
     """
 
-    __slots__ = ("_at", "_blocks", "_group", "_text_since")
+    __slots__ = ("_at", "_blocks", "_group")
 
-    def __init__(
-        self, at: int, group: OpenGroup | None = None, *, is_behind: bool = True, text_since: bool = False
-    ) -> None:
+    def __init__(self, at: int, group: OpenGroup | None = None, *, is_behind: bool = True) -> None:
         self._at = at
         self._group = group
-        self._text_since = text_since
         self._blocks: list[list[Message]] = [group.added] if group is not None and is_behind else []
 
     def add(self, message: Message) -> OpenGroup | None:
@@ -63,16 +60,15 @@ class Place:
         kind, group = kind_of(message), self._group
         member = None
         if group is not None and not group.is_parted:
-            member = belongs(kind, in_run=group.in_run, text_since=self._text_since)
+            member = belongs(kind, in_run=group.in_run, text_since=group.text_since)
         if member is None:
             group = self._next_group(kind)
         block = [message]
         self._blocks.append(block)
         if group is not None and (member or kind is Kind.CALL):
-            group.added, group.at, group.in_run = block, self._at, kind is Kind.CALL
-            self._text_since = False
-        elif kind is Kind.TEXT:
-            self._text_since = True
+            group.added, group.at, group.in_run, group.text_since = block, self._at, kind is Kind.CALL, False
+        elif group is not None and kind is Kind.TEXT:
+            group.text_since = True
         return group if kind is Kind.CALL else None
 
     def _next_group(self, kind: Kind) -> OpenGroup | None:
@@ -155,11 +151,11 @@ def arranged(messages: Sequence[Message], newest: Callable[[str], CommittedGroup
         if found is None:
             continue
         if found.last not in joined:
-            group = joined[found.last] = OpenGroup(at=0, in_run=found.in_run)
+            group = joined[found.last] = OpenGroup(at=0, in_run=found.in_run, text_since=found.text_since)
             if found.behind:
                 parts.append((found.last, group.added))
             if found.is_open:
-                tail = Place(0, group, is_behind=not found.behind, text_since=found.text_since)
+                tail = Place(0, group, is_behind=not found.behind)
         groups[call_id] = joined[found.last]
     for message in messages:
         _append(tail, groups, message)

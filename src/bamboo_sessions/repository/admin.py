@@ -15,7 +15,7 @@ from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.locked_store import LockedSessionStore
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.errors import InputError
-from bamboo_sessions.domain.limits import COMMIT_ID_HOURS_MIN, FEED_PRUNE_ROWS_MAX, PURGED_VERSIONS_MAX
+from bamboo_sessions.domain.limits import AGE_DAYS_MAX, COMMIT_ID_HOURS_MIN, FEED_PRUNE_ROWS_MAX, PURGED_VERSIONS_MAX
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.repository.bound import Bound, tiers_of
 from bamboo_sessions.repository.checking import checked
@@ -83,9 +83,9 @@ class StoreAdmin:
             older_than: 24 hours at least: as long, commit ids settle unknown outcomes (G4).
 
         Raises:
-            InputError: `older_than` is less. StorageError.
+            InputError: `older_than` is less, or more than a hundred years. StorageError.
         """
-        if not isinstance(older_than, timedelta) or older_than < timedelta(hours=COMMIT_ID_HOURS_MIN):
+        if not _is_age(older_than) or older_than < timedelta(hours=COMMIT_ID_HOURS_MIN):
             message = f"The feed is kept for {COMMIT_ID_HOURS_MIN} hours at least; older_than is {older_than!r}."
             raise InputError(message, hint=f"Use timedelta(hours={COMMIT_ID_HOURS_MIN}) or more; nothing was pruned.")
         total = 0
@@ -106,9 +106,9 @@ class StoreAdmin:
             older_than: Since when a version is removed, at least; not negative.
 
         Raises:
-            InputError: `older_than` is no timedelta, or negative. StorageError.
+            InputError: `older_than` is no timedelta, negative, or more than a hundred years. StorageError.
         """
-        if not isinstance(older_than, timedelta) or older_than < timedelta():
+        if not _is_age(older_than):
             message = f"older_than is {older_than!r}, which is no age."
             raise InputError(message, hint="Use a timedelta, such as timedelta(days=30); nothing was purged.")
         before = self._clock.now() - older_than
@@ -139,3 +139,8 @@ class StoreAdmin:
     ) -> None:
         """Close it."""
         await self.aclose()
+
+
+def _is_age(older_than: object) -> bool:
+    """Whether it is an age that clocks can count back by."""
+    return isinstance(older_than, timedelta) and timedelta() <= older_than <= timedelta(days=AGE_DAYS_MAX)

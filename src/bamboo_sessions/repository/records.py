@@ -34,10 +34,18 @@ class Records:
     with the outcome of then and writes nothing (G4).
     """
 
-    def __init__(self, storage: SessionStorage, namespace: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        storage: SessionStorage,
+        namespace: str,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        check_usable: Callable[[], None] = lambda: None,
+    ) -> None:
         self._storage = storage
         self._namespace = namespace
         self._clock = clock
+        self._check_usable = check_usable
 
     # --- reading
 
@@ -115,6 +123,8 @@ class Records:
             if key:
                 check_record_name(kind, key)
         check_name(kind, what="record kind")
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+            raise InputError(f"limit must be a whole number, 0 or more, not {limit!r}.", hint="Leave it out for all.")
         scope = _scope(session, shared)
         query = RecordQuery(kind, prefix=prefix, after=after, start=start, end=end, reverse=reverse)
         if keys_only:
@@ -221,6 +231,7 @@ class Records:
             SessionNotFoundError, SessionDeletedError: A session in scope doesn't live.
             InputError, StorageError.
         """
+        self._check_usable()
         if not writes:
             return ()
         if incarnation is not None and session is None:

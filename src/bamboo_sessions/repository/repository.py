@@ -212,7 +212,8 @@ class SessionRepository(Handle):
     @property
     def records(self) -> Records:
         """Bytes that adapters keep beside the messages."""
-        return Records(self._bound.storage, self._bound.namespace, clock=self._bound.clock)
+        bound = self._bound
+        return Records(bound.storage, bound.namespace, clock=bound.clock, check_usable=bound.store.tasks.check_usable)
 
     def in_namespace(self, namespace: str) -> Self:
         """A view of the same tiers bound to another namespace; costs nothing. Close only one of them."""

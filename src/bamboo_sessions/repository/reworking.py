@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bamboo_sessions.coordination.fencing import check_fence
 from bamboo_sessions.coordination.plan import Planned, Written
 from bamboo_sessions.coordination.saving import plan_save
 from bamboo_sessions.domain.errors import PreconditionFailedError
@@ -38,7 +39,10 @@ async def reworked(bound: Bound, key: SessionKey, change: Callable[[Session], No
         )
         return save(snapshot)
 
-    return await bound.store.write(key, plan, then=lambda written: written, commit_id=on.given)
+    written = await bound.store.write(key, plan, then=lambda written: written, commit_id=on.given)
+    if written.committed is None:
+        await check_fence(bound.storage, key, bound.fence)
+    return written
 
 
 def check_revision(key: SessionKey, on: Terms, revision: int) -> None:

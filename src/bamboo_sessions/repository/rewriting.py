@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from bamboo_sessions.coordination.fencing import check_fence
 from bamboo_sessions.coordination.plan import UNCHANGED, Planned, living
 from bamboo_sessions.coordination.saving import check_commit_size
 from bamboo_sessions.domain.change import head_kinds
@@ -144,7 +145,10 @@ async def replace_history(
             return Planned(_commit(bound, key, on, snapshot.revision))
         return UNCHANGED
 
-    return await bound.store.write(key, plan, then=lambda written: bound.copy(key, written.after), commit_id=on.given)
+    written = await bound.store.write(key, plan, then=lambda written: written, commit_id=on.given)
+    if written.committed is None:
+        await check_fence(bound.storage, key, bound.fence)
+    return bound.copy(key, written.after)
 
 
 def _commit(bound: Bound, key: SessionKey, on: Terms, expected: int) -> Commit:

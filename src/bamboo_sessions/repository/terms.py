@@ -49,7 +49,7 @@ def terms(
         given=commit_id,
         if_revision=if_revision,
         if_last_message=if_last_message,
-        records=checked_records(records),
+        records=checked_records(records) if records else (),
     )
 
 

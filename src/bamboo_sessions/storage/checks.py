@@ -114,9 +114,10 @@ def check_record_name(kind: str, *keys: str) -> None:
 
 def check_scope(scope: RecordScope) -> RecordScope:
     """`scope`, or `InputError`."""
-    if scope.type == "session":
+    kind = scope.type if isinstance(scope, RecordScope) else None
+    if kind == "session":
         check_session_id(scope.name)
-    elif scope.type == "shared":
+    elif kind == "shared":
         check_name(scope.name, what="shared scope")
     else:
         raise InputError(f"{scope!r} is no scope of records.", hint="Its type is 'session' or 'shared'.")

@@ -56,6 +56,29 @@ async def test_it_releases_at_its_end_and_not_before() -> None:
     await released.wait()
 
 
+async def test_a_caller_goes_on_as_soon_as_its_work_has_ended() -> None:
+    """Work that needn't wait costs its caller two turns of the event loop at most: it begins, and it is told."""
+    store = Rig().store
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    async def work() -> None:
+        pass
+
+    task = asyncio.get_running_loop().create_task(other())
+    for _ in range(3):
+        before = turns
+        await store.tasks.run(work())
+        assert turns - before <= 2
+        assert len(store.tasks) == 0
+    task.cancel()
+
+
 @pytest.mark.parametrize("url", ["memory://", "sqlite"])
 async def test_who_writes_without_a_pause_starves_nobody(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bamboo_sessions.domain.call_groups import groups_of
 from bamboo_sessions.domain.message import ImagePart, Message, Native, ToolCall
 from bamboo_sessions.domain.window import end_of_window, first_of_window, model_view
 from bamboo_sessions.testing import strategies
@@ -75,6 +76,18 @@ def test_a_window_is_only_longer_than_the_limit_if_one_pair_is(history: list[Mes
     for window in (history[start:], history[:end]):
         heads = [message for message in window if message.role != "tool"]
         assert len(window) <= limit or len(heads) == 1
+
+
+@given(st.lists(strategies.new_messages("x"), max_size=12), st.integers(0, 12), st.integers(1, 6))
+def test_L124_no_border_of_a_window_is_inside_a_call_group(history: list[Message], known: int, limit: int) -> None:
+    """Of any history, orphans and reused call ids included, however much of it was read to cut the window."""
+    inside = {place for group in groups_of(history) for place in range(group.start + 1, group.end)}
+    cut = min(known, len(history))
+    start = first_of_window(history[cut:], limit, has_earlier=cut > 0)
+    assert start is None or cut + start not in inside
+    end = end_of_window(history[:cut], limit, has_later=cut < len(history))
+    if end is not None and end < cut:
+        assert end not in inside
 
 
 def test_the_newest_window_is_cut_before_a_call() -> None:

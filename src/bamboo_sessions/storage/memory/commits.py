@@ -105,7 +105,8 @@ def _checked(
         head_document(head)  # raises if it is too large
     check_targets(commit, living)
     plan = records.planned(contents, commit.key.namespace, records.scope_of(commit.key), commit.records)
-    usage = {r.id: r for r in commit.usage if living is None or r.id not in living.usage}
+    known = living.usage if living is not None else {}
+    usage = {record.id: record for record in reversed(commit.usage) if record.id not in known}  # the first of one id
     return _Checked(admission, head, origin, insertions, duplicates, usage, plan, filled_in=head is not given)
 
 

@@ -99,8 +99,8 @@ class Contents:
             below.extend(child for child in children.pop(session_id, ()) if child != key.session_id)
 
     def forget(self, now: datetime, older_than: timedelta) -> None:
-        """Forget what became of older calls."""
-        for calls in (self.commits, self.burnt, self.record_commits, self.deletions):
+        """Forget what became of older calls; commits are remembered for their day, however short the feed is kept."""
+        for calls in (self.burnt, self.record_commits, self.deletions):
             calls.forget(now, older_than)
 
     def leases_of(self, key: SessionKey) -> LeaseState:

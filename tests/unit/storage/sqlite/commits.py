@@ -38,9 +38,9 @@ def head_of(session_id: str, **fields: object) -> SessionHead:
     return msgspec.structs.replace(head, **fields)
 
 
-def insertion(messages: Sequence[Message], after: str | None = None) -> StoredInsertion:
+def insertion(messages: Sequence[Message], after: str | None = None, *, in_order: bool = False) -> StoredInsertion:
     """Messages, encoded."""
-    return StoredInsertion(tuple(to_stored(message) for message in messages), after)
+    return StoredInsertion(tuple(to_stored(message) for message in messages), after, in_order)
 
 
 def appending(session_id: str, *messages: Message, at: datetime = START, **fields: object) -> Commit:
@@ -78,7 +78,7 @@ class CommitSource:
     def message(self) -> Message:
         """A message of any role; call ids are reused."""
         call = f"call{self.random.randrange(4)}"
-        kind = self.random.randrange(6)
+        kind = self.random.randrange(9)
         id_ = self._new_id()
         text = self.random.choice(["x", "nul\0", "\ud800", "é" * 50])
         match kind:
@@ -93,8 +93,14 @@ class CommitSource:
                 )
             case 3 | 4:
                 message = Message.tool(text, tool_call_id=call, id=id_, created_at=START)
-            case _:
+            case 5:
                 message = Message(role="tool", content=text, id=id_, created_at=START)
+            case 6:
+                message = Message.assistant(text, [ToolCall(call, "f")], id=id_, created_at=START)
+            case 7:
+                message = Message.assistant(text, id=id_, created_at=START)
+            case _:
+                message = Message(role="event", content=text, id=id_, created_at=START)
         self.known_messages.append(message)
         return message
 
@@ -161,7 +167,7 @@ class CommitSource:
             for after in [FRONT, *anchors][: self.random.randrange(4)]
         ]
         if kinds[0]:
-            insertions.append(insertion(self.messages()))
+            insertions.append(insertion(self.messages(), in_order=self.random.random() < 0.3))
         return Commit(
             key=key_of(session_id),
             commit_id=new_id(),

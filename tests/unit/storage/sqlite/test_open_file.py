@@ -20,6 +20,7 @@ import pytest
 from bamboo_sessions import Message, SessionRepository, StorageCorruptError, StorageError
 from bamboo_sessions.storage.sqlite.search.file import index_path
 from bamboo_sessions.storage.sqlite.transactions import tuning
+from bamboo_sessions.storage.sqlite.transactions.open_file import OpenFile
 
 pytestmark = [
     pytest.mark.multiprocess,
@@ -91,6 +92,24 @@ def _opened(path: Path) -> Iterator[tuple[asyncio.Runner, SessionRepository]]:
 
 
 # --- forks
+
+_FORK_AND_END = """
+import asyncio, os, selectors, sys
+from bamboo_sessions import Message, SessionRepository
+loop = asyncio.SelectorEventLoop(selectors.SelectSelector())  # shares nothing with a child, as epoll does
+sessions = loop.run_until_complete(SessionRepository.open(f"sqlite:///{sys.argv[1]}").__aenter__())
+loop.run_until_complete(sessions.append("s", Message.user("before"), create=True))
+if child := os.fork():
+    assert os.waitpid(child, 0)[1] == 0
+    loop.run_until_complete(sessions.append("s", Message.user("after")))
+    os._exit(0)  # killed, as it were: the log stays
+"""
+
+
+def test_L112_a_child_that_ends_with_an_inherited_store_takes_nothing_away(path: Path) -> None:
+    """Its interpreter ends as usual, with the store still open; the parent's commits, before and after, are there."""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", _FORK_AND_END, str(path)], check=True, timeout=60)
+    assert _texts(path) == ["before", "after"]
 
 
 def test_L112_a_forked_child_cannot_open_its_parents_file_anew(path: Path, tmp_path: Path) -> None:
@@ -321,3 +340,21 @@ def test_an_index_that_cannot_be_opened_keeps_nobody_from_searching(caplog: pyte
         assert index.stat().st_size == 0
     finally:
         shutil.rmtree(path.parent)
+
+
+def test_a_log_that_goes_before_it_is_ours_is_nobodys_loss(tmp_path: Path) -> None:
+    """Another process that closes the file while this one opens it deletes the log rightly; later nobody may."""
+    path, log = tmp_path / "agents.db", tmp_path / "agents.db-wal"
+    log.touch()
+    file = OpenFile(str(path))
+    file.open()
+    try:
+        log.unlink()
+        assert file.is_in_place()
+        log.touch()
+        file.note_log()
+        assert file.is_in_place()
+        log.rename(tmp_path / "gone")
+        assert not file.is_in_place()
+    finally:
+        file.close()

@@ -45,19 +45,19 @@ class Budget:
         """All rows. The last column is one of `bounded`, and counts."""
         cursor = connection.execute(sql, args)
         rows: list[Row] = []
+        size = 0
         try:
             for row in cursor:
                 rows.append(row)
-                self._count(row[-1])
+                value: bytes | int | None = row[-1]
+                if isinstance(value, bytes):
+                    size += len(value)
+                if value == _TOO_LONG or size > self._bytes:
+                    raise TooLong
         finally:
             cursor.close()
+        self.spend(size)
         return rows
-
-    def _count(self, value: bytes | int | None) -> None:
-        if value == _TOO_LONG:
-            raise TooLong
-        if isinstance(value, bytes):
-            self.spend(len(value))
 
 
 _TOO_LONG: Final = 0

@@ -217,7 +217,8 @@ class Engine:
         )
         reads.warm_up(self._loop_reader)
         wait_for_locks(self._loop_reader, 0)
-        self._check_in_place()  # from now on the log is known, too
+        self._file.note_log()
+        self._check_in_place()
 
     def _check_in_place(self) -> None:
         if not self._file.is_in_place():

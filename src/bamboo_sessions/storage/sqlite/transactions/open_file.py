@@ -104,11 +104,16 @@ class OpenFile:
         """Whether the paths still name the file that was opened, and its log."""
         if _identity_of(self.path) != self.identity:
             self.is_lost = True
-        if self._log is None:
-            self._log = _identity_of(self._log_path)  # made by the first connection that reads or writes
-        elif _identity_of(self._log_path) != self._log:
+        if self._log is not None and _identity_of(self._log_path) != self._log:
             self.is_lost = True
         return not self.is_lost
+
+    def note_log(self) -> None:
+        """Take note of the log: a connection of this process has read, and from now on nobody else may delete it.
+
+        Before that, the last connection of another process may rightly delete it when it is closed.
+        """
+        self._log = _identity_of(self._log_path)
 
     def check_now_and_then(self) -> None:
         """Raise `StorageError` if the file is known to be lost. Looks once in `FILE_CHECK_SECONDS` at most."""

@@ -37,6 +37,10 @@ async def _save_after_reload(lease: RunLease, _: SessionRepository) -> object:
     return await lease.save()
 
 
+async def _replace_by_the_same(lease: RunLease, sessions: SessionRepository) -> object:
+    return await lease.replace_history((await sessions.get("s")).messages)
+
+
 Call = Callable[[RunLease, SessionRepository], Awaitable[Any]]
 
 CALLS: Final[dict[str, Call]] = {
@@ -49,6 +53,8 @@ CALLS: Final[dict[str, Call]] = {
     "append of usage": lambda lease, _: lease.append(usage=[USAGE]),
     "remove_last": lambda lease, _: lease.remove_last(),
     "truncate": lambda lease, _: lease.truncate(after_message_id="a"),
+    "truncate of nothing": lambda lease, _: lease.truncate(after_message_id="c"),
+    "replace_history by the same": _replace_by_the_same,
     "replace_history": lambda lease, _: lease.replace_history([user("zombie")]),
 }
 

@@ -14,6 +14,7 @@ from bamboo_sessions.domain.errors import (
     SessionDeletedError,
     SessionExistsError,
     SessionNotFoundError,
+    StorageError,
     StorageUnavailableError,
 )
 from bamboo_sessions.domain.limits import RECORD_PAGE_BYTES_MAX
@@ -358,6 +359,11 @@ class LifecycleConformance(RepositoryCase):
         for names in ({"after": "\ud800"}, {"start": "\0"}, {"end": "\ud800"}, {"prefix": "\ud800"}, {"kind": ""}):
             with pytest.raises(InputError):
                 records.scan(**{"kind": "k", "shared": "app", **names})  # type: ignore[call-overload]
+        for wrong in (-1, True, "1"):
+            with pytest.raises(InputError):
+                records.scan("k", shared="app", limit=wrong)  # type: ignore[arg-type]
+        with pytest.raises(InputError):
+            await records.write([RecordWrite("k", "a", b"", scope="app")])  # type: ignore[arg-type]
         for kind, key in (("k\ud800", "a"), ("k", "a\0"), ("k", "")):
             with pytest.raises(InputError):
                 await records.get(kind, key, shared="app")
@@ -390,3 +396,52 @@ class LifecycleConformance(RepositoryCase):
         assert report.sessions == 4
         assert (await sessions.stats())["sessions"] == 4
         assert sessions.persistence.stats()["locks"] == 0
+
+    async def test_deleting_what_waits_to_be_created(self, sessions: SessionRepository, faults: FaultyStorage) -> None:
+        """L22: a session that loads show and storage never had is gone when it is deleted, and its work is told."""
+        session = Session("s")
+        session.add_message(user("a"))
+        with faults.fail("commit", times=None):
+            assert not await sessions.save_best_effort(session)
+            with faults.fail("settle"), pytest.raises(StorageUnavailableError):
+                await sessions.delete("s")
+            assert ids_of(await sessions.load("s")) == ["a"]
+            assert await sessions.delete("s")
+            assert await sessions.load("s") is None
+        assert [work.code for work in await sessions.flush()] == ["session_deleted"]
+        assert await sessions.load("s") is None
+        assert not await sessions.delete("s")
+
+    async def test_a_child_waits_for_its_waiting_parent(
+        self, sessions: SessionRepository, faults: FaultyStorage
+    ) -> None:
+        """L22: storage is back for the child and wasn't for its parent: that is no reason to refuse accepted work."""
+        parent = Session("parent")
+        child = parent.new_child("child")
+        child.add_message(user("a"))
+        with faults.fail("commit", times=None):
+            assert not await sessions.save_best_effort(parent)
+            assert not await sessions.save_best_effort(child)
+        faults.fail("commit")
+        await sessions.flush()
+        assert await sessions.flush() == ()
+        assert ids_of(await sessions.load("child", fresh=True)) == ["a"]
+
+    async def test_what_is_closed_writes_nothing(self, sessions: SessionRepository, others: SessionRepository) -> None:
+        """Once a repository was closed, its writing calls are refused, whether or not storage goes on."""
+        await saved(sessions, user("a"))
+        await sessions.records.put("k", "a", b"1", shared="app")
+        async with others.lease("s") as lease:
+            sessions.persistence.tasks.close()
+            for call in (
+                sessions.records.put("k", "a", b"2", shared="app"),
+                sessions.records.delete("k", "a", shared="app"),
+                sessions.release_lease("s", token=lease.token),
+                sessions.append("s", user("b")),
+            ):
+                with pytest.raises(StorageError, match="closed"):
+                    await call
+            await lease.save()
+        record = await others.records.get("k", "a", shared="app")
+        assert record is not None
+        assert record.value == b"1"

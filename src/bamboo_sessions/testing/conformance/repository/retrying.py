@@ -277,3 +277,55 @@ class RetryingConformance(RepositoryCase):
         await sessions.fork("s", commit_id="forked")
         with pytest.raises(SessionExistsError):
             await sessions.fork("t", commit_id="forked")
+
+    async def test_L118_what_was_added_before_a_repetition_stays_in_the_copy(
+        self, sessions: SessionRepository, others: SessionRepository, faults: FaultyStorage
+    ) -> None:
+        """A copy that went on changing is saved again by name: what is new is in no commit, and not lost with it."""
+        await planted(sessions, "s")
+        copy = await sessions.get("s")
+        copy.add_message(user("x"))
+        faults.fail("commit", after=True)
+        faults.fail("find_commit")
+        with pytest.raises(StorageUnavailableError) as lost:
+            await sessions.save(copy)
+        faults.heal()
+        for save in (sessions.save, sessions.checkpoint):
+            copy.add_message(user(save.__name__))
+            del copy.messages[0]
+            report = await save(copy, commit_id=lost.value.commit_id)
+            assert (report.revision, report.removed, report.duplicates) == (2, (), ())
+        assert _ids(copy.messages) == ["c", "x", "save", "checkpoint"]
+        assert _ids((await others.get("s")).messages) == ["a", "b", "c", "x"]
+        await sessions.save(copy)
+        assert _ids((await others.get("s")).messages) == ["c", "x", "save", "checkpoint"]
+
+    async def test_L118_work_that_waits_is_accepted_once(
+        self, sessions: SessionRepository, faults: FaultyStorage
+    ) -> None:
+        """A tolerant save is asked for again by name while it waits: what was added since stays in the copy."""
+        await planted(sessions, "s")
+        copy = await sessions.get("s")
+        with faults.fail("commit", times=None):
+            for id in ("x", "y"):
+                copy.add_message(user(id))
+                assert not await sessions.save_best_effort(copy, commit_id="mine")
+            assert _ids((await sessions.get("s")).messages) == ["a", "b", "c", "x"]
+        assert await sessions.flush() == ()
+        assert _ids(copy.messages) == ["a", "b", "c", "x", "y"]
+        await sessions.save(copy)
+        assert _ids((await sessions.get("s")).messages) == ["a", "b", "c", "x", "y"]
+
+    async def test_L118_accepted_work_outlives_a_name_that_was_used(
+        self, sessions: SessionRepository, faults: FaultyStorage
+    ) -> None:
+        """Work that was accepted under the name of an earlier commit isn't taken for that one."""
+        await planted(sessions, "s")
+        copy = await sessions.get("s")
+        copy.add_message(user("x"))
+        assert await sessions.save_best_effort(copy, commit_id="mine")
+        copy.add_message(user("y"))
+        with faults.fail("commit", times=None), faults.fail("find_commit", times=None):
+            assert not await sessions.save_best_effort(copy, commit_id="mine")
+        assert await sessions.flush() == ()
+        assert _ids((await sessions.get("s")).messages) == ["a", "b", "c", "x", "y"]

@@ -387,3 +387,20 @@ class SavingConformance(RepositoryCase):
         assert sorted(ids) == sorted(["a", *(f"{n}{end}" for n in range(12) for end in "xy")])
         for number in range(12):
             assert ids[ids.index(f"{number}x") + 1] == f"{number}y"
+
+    async def test_L117_a_document_of_waiting_work_is_refused(
+        self, sessions: SessionRepository, others: SessionRepository, faults: FaultyStorage
+    ) -> None:
+        """A base that was never committed is not taken for that, neither before its work is stored nor after."""
+        session = Session("s")
+        session.add_message(user("a"))
+        with faults.fail("commit", times=None):
+            assert not await sessions.save_best_effort(session)
+        data = session_to_json(session)
+        for _ in range(2):
+            copy = session_from_json(data)
+            copy.add_message(user("b"))
+            with pytest.raises(InputError, match="another state"):
+                await others.save(copy)
+            await sessions.flush()
+        assert ids_of(await others.get("s")) == ["a"]
