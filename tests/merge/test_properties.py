@@ -136,13 +136,18 @@ def test_edits_are_kept(two: Divergence) -> None:
 
 @given(divergences())
 def test_additions_keep_their_order(two: Divergence) -> None:
-    """What I added stays in my order; only tool results may move, to their calls."""
+    """What I added stays in my order; only tool results and what I put inside call groups may move, behind those."""
     mine, durable, merged = _both(two)
     base = {message.id for message in two.base.messages}
     if merged.delta.duplicates or not {gone for places in mine.replaced.values() for gone in places} <= base:
         return  # both added the same message in different places, and it is an anchor, or was replaced
     known = {*ids(two.base.messages).split(), *ids(durable.messages).split()}
-    plain = {message.id for message in mine.messages if not is_tool_result(message)} - known
+    groups = [(one, group) for one in (two.base.messages, durable.messages) for group in groups_of(one)]
+    members = {message.id for one, group in groups for message in one[group.start : group.end]}
+    if any(gone in members for places in mine.replaced.values() for gone in places):
+        return  # what takes a place in a call group, and what was put beside it, stands where the group allows
+    inside = _put_inside_groups(two.base.messages, mine) | _put_inside_groups(durable.messages, mine)
+    plain = {message.id for message in mine.messages if not is_tool_result(message)} - known - inside
     added = [message.id for message in merged.messages if message.id in plain]
     assert added == [message.id for message in mine.messages if message.id in plain]
 
