@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from bamboo_sessions.storage.memory import MemoryStorage
     from bamboo_sessions.storage.simple import SimpleStorage
     from bamboo_sessions.storage.sqlite import SqliteStorage
+    from bamboo_sessions.sync import SyncRunLease, SyncSessionRepository, SyncStoreAdmin
 
 __all__ = [
     "Appended",
@@ -162,6 +163,9 @@ __all__ = [
     "StoreAdmin",
     "SubscriberTooSlowError",
     "Summary",
+    "SyncRunLease",
+    "SyncSessionRepository",
+    "SyncStoreAdmin",
     "SystemClock",
     "TextPart",
     "TokenUsage",
@@ -194,17 +198,24 @@ def _name_as_imported() -> None:
 _name_as_imported()
 
 if not TYPE_CHECKING:  # a type checker would take every name for one that is here
-    _ENGINES = {"MemoryStorage": "memory", "SimpleStorage": "simple", "SqliteStorage": "sqlite"}
+    _HOMES = {
+        "MemoryStorage": "storage.memory",
+        "SimpleStorage": "storage.simple",
+        "SqliteStorage": "storage.sqlite",
+        "SyncRunLease": "sync",
+        "SyncSessionRepository": "sync",
+        "SyncStoreAdmin": "sync",
+    }
 
     def __getattr__(name: str) -> object:
-        """An engine, imported when it is first named: most programs need one of them, and no other's driver."""
-        if name not in _ENGINES:
+        """What is imported when it is first named: most programs need one engine, and no other's driver."""
+        if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        engine = getattr(import_module(f"{__name__}.storage.{_ENGINES[name]}"), name)
-        globals()[name] = engine
-        return engine
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})
