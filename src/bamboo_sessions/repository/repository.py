@@ -108,6 +108,7 @@ class SessionRepository(Handle):
     archive = authoring.archive
     set_value = authoring.set_value
     remove_value = authoring.remove_value
+    set_owner = authoring.set_owner
     ask = questions.ask
     answer = questions.answer
 

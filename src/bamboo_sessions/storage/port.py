@@ -41,6 +41,7 @@ from bamboo_sessions.storage.commit import (
     State,
     StoredInsertion,
 )
+from bamboo_sessions.storage.ownership import OwnerChange
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     FeedPage,
@@ -280,6 +281,17 @@ class SessionStorage(ABC):
         Raises `InputError` if the commit id is that of a change, `PreconditionFailedError` if `query.if_revision` isn't
         its revision, and `SessionBusyError` if a run holds one of them by the engine's time, unless the query forces
         it.
+        """
+
+    @abstractmethod
+    async def set_owner(self, key: SessionKey, change: OwnerChange) -> tuple[SessionHead, ...]:
+        """Give a living session another owner, and all below it that have its owner, in one transaction.
+
+        `ownership.commits_of` says which, and what it is to each of them: a commit, with its revision and its row in
+        the feed. Gives back the heads that were changed, the given one first; that alone if nothing had to be changed,
+        or the commit id is known.
+
+        Raises `SessionNotFoundError`, `SessionDeletedError`, and `PreconditionFailedError` by the change's condition.
         """
 
     @abstractmethod
