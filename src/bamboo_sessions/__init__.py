@@ -86,6 +86,7 @@ from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import Record
 
 if TYPE_CHECKING:
+    __version__: str
     from bamboo_sessions.storage.memory import MemoryStorage
     from bamboo_sessions.storage.simple import SimpleStorage
     from bamboo_sessions.storage.sqlite import SqliteStorage
@@ -197,14 +198,19 @@ if not TYPE_CHECKING:  # a type checker would take every name for one that is he
     _ENGINES = {"MemoryStorage": "memory", "SimpleStorage": "simple", "SqliteStorage": "sqlite"}
 
     def __getattr__(name: str) -> object:
-        """An engine, imported when it is first named: most programs need one of them, and no other's driver."""
-        if name not in _ENGINES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib import import_module
+        """What few programs need, looked up when it is first named: an engine with its driver, the version."""
+        if name == "__version__":
+            from importlib.metadata import version
 
-        engine = getattr(import_module(f"{__name__}.storage.{_ENGINES[name]}"), name)
-        globals()[name] = engine
-        return engine
+            value: object = version("bamboo-sessions")
+        elif name in _ENGINES:
+            from importlib import import_module
+
+            value = getattr(import_module(f"{__name__}.storage.{_ENGINES[name]}"), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})

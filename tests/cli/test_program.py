@@ -118,12 +118,12 @@ def test_wrong_usage_is_exit_code_2(cli: Cli, args: tuple[str, ...]) -> None:
     assert "Error: " in outcome.err
 
 
-@pytest.mark.parametrize("url", ["nonsense", "sqlite://", "postgresql://localhost/x", "sqlite:///"])
+@pytest.mark.parametrize("url", ["sqlite:agents.db", "sqlite://", "postgresql://localhost/x", "sqlite:///"])
 def test_a_url_that_names_no_store_is_wrong_usage(url: str) -> None:
     """A URL that can't be understood is exit code 2, with a hint at what can."""
     result = CliRunner().invoke(app.program, ["--url", url, "list"])
     assert result.exit_code == failures.WRONG_USAGE
-    assert "Hint: Use sqlite:///" in result.stderr
+    assert "Hint: Use a path such as agents.db" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["--url", "--namespace", "--debug"])

@@ -148,7 +148,15 @@ async def _set(
         now = bound.clock.now()
         changed = msgspec.structs.replace(changed, metadata_version=head.metadata_version + 1)
         kinds = head_kinds(head, changed)
-        return Commit(key=key, commit_id=on.commit_id, at=now, expected=head.revision, head=changed, head_kinds=kinds)
+        return Commit(
+            key=key,
+            commit_id=on.commit_id,
+            at=now,
+            expected=head.revision,
+            head=changed,
+            head_kinds=kinds,
+            is_first_try=on.given is None,
+        )
 
     return await bound.store.write_head(key, plan, commit_id=on.given)
 
