@@ -270,6 +270,13 @@ def test_an_unexpected_error_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPat
     assert "Traceback" in debugged.stderr
 
 
+def test_a_hint_is_said_once(cli: Cli) -> None:
+    """The note that tracebacks show isn't printed beside the command's own hint; with `--debug` neither."""
+    for options in ([], ["--debug"]):
+        failed = CliRunner().invoke(app.program, [*options, "--url", cli.url, "append", "a\x01b", "hello"])
+        assert failed.stderr.count("Hint:") == 1
+
+
 def test_hints_speak_of_commands() -> None:
     """At a terminal, the hints for common errors name commands in place of methods."""
     errors: list[BambooSessionsError] = [SessionNotFoundError("a"), MessageNotFoundError("a", "m")]

@@ -253,10 +253,6 @@ class Session:
         """Withdraw every open question that this copy sees."""
         self._change("questions", withdrawn(self.questions))
 
-    def record_answer(self, question: PendingQuestion) -> None:
-        """Put the answered `question` in the place of the open one; `SessionRepository.answer` decides if it may."""
-        self._change("questions", tuple(question if q.id == question.id else q for q in self.questions))
-
     def consume_question(self, question_id: str) -> PendingQuestion:
         """Take up an answer: an answered question becomes consumed when this copy is saved (L97)."""
         for question in self.questions:
@@ -314,7 +310,7 @@ class Session:
         twin._changes = dict(self._changes)
         twin._metadata = json.thawed(self._metadata)
         twin._touched_at = self._touched_at
-        twin._messages = self._messages.copy(twin._touch)
+        twin._messages = self._messages._copy(twin._touch)
         twin._mutations = self._mutations
         return twin
 
