@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -51,7 +50,7 @@ class ThroughTheFacade(RepositoryConformance):
     @pytest.fixture
     async def sessions(
         self, faults: FaultyStorage, clock: ManualClock, threads: ThreadPoolExecutor
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncIterator[InThreads]:
         """A repository, through the facade."""
         repository = await SessionRepository.open(faults, clock=clock)
         yield InThreads(SyncSessionRepository(repository, Portal()), threads, repository)
@@ -60,8 +59,8 @@ class ThroughTheFacade(RepositoryConformance):
 
     @pytest.fixture
     async def others(
-        self, sessions: Any, faults: FaultyStorage, clock: ManualClock, threads: ThreadPoolExecutor
-    ) -> AsyncIterator[Any]:
+        self, sessions: InThreads, faults: FaultyStorage, clock: ManualClock, threads: ThreadPoolExecutor
+    ) -> AsyncIterator[InThreads]:
         """Another one on the same storage."""
         repository = await SessionRepository.open(faults, clock=clock)
         yield InThreads(SyncSessionRepository(repository, Portal()), threads, repository)
@@ -69,7 +68,7 @@ class ThroughTheFacade(RepositoryConformance):
         await repository.persistence.tasks.finish()
 
     @pytest.fixture
-    async def owner(self, faults: FaultyStorage, clock: ManualClock, threads: ThreadPoolExecutor) -> Any:
+    async def owner(self, faults: FaultyStorage, clock: ManualClock, threads: ThreadPoolExecutor) -> InThreads:
         """The handle of the store's owner, likewise."""
         return InThreads(SyncStoreAdmin(StoreAdmin(faults, clock=clock), Portal()), threads)
 
@@ -85,6 +84,7 @@ class TestMemory(ThroughTheFacade):
         return make
 
 
+@pytest.mark.long
 class TestSqlite(ThroughTheFacade):
     durable = True
 

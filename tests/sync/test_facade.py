@@ -1,4 +1,4 @@
-"""The synchronous repository as programs use it: with a loop of its own, from many threads, interrupted, forked, closed."""
+"""The synchronous repository as programs use it: from many threads, interrupted, forked, closed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
 
 import pytest
+from anyio.lowlevel import checkpoint
 
 from bamboo_sessions import (
     InputError,
@@ -34,7 +34,6 @@ from bamboo_sessions.repository.bound import open_edits
 from bamboo_sessions.sync import Portal, ThreadPortal
 from bamboo_sessions.sync.blocks import Block, same
 
-T = TypeVar("T")
 THREADS = 8
 
 
@@ -126,8 +125,7 @@ def test_an_edit_that_raises_writes_nothing(sessions: SyncSessionRepository) -> 
     """The block's error comes out, and the session is as it was."""
     sessions.create(Session("s"))
     with pytest.raises(KeyError), sessions.edit("s") as session:
-        session.title = "New"
-        raise KeyError
+        session.metadata["new"] = session.metadata["unknown"]
     assert sessions.get("s").revision == 1
     assert open_edits.get() == ()
 
@@ -192,18 +190,18 @@ def test_a_call_inside_a_call_is_refused(sessions: SyncSessionRepository) -> Non
     """A function that `update` runs can't use the repository; the update ends with that, and nothing is written."""
     sessions.create(Session("s"))
     with pytest.raises(InputError, match="would wait for itself"):
-        sessions.update("s", lambda session: sessions.load("s"))
+        sessions.update("s", lambda _: sessions.load("s"))
     assert sessions.get("s").revision == 1
 
 
-def test_a_guarded_function_is_refused_on_any_thread(sessions: SyncSessionRepository) -> None:
+def test_a_guarded_function_is_refused_on_any_thread() -> None:
     """Wherever storage runs it: inside a transaction that is on storage's own thread."""
     portal = ThreadPortal.started()
-    guarded = portal.guarded(lambda: portal.call(asyncio.sleep(0)))
+    guarded = portal.guarded(lambda: portal.call(checkpoint()))
     with pytest.raises(InputError):
         guarded()
-    portal.call(asyncio.sleep(0))
-    portal.close(lambda: asyncio.sleep(0), None)
+    portal.call(checkpoint())
+    portal.close(checkpoint, None)
 
 
 def test_an_exit_inside_a_call_is_the_caller_s(sessions: SyncSessionRepository) -> None:
@@ -299,7 +297,7 @@ def test_a_block_that_began_while_interrupted_ends(threads: ThreadPoolExecutor) 
     with pytest.raises(KeyboardInterrupt), Block(portal, block, same):
         pytest.fail("the block was run")
     assert not block.is_open
-    portal.close(lambda: asyncio.sleep(0), None)
+    portal.close(checkpoint, None)
 
 
 # --- beginnings and ends
@@ -344,7 +342,11 @@ def test_closing_ends_the_calls_of_others(url: str, threads: ThreadPoolExecutor)
     changes = sessions.changes()
     next(changes)
     with sessions.lease("s") as lease:
-        calls = [threads.submit(wait_for_the_lease), threads.submit(next, changes), threads.submit(lease.lost.wait)]
+        calls: list[Future[object]] = [
+            threads.submit(wait_for_the_lease),
+            threads.submit(next, changes),
+            threads.submit(lease.lost.wait),
+        ]
         at_last(lambda: waiting(sessions) == 1)
     calls += [threads.submit(sessions.close) for _ in range(3)]
     for call in calls[1:3]:

@@ -131,7 +131,7 @@ def _explained(exc: click.NoSuchOption) -> click.UsageError:
     "--url",
     envvar="BAMBOO_SESSIONS_URL",
     metavar="URL",
-    help="The store: sqlite:///file.db, sqlite:////absolute/file.db or memory://. "
+    help="The store: a path such as agents.db, sqlite:///file.db, sqlite:////absolute/file.db or memory://. "
     "Default: $BAMBOO_SESSIONS_URL, else a file in your data folder.",
 )
 @click.option(

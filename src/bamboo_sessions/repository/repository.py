@@ -108,6 +108,7 @@ class SessionRepository(Handle):
     archive = authoring.archive
     set_value = authoring.set_value
     remove_value = authoring.remove_value
+    set_owner = authoring.set_owner
     ask = questions.ask
     answer = questions.answer
 
@@ -150,11 +151,11 @@ class SessionRepository(Handle):
         durability: Durability = "full",
         clock: Clock = SYSTEM_CLOCK,
     ) -> Opening[SessionRepository]:
-        """Open a store: `async with SessionRepository.open(url) as sessions:`, or `await` it and `aclose` it.
+        """Open a store: `async with SessionRepository.open("agents.db") as sessions:`, or `await` it and `aclose` it.
 
         Args:
-            url: `sqlite:///agents.db` (relative), `sqlite:////var/agents.db` (absolute), `memory://`, or a storage.
-                A SQLite file is made if there is none.
+            url: A path such as `agents.db`, `sqlite:///agents.db` (relative), `sqlite:////var/agents.db` (absolute),
+                `memory://`, or a storage. A SQLite file is made if there is none.
             namespace: The tenant; a handle never sees another's sessions.
             cache_bytes_max: Bound of the in-memory tier, in bytes.
             durability: `"full"` survives power cuts; `"relaxed"` may lose the last moments in one, never more.

@@ -41,6 +41,7 @@ from bamboo_sessions.storage.commit import (
     State,
     StoredInsertion,
 )
+from bamboo_sessions.storage.ownership import OwnerChange
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     FeedPage,
@@ -248,8 +249,8 @@ class SessionStorage(ABC):
 
         The rules of admission are `commit.admit`'s. A message id that is known in this incarnation is a duplicate if
         any stored version of it has this content, living or removed, and skipped; else it raises
-        `MessageIdConflictError`. A commit id that is known returns its outcome again. A child's parent has to live, and
-        gives the child its place (`domain.tree.placed`).
+        `MessageIdConflictError`. A commit id that is known returns its outcome again; it needn't be looked for if the
+        commit `is_first_try`. A child's parent has to live, and gives the child its place (`domain.tree.placed`).
 
         Raises `RevisionConflict` besides the errors of users. Cancelling the caller doesn't undo it.
         """
@@ -280,6 +281,17 @@ class SessionStorage(ABC):
         Raises `InputError` if the commit id is that of a change, `PreconditionFailedError` if `query.if_revision` isn't
         its revision, and `SessionBusyError` if a run holds one of them by the engine's time, unless the query forces
         it.
+        """
+
+    @abstractmethod
+    async def set_owner(self, key: SessionKey, change: OwnerChange) -> tuple[SessionHead, ...]:
+        """Give a living session another owner, and all below it that have its owner, in one transaction.
+
+        `ownership.commits_of` says which, and what it is to each of them: a commit, with its revision and its row in
+        the feed. Gives back the heads that were changed, the given one first; that alone if nothing had to be changed,
+        or the commit id is known.
+
+        Raises `SessionNotFoundError`, `SessionDeletedError`, and `PreconditionFailedError` by the change's condition.
         """
 
     @abstractmethod

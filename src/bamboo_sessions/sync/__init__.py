@@ -12,6 +12,3 @@ from bamboo_sessions.sync.repository import SyncSessionRepository
 from bamboo_sessions.sync.run_lease import SyncRunLease
 
 __all__ = ["Portal", "SyncRecords", "SyncRunLease", "SyncSessionRepository", "SyncStoreAdmin", "ThreadPortal"]
-
-for _twin in (SyncRunLease, SyncSessionRepository, SyncStoreAdmin):
-    _twin.__module__ = "bamboo_sessions"  # as users import it

@@ -50,18 +50,17 @@ class Portal:
             StorageError: Closed, or in a forked child.
         """
         outcome: Future[T] = Future()
-        call = _Call(self, work, outcome)
+        call = _Call(self._calls, work, outcome)
         try:
             self._check_callable()
-            self._begin(call.begin)
+            self._begin(call)
+            outcome.exception()  # waits, and returns what the call raised: what is raised here is a signal's
         except BaseException:
-            work.close()
-            raise
-        try:
-            outcome.exception()  # waits
-        except BaseException:  # a signal's: the call's own is returned here
-            self._loop.call_soon_threadsafe(call.cancel)
-            outcome.exception()
+            if call.is_begun:
+                self._loop.call_soon_threadsafe(call.cancel)
+                outcome.exception()
+            else:
+                work.close()
             raise
         return outcome.result()
 
@@ -87,11 +86,12 @@ class Portal:
             message = "This call would wait for itself: it comes from inside another call of the store."
             raise InputError(message, hint="Make it before or after that one, or from another thread.")
 
-    def _begin(self, begin: Callable[[], None]) -> None:
+    def _begin(self, call: _Call) -> None:
         with self._opening:
             if not self._is_open:
                 raise _closed()
-            self._loop.call_soon_threadsafe(begin)
+            call.is_begun = True
+            self._loop.call_soon_threadsafe(call.begin)
 
     # --- closing
 
@@ -165,20 +165,23 @@ async def _served(made: Future[ThreadPortal]) -> None:
 class _Call:
     """One call under way. Its methods run on the loop."""
 
-    def __init__(self, portal: Portal, work: Coroutine[Any, Any, T], outcome: Future[T]) -> None:
-        self._portal = portal
+    def __init__(self, calls: set[asyncio.Task[None]], work: Coroutine[Any, Any, T], outcome: Future[T]) -> None:
+        self._calls = calls
         self._work = work
         self._outcome = outcome
         self._task: asyncio.Task[None] | None = None
+        self.is_begun = False  # or about to
 
     def begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._told())
-        self._portal._calls.add(self._task)  # noqa: SLF001 - the portal's own part
+        self._calls.add(self._task)
         self._task.add_done_callback(self._ended)
 
     def cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
+        else:
+            self._never_ran()
 
     async def _told(self) -> None:
         try:
@@ -191,10 +194,13 @@ class _Call:
             self._outcome.set_result(result)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._portal._calls.discard(task)  # noqa: SLF001 - as above
-        if not self._outcome.done():  # it was cancelled before it began
-            self._work.close()
-            self._outcome.set_exception(_closed())
+        self._calls.discard(task)
+        if not self._outcome.done():  # it was cancelled before its first step
+            self._never_ran()
+
+    def _never_ran(self) -> None:
+        self._work.close()
+        self._outcome.set_exception(_closed())
 
 
 def _closed(cause: BaseException | None = None) -> StorageError:

@@ -520,6 +520,29 @@ class SyncSessionRepository(SyncHandle[SessionRepository]):
             self._inner.remove_value(session_id, key, if_metadata_version=if_metadata_version, commit_id=commit_id)
         )
 
+    def set_owner(
+        self,
+        session_id: str,
+        owner: str | None,
+        *,
+        if_metadata_version: int | None = None,
+        commit_id: str | None = None,
+    ) -> SessionHead:
+        """Give a session to another owner, as when a guest signs in; and what is below it that has the same owner.
+
+        All in one transaction, a commit for each session. Copies that were loaded before may still be saved: the owner
+        stays the new one.
+
+        Args:
+            session_id: Which session; a child alone may be given away, too.
+            owner: The new owner; `None`: nobody.
+            if_metadata_version: Refuse if the session's authoritative group has another version.
+            commit_id: Your name for this change; with that of one that was made, nothing is written (G4).
+        """
+        return self._portal.call(
+            self._inner.set_owner(session_id, owner, if_metadata_version=if_metadata_version, commit_id=commit_id)
+        )
+
     def ask(self, session_id: str, question: PendingQuestion, *, commit_id: str | None = None) -> Session:
         """Add an open question to the latest state. Asking the same question (same id) again changes nothing.
 
@@ -867,11 +890,11 @@ class SyncSessionRepository(SyncHandle[SessionRepository]):
         durability: Durability = "full",
         clock: Clock = SYSTEM_CLOCK,
     ) -> SyncSessionRepository:
-        """Open a store: `with SyncSessionRepository.open(url) as sessions:`, or `close` it in the end.
+        """Open a store: `with SyncSessionRepository.open("agents.db") as sessions:`, or `close` it in the end.
 
         Args:
-            url: `sqlite:///agents.db` (relative), `sqlite:////var/agents.db` (absolute), `memory://`, or a storage.
-                A SQLite file is made if there is none.
+            url: A path such as `agents.db`, `sqlite:///agents.db` (relative), `sqlite:////var/agents.db` (absolute),
+                `memory://`, or a storage. A SQLite file is made if there is none.
             namespace: The tenant; a handle never sees another's sessions.
             cache_bytes_max: Bound of the in-memory tier, in bytes.
             durability: `"full"` survives power cuts; `"relaxed"` may lose the last moments in one, never more.

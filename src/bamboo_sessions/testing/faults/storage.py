@@ -18,6 +18,7 @@ from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
+from bamboo_sessions.storage.ownership import OwnerChange
 from bamboo_sessions.storage.port import Hear, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
@@ -250,6 +251,10 @@ class FaultyStorage(SessionStorage):
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         """Pass on."""
         return await self._do("delete_tree", lambda: self.inner.delete_tree(key, query))
+
+    async def set_owner(self, key: SessionKey, change: OwnerChange) -> tuple[SessionHead, ...]:
+        """Pass on."""
+        return await self._do("set_owner", lambda: self.inner.set_owner(key, change))
 
     async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
         """Pass on."""
