@@ -66,6 +66,7 @@ from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE, not_und
 from bamboo_sessions.storage.sqlite.transactions.place import check_place
 from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_COMMIT_BYTES_MAX, LOOP_MESSAGES_MAX
 from bamboo_sessions.storage.sqlite.upkeep import counters, purge, run
+from bamboo_sessions.storage.sqlite.upkeep.backup import back_up
 from bamboo_sessions.storage.sqlite.upkeep.repair import backup_path
 
 if TYPE_CHECKING:
@@ -355,6 +356,9 @@ class SqliteStorage(SessionStorage):
             return report
         problems = await self._engine.search.check(repair=repair)
         return msgspec.structs.replace(report, problems=(*report.problems, *problems))
+
+    async def backup(self, target: Path, *, on_progress: Progress | None = None) -> CheckReport:
+        return await back_up(self._engine, target, on_progress)
 
     async def stats(self, namespace: str | None = None) -> Mapping[str, int]:
         if namespace is not None:
