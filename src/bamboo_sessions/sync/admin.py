@@ -11,7 +11,7 @@ from bamboo_sessions.domain.limits import PAGE_DEFAULT
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.repository.admin import StoreAdmin
 from bamboo_sessions.storage.open import Durability
-from bamboo_sessions.storage.port import SessionStorage
+from bamboo_sessions.storage.port import Progress, SessionStorage
 from bamboo_sessions.sync.blocks import iterated
 from bamboo_sessions.sync.handles import SyncHandle
 
@@ -45,6 +45,27 @@ class SyncStoreAdmin(SyncHandle[StoreAdmin]):
             repair: See `SyncSessionRepository.check`.
         """
         return self._portal.call(self._inner.check(repair=repair))
+
+    def backup(self, path: str | os.PathLike[str], *, on_progress: Progress | None = None) -> CheckReport:
+        """Copy the whole store, as it is at one moment, into a new file, and check the copy.
+
+        Writers and readers go on meanwhile. The copy is a store like any other: open it to read it, or put it in the
+        place of the original. Until it is complete it is called `….partial`; an interrupted call removes that.
+
+        Args:
+            path: The new file; nothing is overwritten.
+            on_progress: Called on the event loop, with the bytes that are written and those that there will be.
+
+        Returns:
+            What a check of the copy found. `ok` is false if the store is damaged; the copy is kept all the same.
+
+        Raises:
+            InputError: There is something of that name, or its folder isn't there; or the engine keeps no files, as
+                `memory://`. StorageError: The copy can't be written; nothing is left of it.
+        """
+        return self._portal.call(
+            self._inner.backup(path, on_progress=on_progress and self._portal.guarded(on_progress))
+        )
 
     def stats(self) -> dict[str, int]:
         """Counters of the store: sessions, messages, bytes and so on, of all namespaces."""

@@ -880,6 +880,16 @@ class SyncSessionRepository(SyncHandle[SessionRepository]):
         """
         return self._portal.call(self._inner.stats())
 
+    def backup(self, path: str | os.PathLike[str], *, on_progress: Progress | None = None) -> CheckReport:
+        """As `StoreAdmin.backup`, for a store that has no other namespace.
+
+        Raises:
+            InputError: Others keep sessions in this store, too; or as `StoreAdmin.backup`. StorageError.
+        """
+        return self._portal.call(
+            self._inner.backup(path, on_progress=on_progress and self._portal.guarded(on_progress))
+        )
+
     @classmethod
     def open(
         cls,
