@@ -108,7 +108,7 @@ class Edit:
             now=self._bound.clock.now(),
             refuse_conflicts=True,
             records=checked_records(self._records),
-            commit_id=self._on.commit_id,
+            commit_id=self._on.given,
         )
 
         def then(written: Written) -> None:
