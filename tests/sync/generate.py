@@ -265,16 +265,20 @@ def _imports(twin: Twin, source: str) -> list[str]:
     used |= {node.id for node in ast.walk(ast.parse(f"{twin.head}: pass")) if isinstance(node, ast.Name)}
     used |= {twin.of.__name__} | ({"Portal"} if twin.of is Records else set())
     homes = _homes(twin)
-    return sorted(f"from {homes[name]} import {name}" for name in used if name in homes)
+    return sorted(
+        f"from {homes[name]} import {name}" if homes[name] else f"import {name}" for name in used & set(homes)
+    )
 
 
 def _homes(twin: Twin) -> dict[str, str]:
-    """From where each name that the sources know is imported."""
+    """From where each name that the sources know is imported; `""`: it is a module."""
     homes: dict[str, str] = {}
     for name in {_function(value).__globals__["__name__"] for _, value in _members(twin.of)}:
         for node in ast.parse(inspect.getsource(sys.modules[name])).body:
             if isinstance(node, ast.ImportFrom) and node.module:
                 homes |= {alias.name: node.module for alias in node.names}
+            elif isinstance(node, ast.Import):
+                homes |= {alias.name: "" for alias in node.names}
             elif isinstance(node, ast.ClassDef):
                 homes[node.name] = name
             elif isinstance(node, ast.Assign):
