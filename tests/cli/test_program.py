@@ -118,12 +118,12 @@ def test_wrong_usage_is_exit_code_2(cli: Cli, args: tuple[str, ...]) -> None:
     assert "Error: " in outcome.err
 
 
-@pytest.mark.parametrize("url", ["nonsense", "sqlite://", "postgresql://localhost/x", "sqlite:///"])
+@pytest.mark.parametrize("url", ["sqlite:agents.db", "sqlite://", "postgresql://localhost/x", "sqlite:///"])
 def test_a_url_that_names_no_store_is_wrong_usage(url: str) -> None:
     """A URL that can't be understood is exit code 2, with a hint at what can."""
     result = CliRunner().invoke(app.program, ["--url", url, "list"])
     assert result.exit_code == failures.WRONG_USAGE
-    assert "Hint: Use sqlite:///" in result.stderr
+    assert "Hint: Use a path such as agents.db" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["--url", "--namespace", "--debug"])
@@ -268,6 +268,13 @@ def test_an_unexpected_error_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPat
     assert "--debug" in outcome.err
     debugged = CliRunner().invoke(app.program, ["--debug", "--url", cli.url, "list"])
     assert "Traceback" in debugged.stderr
+
+
+def test_a_hint_is_said_once(cli: Cli) -> None:
+    """The note that tracebacks show isn't printed beside the command's own hint; with `--debug` neither."""
+    for options in ([], ["--debug"]):
+        failed = CliRunner().invoke(app.program, [*options, "--url", cli.url, "append", "a\x01b", "hello"])
+        assert failed.stderr.count("Hint:") == 1
 
 
 def test_hints_speak_of_commands() -> None:

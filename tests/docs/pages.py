@@ -2,8 +2,9 @@
 
 The conventions that the tests in this folder hold the documents to:
 
-- All ```` ```python ```` blocks of a page run, top to bottom, in one namespace with top-level `await`, in an empty
-  folder. ```` ```python no-run ```` is left out.
+- All ```` ```python ```` blocks of a page run, top to bottom, in one namespace with top-level `await`: in an empty
+  folder, and in one where all pages ran before. They can be pasted into a console that reads line by line, so a blank
+  line ends an indented block, and stands nowhere inside. ```` ```python no-run ```` is left out.
 - An ```` ```output ```` block is what the Python block before it prints; `…` stands for anything, and one time of day
   is as good as another.
 - A ```` ```console ```` block whose commands (`$ …`) are the project's runs in the same folder; what follows a command

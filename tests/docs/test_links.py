@@ -43,3 +43,12 @@ def test_the_readme_begins_with_what_a_fresh_clone_needs() -> None:
     before = readme.read_text(encoding="utf-8").split("```")[0].strip().split("\n\n")
     assert before[0].startswith("# ")
     assert len(before) <= 3  # the title, the paragraph, a line that leads over to the commands
+
+
+def test_the_readme_says_how_to_install_what_there_is() -> None:
+    """Until a version is released, the README says so and how to install from a clone; afterwards, from PyPI."""
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    is_released = any("unreleased" not in line.lower() for line in changelog.splitlines() if line.startswith("## ["))
+    install = (ROOT / "README.md").read_text(encoding="utf-8").split("## Install")[1].split("\n## ")[0]
+    assert ("pip install bamboo-sessions" in install) == is_released
+    assert ("not on PyPI yet" in install) == (not is_released)

@@ -148,6 +148,7 @@ class Link(FaultyStorage):
 
     async def commit(self, commit: Commit) -> Committed:
         """Pass on."""
+        self._check_first_try(commit)
         before = fence.set(commit.fence)
         try:
             committed = await super().commit(commit)
@@ -164,11 +165,18 @@ class Link(FaultyStorage):
 
         def noted(state: State) -> Commit | None:
             commit = plan(state)
+            if commit is not None:
+                self._check_first_try(commit)
             fence.set(commit.fence if commit is not None else None)
             return commit
 
         self._reached("commit: inside a transaction")
         return await super().transact(key, noted, known)
+
+    def _check_first_try(self, commit: Commit) -> None:
+        """An engine may rely on it that nothing was made with the id of a first try."""
+        was_made = (commit.key, commit.commit_id) in self._store.engine._contents.commits
+        assert not (commit.is_first_try and was_made), f"{commit.commit_id} is no first try"
 
     async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
         """Pass on."""

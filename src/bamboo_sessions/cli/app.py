@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "usage": Entry("upkeep", "usage", "Show how many tokens were used."),
     "import": Entry("transfer", "import_conversations", "Import conversations from files."),
     "export": Entry("transfer", "export", "Write conversations to stdout as JSON lines."),
+    "backup": Entry("backup", "backup", "Copy the whole store into a file."),
     "check": Entry("upkeep", "check", "Look for what can't be right in the store."),
     "migrate": Entry("upkeep", "migrate", "Bring the store's schema up to date."),
     "stats": Entry("upkeep", "stats", "Show counters of the store."),
@@ -131,7 +132,7 @@ def _explained(exc: click.NoSuchOption) -> click.UsageError:
     "--url",
     envvar="BAMBOO_SESSIONS_URL",
     metavar="URL",
-    help="The store: sqlite:///file.db, sqlite:////absolute/file.db or memory://. "
+    help="The store: a path such as agents.db, sqlite:///file.db, sqlite:////absolute/file.db or memory://. "
     "Default: $BAMBOO_SESSIONS_URL, else a file in your data folder.",
 )
 @click.option(

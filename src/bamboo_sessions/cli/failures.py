@@ -70,8 +70,9 @@ def report(error: BaseException, *, debug: bool = False) -> int:
         traceback.print_exception(error)
     sentence, hint, exit_code = _told(error)
     _say(f"Error: {sentence}")
-    if hint:
-        _say(f"Hint: {hint}")
+    line = f"Hint: {hint}"
+    if hint and not (debug and line in getattr(error, "__notes__", ())):  # the traceback has shown it
+        _say(line)
     return exit_code
 
 

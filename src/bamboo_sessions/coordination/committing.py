@@ -204,7 +204,8 @@ class Committer:
             exc.commit_id = commit.commit_id
             try:
                 if await self._storage.find_commit(commit.key, commit.commit_id) is not None:
-                    return await self._storage.commit(commit)  # the same id: answers with the outcome of then
+                    again = msgspec.structs.replace(commit, is_first_try=False)
+                    return await self._storage.commit(again)  # the same id: answers with the outcome of then
             except StorageError:
                 raise exc from None
         raise exc

@@ -51,6 +51,7 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
         draft: The copy at the moment of the call.
         fence: The token of the run lease that it is written through.
         commit_id: Of the commit, whatever the plan comes to.
+        is_first_try: Whether the id was made for this save, and nothing was sent with it so far.
         if_revision: Refuse to merge if this isn't the newest revision.
         additions_only: Hold back removals and edits.
         refuse_conflicts: Refuse what would have to be settled; authoritative changes raise their version.
@@ -64,6 +65,7 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
     draft: Draft
     now: datetime
     commit_id: str
+    is_first_try: bool = False
     fence: int | None = None
     if_revision: int | None = None
     additions_only: bool = False
@@ -92,6 +94,7 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
             fence=self.fence,
             reuse_deleted=self.creating,
             if_last_message=self.if_last_message,
+            is_first_try=self.is_first_try,
         )
         return Planned(commit, Snapshot(merged.head, merged.messages, _bytes_after(durable, commit)), merged)
 
@@ -166,6 +169,7 @@ def plan_save(
         draft=freeze(session),
         now=now,
         commit_id=commit_id if commit_id is not None else new_id(),
+        is_first_try=commit_id is None,
         fence=fence if fence is not None else link.fence,
         if_revision=if_revision,
         additions_only=additions_only,

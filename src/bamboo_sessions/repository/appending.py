@@ -79,6 +79,7 @@ async def append(
         incarnation=incarnation,
         fence=bound.fence,
         if_last_message=on.if_last_message,
+        is_first_try=on.given is None,
     )
     check_unique(messages)
     check_commit_size(commit)

@@ -34,7 +34,7 @@ async def reworked(bound: Bound, key: SessionKey, change: Callable[[Session], No
             session,
             now=bound.clock.now(),
             records=on.records,
-            commit_id=on.commit_id,
+            commit_id=on.given,
             if_last_message=on.if_last_message,
         )
         return save(snapshot)

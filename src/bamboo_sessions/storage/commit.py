@@ -154,6 +154,8 @@ class Commit(msgspec.Struct, frozen=True):
         fence: The token of the run lease that this is written through; refused once a newer one exists (G12).
         if_last_message: The id of the message that the history must end with, whatever else changed meanwhile; `FRONT`:
             it must have none. `None`: any.
+        is_first_try: The id was made for this commit, and no answer to it was lost: no commit was made with it so far,
+            and an engine needn't look for one. (It may be burnt all the same, if this comes late.)
     """
 
     key: SessionKey
@@ -175,6 +177,7 @@ class Commit(msgspec.Struct, frozen=True):
     replace: bool = False
     fence: int | None = None
     if_last_message: str | None = None
+    is_first_try: bool = False
 
     @property
     def size(self) -> int:

@@ -111,3 +111,16 @@ async def test_L133_a_writer_that_is_unknown_is_waited_for(rig: Rig) -> None:
     await rig.others.append(appending("s", user("theirs")))
     await rig.store.merge_save(session)
     assert (rig.store.writes.conflicts, len(pauses)) == (1, 1)
+
+
+# --- what engines needn't look up
+
+
+async def test_a_commit_whose_answer_was_lost_is_no_first_try(rig: Rig) -> None:
+    """Storage may believe that nothing was made with the id of a first try: what is sent again says that it is none."""
+    session = await rig.saved(user("a"))
+    session.add_message(user("b"))
+    rig.storage.fail("commit", StorageTimeoutError, after=True)
+    report = await rig.store.merge_save(session)
+    assert (report.revision, report.changed, rig.store.writes.conflicts) == (2, True, 0)
+    assert await rig.ids() == ["a", "b"]

@@ -76,10 +76,11 @@ def prepare(contents: Contents, commit: Commit, *, on_copy: bool = False) -> Pre
     With `on_copy` the session that readers see stays as it is until `install`.
     """
     check_commit(commit)
-    if known := contents.commits.get((commit.key, commit.commit_id)):
-        return msgspec.structs.replace(known, replayed=True)
-    if (commit.key, commit.commit_id) in contents.deletions:
-        raise taken(commit.key.session_id, commit.commit_id)
+    if not commit.is_first_try:
+        if known := contents.commits.get((commit.key, commit.commit_id)):
+            return msgspec.structs.replace(known, replayed=True)
+        if (commit.key, commit.commit_id) in contents.deletions:
+            raise taken(commit.key.session_id, commit.commit_id)
     if (commit.key, commit.commit_id) in contents.burnt:
         raise burnt(commit.commit_id)
     stored = contents.sessions.get(commit.key)

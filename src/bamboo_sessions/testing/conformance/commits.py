@@ -296,6 +296,20 @@ class CommitsConformance(Conformance):
         await storage.commit(msgspec.structs.replace(append, commit_id="another"))
         assert await ids_in(storage) == ["a"]
 
+    async def test_first_tries_need_no_look_up_and_can_be_found_afterwards(self, storage: SessionStorage) -> None:
+        """Whoever says that nothing was made with an id so far may be believed, unless the id is burnt."""
+        await storage.commit(creation())
+        first = msgspec.structs.replace(appending("s", user("a")), is_first_try=True)
+        assert (await storage.commit(first)).revision == 2
+        assert await storage.settle(KEY, first.commit_id) == 2
+        again = await storage.commit(msgspec.structs.replace(first, is_first_try=False))
+        assert (again.revision, again.replayed) == (2, True)
+        late = msgspec.structs.replace(appending("s", user("b")), is_first_try=True)
+        assert await storage.settle(KEY, late.commit_id) is None
+        with pytest.raises(InputError, match="can't be used any more"):
+            await storage.commit(late)
+        assert await ids_in(storage) == ["a"]
+
     async def test_a_transaction_reads_on_from_what_is_known(self, storage: SessionStorage) -> None:
         """A plan sees the newest state, whatever older snapshot its caller knows; of a former life, too."""
         await storage.commit(creation("s", user("a")))
