@@ -191,8 +191,8 @@ def test_G3_what_is_added_at_the_end_stays_together(two: Divergence) -> None:
 
 @given(divergences())
 def test_L105_results_stand_behind_their_calls(two: Divergence) -> None:
-    """A result that I add stands in the group of the call that I meant; if that is gone it is reported, and no other call
-    of that id takes it for its own (L105).
+    """A result that I add stands in the group of the call that I meant; if that is gone it is reported, and no other
+    call of that id takes it for its own (L105).
     """
     mine, durable, merged = _both(two)
     committed = {message.id for message in durable.messages}

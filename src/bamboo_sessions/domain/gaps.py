@@ -74,7 +74,7 @@ class Gaps:
         return index + 1
 
     def part(self, added: Iterable[tuple[int, Kind]]) -> None:
-        """Keep additions where they are if only removals and edits of the save make one group of both sides of their gap.
+        """Keep additions in their gap if only what the save removes and edits makes one group of both sides.
 
         A result or what a person says parts the two sides. All else belongs to the group, which goes on behind it.
 

@@ -267,7 +267,7 @@ class _Merge:
     def _with_orphans_apart(self, gaps: Gaps, orphaned: AbstractSet[str]) -> FrozenMessages:
         """The merged history, where no result without a call passes for one of another call of that id.
 
-        Such a result goes in front of that call's group, and on in front of the next one, if that makes a call of the id.
+        It goes in front of that call's group, and on in front of the next one, if that makes a call of the id.
         """
         while True:
             messages = spliced(self.durable, gaps.changes())
