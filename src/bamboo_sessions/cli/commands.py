@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "delete": Entry("Changing", "lifecycle", "delete", "Delete sessions and all below them, for ever."),
     "import": Entry("Moving", "transfer", "import_conversations", "Import conversations from files."),
     "export": Entry("Moving", "transfer", "export", "Write conversations to stdout as JSON lines."),
+    "backup": Entry("Upkeep", "backup", "backup", "Copy the whole store into a file."),
     "check": Entry("Upkeep", "upkeep", "check", "Look for what can't be right in the store."),
     "cleanup": Entry("Upkeep", "cleanup", "cleanup", "Delete many sessions at once."),
     "prune": Entry("Upkeep", "cleanup", "prune", "Forget old entries of the change feed."),

@@ -27,6 +27,7 @@ from bamboo_sessions.repository import (
     authoring,
     checking,
     feed,
+    keeping,
     leases,
     lifecycle,
     listing,
@@ -138,6 +139,7 @@ class SessionRepository(Handle):
     # Looking after the namespace
     check = checking.check
     stats = checking.stats
+    backup = keeping.backup
 
     # Opening and closing
 

@@ -17,9 +17,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK
+from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.lease import LeaseView, LeaseWish
@@ -337,6 +339,20 @@ class SessionStorage(ABC):
         Derived data is rebuilt, truth is never dropped. Of one namespace: its sessions and records, and whether the
         file that they are in is whole. `None`: of all, and what belongs to none (L130).
         """
+
+    async def backup(self, target: Path, *, on_progress: Progress | None = None) -> CheckReport:
+        """Copy the whole store, as it is at one moment, into a new file; the check of that copy, with `backup` set.
+
+        Others go on meanwhile. The copy has its name once it is on disk, and was checked. An engine that keeps no files
+        of its own refuses.
+
+        Raises:
+            InputError: This engine makes no backups; there is something of that name; the folder isn't there.
+        """
+        raise InputError(
+            f"{type(self).__name__} makes no backups by itself.",
+            hint="Export its sessions, or use what its database offers.",
+        )
 
     @abstractmethod
     async def stats(self, namespace: str | None = None) -> Mapping[str, int]:

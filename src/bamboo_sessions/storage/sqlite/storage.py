@@ -66,6 +66,7 @@ from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE, not_und
 from bamboo_sessions.storage.sqlite.transactions.place import check_place
 from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_COMMIT_BYTES_MAX, LOOP_MESSAGES_MAX
 from bamboo_sessions.storage.sqlite.upkeep import counters, purge, run
+from bamboo_sessions.storage.sqlite.upkeep.backup import back_up
 from bamboo_sessions.storage.sqlite.upkeep.repair import backup_path
 
 if TYPE_CHECKING:
@@ -142,7 +143,9 @@ class SqliteStorage(SessionStorage):
         engine: Engine | None = getattr(self, "_engine", None)
         if engine is not None and engine.is_open:
             engine.abandon()
-            warnings.warn(f"{self._path} was never closed: await aclose()", ResourceWarning, stacklevel=2, source=self)
+            if not engine.is_inherited:  # a forked child can't close it
+                complaint = f"{self._path} was never closed: await aclose()"
+                warnings.warn(complaint, ResourceWarning, stacklevel=2, source=self)
 
     # --- what this process has heard
 
@@ -353,6 +356,9 @@ class SqliteStorage(SessionStorage):
             return report
         problems = await self._engine.search.check(repair=repair)
         return msgspec.structs.replace(report, problems=(*report.problems, *problems))
+
+    async def backup(self, target: Path, *, on_progress: Progress | None = None) -> CheckReport:
+        return await back_up(self._engine, target, on_progress)
 
     async def stats(self, namespace: str | None = None) -> Mapping[str, int]:
         if namespace is not None:

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 from bamboo_sessions.domain.errors import StorageError, StorageUnavailableError
@@ -273,6 +274,10 @@ class FaultyStorage(SessionStorage):
     async def check(self, namespace: str | None = None, *, repair: bool = False) -> CheckReport:
         """Pass on."""
         return await self._do("check", lambda: self.inner.check(namespace, repair=repair))
+
+    async def backup(self, target: Path, *, on_progress: Progress | None = None) -> CheckReport:
+        """Pass on."""
+        return await self._do("backup", lambda: self.inner.backup(target, on_progress=on_progress))
 
     async def stats(self, namespace: str | None = None) -> Mapping[str, int]:
         """Pass on."""
