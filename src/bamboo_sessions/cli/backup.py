@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 def backup(store: Store, *, file: str, as_json: bool) -> None:
     """Copy the whole store into a file.
 
-    The copy is checked. All namespaces, as they are at one moment. Everybody else goes on reading and writing. FILE must not exist; it
-    appears under its name when the copy is complete. The exit code is 1 if the copy shows that the store is damaged.
+    All namespaces, as they are at one moment. Everybody else goes on reading and writing. FILE must not exist; it
+    appears under its name when the copy is complete and was checked. The exit code is 1 if the copy shows that the
+    store is damaged.
 
     \b
     Examples:
