@@ -26,13 +26,14 @@ class MessageList(MutableSequence[Message]):
         InputError: `reverse` and `sort`.
     """
 
-    __slots__ = ("_appended", "_base", "_content", "_replaced", "_touch")
+    __slots__ = ("_additions", "_appended", "_base", "_content", "_replaced", "_touch")
 
     def __init__(self, base: FrozenMessages = NO_MESSAGES, touch: Callable[[], None] = lambda: None) -> None:
         self._base = base
         self._content = base
         self._appended: dict[str, Message] = {}  # stands behind `_content`, by id, until somebody looks at all
         self._replaced: dict[str, tuple[str, ...]] = {}
+        self._additions: list[Message] | None = []  # what `_content` has behind the base, if that is all
         self._touch = touch
 
     # --- reading
@@ -69,15 +70,19 @@ class MessageList(MutableSequence[Message]):
 
     def append(self, value: Message) -> None:
         """Add a message at the end."""
-        check_message(value)
-        if value.id in self._appended or self._content.index_of(value.id) is not None:
-            raise occurs_twice(value.id)
-        self._appended[value.id] = value
-        self._touch()
+        self.extend((value,))
 
     def extend(self, values: Iterable[Message]) -> None:
         """Add messages at the end: all of them, or none if one is refused."""
-        self[len(self) :] = values
+        new: dict[str, Message] = {}
+        for message in values:
+            id_ = check_message(message).id
+            if id_ in new or id_ in self._appended or self._content.index_of(id_) is not None:
+                raise occurs_twice(id_)
+            new[id_] = message
+        if new:
+            self._appended |= new
+            self._touch()
 
     def insert(self, index: int, value: Message) -> None:
         """Add a message in front of the one at `index`."""
@@ -130,6 +135,7 @@ class MessageList(MutableSequence[Message]):
 
     def _change(self, content: FrozenMessages) -> None:
         self._content = content
+        self._additions = None
         self._touch()
 
     def _remember_replaced(self, new: Sequence[Message], old: Sequence[Message]) -> None:
@@ -165,6 +171,12 @@ class MessageList(MutableSequence[Message]):
         return self._content is self._base and not self._appended
 
     @property
+    def additions(self) -> tuple[Message, ...] | None:
+        """What was appended since, if nothing else was done; `None`: something may have been."""
+        self.frozen()
+        return None if self._additions is None else tuple(self._additions)
+
+    @property
     def replaced(self) -> Replaced:
         """Which messages took the place of which."""
         return self._replaced
@@ -172,8 +184,11 @@ class MessageList(MutableSequence[Message]):
     def frozen(self) -> FrozenMessages:
         """The content at this moment; costs as much as what was appended since the last look at it."""
         if self._appended:
-            self._content = self._content.extended(self._appended.values())
+            new = tuple(self._appended.values())
+            self._content = self._content.extended(new)
             self._appended = {}
+            if self._additions is not None:
+                self._additions += new
         return self._content
 
     def copy(self, touch: Callable[[], None]) -> MessageList:
@@ -181,6 +196,7 @@ class MessageList(MutableSequence[Message]):
         result = MessageList(self._base, touch)
         result._content = self.frozen()
         result._replaced = dict(self._replaced)
+        result._additions = None if self._additions is None else list(self._additions)
         return result
 
     def rebase(
@@ -194,6 +210,7 @@ class MessageList(MutableSequence[Message]):
         if content is None or (len(content) == len(base) and content.extends(base)):
             content = base
         self._base, self._content, self._appended = base, content, {}
+        self._additions = [] if content is base else content[base.length :] if content.extends(base) else None
         places = {} if content is base else self._replaced if replaced is None else replaced
         self._replaced = {id_: place for id_, place in places.items() if base.index_of(id_) is None}
 

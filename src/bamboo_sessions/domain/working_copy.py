@@ -65,7 +65,15 @@ def freeze(session: Session) -> Draft:
         changes["updated_at"] = session._touched_at
     head = msgspec.structs.replace(session._head, **changes) if changes else session._head
     messages = session._messages
-    return Draft(head, messages.frozen(), dict(messages.replaced), session._mutations, time_set, head_touched)
+    return Draft(
+        head,
+        messages.frozen(),
+        dict(messages.replaced),
+        session._mutations,
+        time_set,
+        head_touched,
+        messages.additions,
+    )
 
 
 def unchanged_since(session: Session, draft: Draft) -> bool:
