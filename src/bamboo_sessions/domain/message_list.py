@@ -46,20 +46,20 @@ class MessageList(MutableSequence[Message]):
     @overload
     def __getitem__(self, index: slice) -> list[Message]: ...
     def __getitem__(self, index: int | slice) -> Message | list[Message]:
-        return self.frozen()[index]
+        return self._frozen()[index]
 
     def __iter__(self) -> Iterator[Message]:
-        return iter(self.frozen())
+        return iter(self._frozen())
 
     def __reversed__(self) -> Iterator[Message]:
-        return reversed(self.frozen())
+        return reversed(self._frozen())
 
     def index_of(self, message_id: str) -> int | None:
         """The index of the message with this id, or `None`; quick at any length."""
-        return self.frozen().index_of(message_id)
+        return self._frozen().index_of(message_id)
 
     def __eq__(self, other: object) -> bool:
-        return equal_sequences(self.frozen(), other)
+        return equal_sequences(self._frozen(), other)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -94,7 +94,7 @@ class MessageList(MutableSequence[Message]):
     @overload
     def __setitem__(self, index: slice, value: Iterable[Message]) -> None: ...
     def __setitem__(self, index: int | slice, value: Message | Iterable[Message]) -> None:
-        content = self.frozen()
+        content = self._frozen()
         values = value if isinstance(index, slice) and not isinstance(value, Message) else (value,)
         new = tuple(map(check_message, values))
         place = _place(index, len(content))
@@ -109,7 +109,7 @@ class MessageList(MutableSequence[Message]):
         self._remember_replaced(new, old)
 
     def __delitem__(self, index: int | slice) -> None:
-        content = self.frozen()
+        content = self._frozen()
         place = _place(index, len(content))
         gone = content[place]
         if place.step == 1:
@@ -161,27 +161,16 @@ class MessageList(MutableSequence[Message]):
     # --- for the store
 
     @property
-    def base(self) -> FrozenMessages:
-        """What this was loaded as, or last saved as."""
-        return self._base
-
-    @property
-    def is_clean(self) -> bool:
+    def _is_clean(self) -> bool:
         """Whether nothing was done since."""
         return self._content is self._base and not self._appended
 
-    @property
-    def additions(self) -> tuple[Message, ...] | None:
-        """What was appended since, if nothing else was done; `None`: something may have been."""
-        self.frozen()
-        return None if self._additions is None else tuple(self._additions)
+    def _drafted(self) -> tuple[FrozenMessages, tuple[Message, ...] | None]:
+        """The content at this moment, and what of it was appended since, if nothing else was done."""
+        content = self._frozen()
+        return content, None if self._additions is None else tuple(self._additions)
 
-    @property
-    def replaced(self) -> Replaced:
-        """Which messages took the place of which."""
-        return self._replaced
-
-    def frozen(self) -> FrozenMessages:
+    def _frozen(self) -> FrozenMessages:
         """The content at this moment; costs as much as what was appended since the last look at it."""
         if self._appended:
             new = tuple(self._appended.values())
@@ -191,15 +180,15 @@ class MessageList(MutableSequence[Message]):
                 self._additions += new
         return self._content
 
-    def copy(self, touch: Callable[[], None]) -> MessageList:
+    def _copy(self, touch: Callable[[], None]) -> MessageList:
         """An independent list with the same base and content; both are shared."""
         result = MessageList(self._base, touch)
-        result._content = self.frozen()
+        result._content = self._frozen()
         result._replaced = dict(self._replaced)
         result._additions = None if self._additions is None else list(self._additions)
         return result
 
-    def rebase(
+    def _rebase(
         self, base: FrozenMessages, content: FrozenMessages | None = None, replaced: Replaced | None = None
     ) -> None:
         """Become a list loaded as `base`, whose content is `content` (`None`: the base itself).

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.question import PendingQuestion, answered, find
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.working_copy import record_answer
 from bamboo_sessions.repository.bound import Handle
 from bamboo_sessions.repository.reworking import rework
 from bamboo_sessions.repository.terms import terms
@@ -55,7 +56,7 @@ async def answer(
         asked = find(session_id, session.questions, question)
         settled = answered(session_id, asked, text, answer_id=answer_id, at=now)
         if settled is not None:
-            session.record_answer(settled)
+            record_answer(session, settled)
             session.add_message(_result(settled, text))
 
     return await rework(self._bound, session_id, change, on)

@@ -27,6 +27,7 @@ from bamboo_sessions.repository import (
     authoring,
     checking,
     feed,
+    keeping,
     leases,
     lifecycle,
     listing,
@@ -108,6 +109,7 @@ class SessionRepository(Handle):
     archive = authoring.archive
     set_value = authoring.set_value
     remove_value = authoring.remove_value
+    set_owner = authoring.set_owner
     ask = questions.ask
     answer = questions.answer
 
@@ -137,6 +139,7 @@ class SessionRepository(Handle):
     # Looking after the namespace
     check = checking.check
     stats = checking.stats
+    backup = keeping.backup
 
     # Opening and closing
 
@@ -150,11 +153,11 @@ class SessionRepository(Handle):
         durability: Durability = "full",
         clock: Clock = SYSTEM_CLOCK,
     ) -> Opening[SessionRepository]:
-        """Open a store: `async with SessionRepository.open(url) as sessions:`, or `await` it and `aclose` it.
+        """Open a store: `async with SessionRepository.open("agents.db") as sessions:`, or `await` it and `aclose` it.
 
         Args:
-            url: `sqlite:///agents.db` (relative), `sqlite:////var/agents.db` (absolute), `memory://`, or a storage.
-                A SQLite file is made if there is none.
+            url: A path such as `agents.db`, `sqlite:///agents.db` (relative), `sqlite:////var/agents.db` (absolute),
+                `memory://`, or a storage. A SQLite file is made if there is none.
             namespace: The tenant; a handle never sees another's sessions.
             cache_bytes_max: Bound of the in-memory tier, in bytes.
             durability: `"full"` survives power cuts; `"relaxed"` may lose the last moments in one, never more.

@@ -1,7 +1,8 @@
-"""From a URL to a storage. An engine is imported, and its driver with it, when a store of it is opened."""
+"""From a URL or a path to a storage. An engine is imported, and its driver with it, when a store of it is opened."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
@@ -12,7 +13,8 @@ from bamboo_sessions.storage.port import SessionStorage
 
 Durability = Literal["full", "relaxed"]
 
-_HINT = "Use sqlite:///file.db (relative), sqlite:////absolute/file.db, or memory://."
+_HINT = "Use a path such as agents.db, sqlite:///file.db (relative), sqlite:////absolute/file.db, or memory://."
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two letters at least: C: is a drive
 
 
 def storage_for(
@@ -21,7 +23,8 @@ def storage_for(
     """The storage that `url` names, not opened yet.
 
     Args:
-        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `memory://`, a path, or a storage, which is returned.
+        url: `agents.db` or another path of a SQLite file, `sqlite:///relative.db`, `sqlite:////absolute.db`,
+            `memory://`, or a storage, which is returned.
         durability: `"full"` survives a power cut; `"relaxed"` may lose the last moments in one, never in a crash of
             the process, and never corrupts.
         clock: The storage's own time; a storage that is handed in has one.
@@ -41,8 +44,10 @@ def storage_for(
 
 def _from_text(url: object, durability: Durability, clock: Clock) -> SessionStorage:
     if not isinstance(url, str):
-        message = f"A store is named by a URL or a storage object, not by {type(url).__name__}."
+        message = f"A store is named by a path, a URL or a storage object, not by {type(url).__name__}."
         raise InputError(message, hint=_HINT)
+    if url.strip() and not url.startswith(":") and not _SCHEME.match(url):
+        return _sqlite(_plain_path(url), durability, clock)
     scheme, separator, rest = url.partition("://")
     if scheme == "memory" and separator and not rest.strip("/"):
         from bamboo_sessions.storage.memory import MemoryStorage
@@ -55,6 +60,13 @@ def _from_text(url: object, durability: Durability, clock: Clock) -> SessionStor
         return _sqlite(Path(unquote(rest[1:])), durability, clock)
     message = f"{url!r} names no store that this release knows."
     raise InputError(message, hint=_HINT)
+
+
+def _plain_path(text: str) -> Path:
+    if "?" in text:
+        message = f"{text!r} is a path with a question mark in it."
+        raise InputError(message, hint="Options need a URL, such as sqlite:///agents.db; if it is a file, pass a Path.")
+    return Path(text)
 
 
 def _sqlite(path: Path, durability: Durability, clock: Clock) -> SessionStorage:

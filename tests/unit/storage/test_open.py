@@ -32,6 +32,20 @@ def test_files(tmp_path: Path) -> None:
     assert isinstance(storage, SqliteStorage)
 
 
+@pytest.mark.parametrize("path", ["agents.db", "./x/agents.db", "../my agents 100%.db", "/var/agents.db", "a/b:c.db"])
+def test_a_plain_path_is_a_store(path: str) -> None:
+    """A text without a scheme is the path of a SQLite file, taken as it stands."""
+    for given in (path, Path(path)):
+        storage = storage_for(given)
+        assert isinstance(storage, SqliteStorage)
+        assert storage.path == Path(path).absolute()
+
+
+def test_a_drive_is_no_scheme() -> None:
+    """One letter and a colon is a drive of Windows."""
+    assert isinstance(storage_for("C:agents.db"), SqliteStorage)
+
+
 def test_a_storage_is_itself() -> None:
     """A storage object is taken as it is."""
     storage = MemoryStorage()
@@ -39,7 +53,11 @@ def test_a_storage_is_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "agents.db", "sqlite:", "sqlite://", "sqlite:///", "sqlite://agents.db", "redis://x", "memory://x", 7]
+    "url",
+    [
+        *("", " ", "sqlite:", "sqlite://", "sqlite:///", "sqlite://agents.db", "sqlite:agents.db", "redis://x"),
+        *("memory://x", "memory:", ":memory:", "file:agents.db", "agents.db?mode=ro", 7),
+    ],
 )
 def test_what_names_no_store(url: object) -> None:
     """Anything else is a mistake, and the error says what would be right."""
