@@ -11,7 +11,7 @@ from typing import NoReturn, overload
 
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages, Replaced, equal_sequences
-from bamboo_sessions.domain.message import Message, check_message, occurs_twice
+from bamboo_sessions.domain.message import Message, check_message, occurs_twice, same_content, without_repeats
 
 
 class MessageList(MutableSequence[Message]):
@@ -20,19 +20,22 @@ class MessageList(MutableSequence[Message]):
     Messages can be appended, inserted, replaced and deleted. Replacing one by a message with the same id is an edit;
     assigning other messages to an item or a slice replaces: they take the place of what they replace, also where
     somebody else added behind it meanwhile. The order of existing messages can't be changed, and an id occurs once.
+    Adding a message at the end that is there already changes nothing (G4); the next save's report names it among the
+    duplicates.
 
     Raises:
         InvalidMessageError: What is put in isn't a message, or its id would occur twice; nothing was changed.
         InputError: `reverse` and `sort`.
     """
 
-    __slots__ = ("_appended", "_base", "_content", "_replaced", "_touch")
+    __slots__ = ("_appended", "_base", "_content", "_repeated", "_replaced", "_touch")
 
     def __init__(self, base: FrozenMessages = NO_MESSAGES, touch: Callable[[], None] = lambda: None) -> None:
         self._base = base
         self._content = base
         self._appended: dict[str, Message] = {}  # stands behind `_content`, by id, until somebody looks at all
         self._replaced: dict[str, tuple[str, ...]] = {}
+        self._repeated: list[str] = []  # ids that were added again, until a save has told
         self._touch = touch
 
     # --- reading
@@ -71,13 +74,24 @@ class MessageList(MutableSequence[Message]):
         """Add a message at the end."""
         check_message(value)
         if value.id in self._appended or self._content.index_of(value.id) is not None:
-            raise occurs_twice(value.id)
+            self._check_repeated(value)
+            self._repeated.append(value.id)
+            return
         self._appended[value.id] = value
         self._touch()
 
     def extend(self, values: Iterable[Message]) -> None:
         """Add messages at the end: all of them, or none if one is refused."""
-        self[len(self) :] = values
+        messages, repeated = without_repeats(values)
+        new = []
+        for message in messages:
+            if self.index_of(message.id) is None:
+                new.append(message)
+            else:
+                self._check_repeated(message)
+                repeated = (*repeated, message.id)
+        self[len(self) :] = new
+        self._repeated += repeated
 
     def insert(self, index: int, value: Message) -> None:
         """Add a message in front of the one at `index`."""
@@ -128,6 +142,12 @@ class MessageList(MutableSequence[Message]):
         """Refused: the order of messages can't be changed."""
         raise _fixed_order()
 
+    def _check_repeated(self, message: Message) -> None:
+        """Raise `InvalidMessageError` unless the list has `message` as it is."""
+        known = self._frozen().find(message.id)
+        if known is None or not same_content(known, message):
+            raise occurs_twice(message.id)
+
     def _change(self, content: FrozenMessages) -> None:
         self._content = content
         self._touch()
@@ -171,6 +191,7 @@ class MessageList(MutableSequence[Message]):
         result = MessageList(self._base, touch)
         result._content = self._frozen()
         result._replaced = dict(self._replaced)
+        result._repeated = list(self._repeated)
         return result
 
     def _rebase(
