@@ -386,6 +386,7 @@ ELSEWHERE: dict[str, Callable[[SessionRepository], Awaitable[object]]] = {
     "archive": lambda repository: repository.archive("chat"),
     "set_value": lambda repository: repository.set_value("chat", "key", 1),
     "remove_value": lambda repository: repository.remove_value("chat", "key"),
+    "set_owner": lambda repository: repository.set_owner("chat", "ann"),
     "title": lambda repository: repository.apply_generated_title("chat", "x"),
     "ask": lambda repository: repository.ask("chat", PendingQuestion("c", "t", "q")),
     "answer": lambda repository: repository.answer("chat", "q1", "x"),

@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "usage": Entry("upkeep", "usage", "Show how many tokens were used."),
     "import": Entry("transfer", "import_conversations", "Import conversations from files."),
     "export": Entry("transfer", "export", "Write conversations to stdout as JSON lines."),
+    "backup": Entry("backup", "backup", "Copy the whole store into a file."),
     "check": Entry("upkeep", "check", "Look for what can't be right in the store."),
     "migrate": Entry("upkeep", "migrate", "Bring the store's schema up to date."),
     "stats": Entry("upkeep", "stats", "Show counters of the store."),

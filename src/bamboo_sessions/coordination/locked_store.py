@@ -51,6 +51,7 @@ from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.working_copy import is_clean, link_of
 from bamboo_sessions.storage.commit import Commit, Committed, RecordWrite, SessionKey, State
+from bamboo_sessions.storage.ownership import OwnerChange
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import DeleteQuery
 
@@ -163,6 +164,23 @@ class LockedSessionStore:
         for session_id in deleted:
             self.cache.evict(SessionKey(key.namespace, session_id))
         return deleted or ((key.session_id,) if was_waiting else ())
+
+    async def set_owner(self, key: SessionKey, change: OwnerChange) -> SessionHead:
+        """Give a session and what is below it to another owner, under its lock; its head after that."""
+
+        async def work() -> SessionHead:
+            await self._save_waiting(key)
+            try:
+                heads = await self.storage.set_owner(key, change)
+            except StorageError as exc:
+                exc.commit_id = change.commit_id if exc.outcome_unknown else None
+                raise
+            for head in heads:
+                self.cache.evict(SessionKey(key.namespace, head.id))
+            return heads[0]
+
+        release = await self._lock(key)
+        return await self.tasks.run(work(), release)
 
     async def _called_off(self, key: SessionKey) -> bool:
         """Give up work that was to create a session, which is deleted before; whether there was any.

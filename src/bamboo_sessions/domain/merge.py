@@ -34,6 +34,7 @@ class Policy(Enum):
     """How a field of the head is merged."""
 
     FIXED = "fixed at creation; a difference is an error"
+    OWNER = "what is committed: only `set_owner` changes it"
     AUTHORITATIVE = "one group: the side with the higher metadata_version; ties go to what is committed"
     REGISTER = "three-way; changed on both sides → the saver's, reported"
     SUMMARY = "a register that is dropped when the message that it covers isn't live"
@@ -45,7 +46,7 @@ class Policy(Enum):
 POLICY: Final[Mapping[str, Policy]] = {
     "id": Policy.FIXED,
     "namespace": Policy.FIXED,
-    "owner": Policy.FIXED,
+    "owner": Policy.OWNER,
     "kind": Policy.FIXED,
     "parent_session_id": Policy.FIXED,
     "root_session_id": Policy.FIXED,
@@ -86,7 +87,7 @@ _GROUP_OF: Final = attrgetter(*GROUP)
 _FOLLOWING: Final = frozenset({"metadata_version", "title_version", "authoritative_keys"})  # from what people set
 _VISIBLE_GROUP: Final = tuple(name for name in GROUP if name not in _FOLLOWING)
 REGISTERS: Final = (*fields_of(Policy.REGISTER), *fields_of(Policy.SUMMARY))
-_IDENTITY: Final = tuple(name for name in fields_of(Policy.FIXED) if name != "incarnation")
+_IDENTITY: Final = (*(name for name in fields_of(Policy.FIXED) if name != "incarnation"), "owner")
 _IDENTITY_OF: Final = attrgetter(*_IDENTITY)
 _STORED: Final = attrgetter(*(name for name, its in POLICY.items() if its not in {Policy.CLOCK, Policy.FIXED}))
 _ABSENT: Final = object()
@@ -224,13 +225,16 @@ def _with_group_version(base: SessionHead, mine: SessionHead) -> SessionHead:
 def _check_identity(mine: SessionHead, durable: SessionHead, *, has_base: bool) -> None:
     """A copy built by hand may leave fixed fields at their defaults; it may not contradict them.
 
-    The incarnation isn't looked at: a copy of another one is refused as deleted before anything is merged (G9).
+    A copy that was loaded may have the owner of then. The incarnation isn't looked at: a copy of another one is refused
+    as deleted before anything is merged (G9).
     """
     if _IDENTITY_OF(mine) == _IDENTITY_OF(durable):
         return
     for name in _IDENTITY:
         value, fixed = getattr(mine, name), getattr(durable, name)
         if value == fixed:
+            continue
+        if has_base and name == "owner":
             continue
         if has_base or not (name in {"created_at", "forked_from"} or is_left_out(mine, name)):
             message = f"Session {mine.id!r}: {name} is fixed at creation as {fixed!r} and can't become {value!r}."

@@ -6,6 +6,7 @@ it describes. What isn't plain is refused by name and place, never guessed: a ke
 
 from __future__ import annotations
 
+import json as stdlib_json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -50,6 +51,23 @@ class ToolCall(Value, frozen=True, gc=False):
         if isinstance(self.arguments, str):
             return self.arguments
         return json.encode(self.arguments).decode()
+
+    @property
+    def arguments_dict(self) -> dict[str, Any]:
+        """The arguments as a new dict, whichever way they were given: `tool(**call.arguments_dict)`.
+
+        Raises:
+            InputError: What the model wrote isn't a JSON object. Tell the model so in the tool's result.
+        """
+        if not isinstance(self.arguments, str):
+            return dict(json.thawed(self.arguments))
+        try:
+            value = stdlib_json.loads(self.arguments or "{}")
+        except (ValueError, RecursionError) as exc:
+            raise _no_object(self, str(exc)) from exc
+        if not isinstance(value, dict):
+            raise _no_object(self, f"it is {type(value).__name__}, not an object")
+        return value
 
 
 class TextPart(Value, frozen=True, gc=False, tag="text"):
@@ -221,6 +239,11 @@ def plain_text(value: object, place: str) -> str:
     if not isinstance(value, str):
         raise wrong_type(place, "text", value)
     return str.__str__(value)
+
+
+def _no_object(call: ToolCall, why: str) -> InputError:
+    message = f"The arguments of call {call.id!r} of {call.name!r} can't be read as a JSON object: {why}."
+    return InputError(message, hint="Models write such arguments now and then: say so in the tool's result.")
 
 
 def _arguments(value: object) -> str | json.FrozenDict:

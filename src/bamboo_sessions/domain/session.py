@@ -74,7 +74,7 @@ class Session:
         id: 1 to 512 characters without control characters.
         model: The model that the agent runs on.
         namespace: The tenant; saving to a repository of another namespace is refused.
-        owner: Whom it belongs to inside the namespace; fixed at creation.
+        owner: Whom it belongs to inside the namespace; `SessionRepository.set_owner` alone changes it.
         kind: `"root"`, `"child"`, or a word of your own; fixed at creation.
         parent_session_id: The session that spawned it (see `new_child`). It has to live when this one is created, which
             takes root, depth and, if it names none, its owner from it.
@@ -315,7 +315,9 @@ class Session:
         return twin
 
     def new_child(self, id: str, *, model: str | None = None) -> Session:
-        """A new session below this one: same root, owner and namespace, one level deeper.
+        """A new session below this one: same root and namespace, one level deeper.
+
+        It gets its owner when it is created: the one that its parent has then.
 
         If this one was made from its parent's id alone and isn't saved yet, nobody knows its root and depth: then those
         of the child are filled in when it is created.
@@ -325,7 +327,6 @@ class Session:
             id,
             model if model is not None else self.model,
             namespace=self.namespace,
-            owner=self.owner,
             kind="child",
             parent_session_id=self.id,
             root_session_id=self.root_session_id if is_placed else None,

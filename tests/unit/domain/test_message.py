@@ -291,6 +291,27 @@ def test_arguments_as_text() -> None:
     assert ToolCall("c", "f", {"b": 1, "a": "\ud800"}).arguments_text == '{"a":"\\ud800","b":1}'
 
 
+@pytest.mark.parametrize("arguments", [{"a": [1, {}]}, '{"a": [1, {}]}', ' {"a":[1,{}]}'])
+def test_arguments_as_a_dict(arguments: dict[str, object] | str) -> None:
+    """However they were given, the arguments come as a dict of one's own."""
+    call = ToolCall("c", "f", arguments)
+    call.arguments_dict["a"].clear()
+    assert call.arguments_dict == {"a": [1, {}]}
+
+
+def test_no_arguments_are_an_empty_dict() -> None:
+    """Some models write nothing for a tool without arguments."""
+    assert ToolCall("c", "f", "").arguments_dict == ToolCall("c", "f").arguments_dict == {}
+
+
+@pytest.mark.parametrize("arguments", ['{"a": ', "[1]", "null", "\ud800", "[" * 100_000])
+def test_arguments_that_are_no_dict(arguments: str) -> None:
+    """What a model wrote wrongly is kept, and asking for it as a dict is an error that names the call."""
+    with pytest.raises(InputError, match=r"call 'c7' of 'find'") as caught:
+        _ = ToolCall("c7", "find", arguments).arguments_dict
+    assert caught.value.hint
+
+
 @given(st.binary(max_size=60))
 def test_garbage_is_corrupt_and_nothing_else(body: bytes) -> None:
     """Bytes that are no message raise `StorageCorruptError`, never another error and never a message (G8)."""
