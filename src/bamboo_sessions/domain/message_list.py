@@ -11,7 +11,7 @@ from typing import NoReturn, overload
 
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages, Replaced, equal_sequences
-from bamboo_sessions.domain.message import Message, check_message, occurs_twice
+from bamboo_sessions.domain.message import Message, check_message, occurs_twice, same_content
 
 
 class MessageList(MutableSequence[Message]):
@@ -20,13 +20,15 @@ class MessageList(MutableSequence[Message]):
     Messages can be appended, inserted, replaced and deleted. Replacing one by a message with the same id is an edit;
     assigning other messages to an item or a slice replaces: they take the place of what they replace, also where
     somebody else added behind it meanwhile. The order of existing messages can't be changed, and an id occurs once.
+    Adding a message at the end that is there already changes nothing (G4); the next save's report names it among the
+    duplicates.
 
     Raises:
         InvalidMessageError: What is put in isn't a message, or its id would occur twice; nothing was changed.
         InputError: `reverse` and `sort`.
     """
 
-    __slots__ = ("_additions", "_appended", "_base", "_content", "_replaced", "_touch")
+    __slots__ = ("_additions", "_appended", "_base", "_content", "_repeated", "_replaced", "_touch")
 
     def __init__(self, base: FrozenMessages = NO_MESSAGES, touch: Callable[[], None] = lambda: None) -> None:
         self._base = base
@@ -34,6 +36,7 @@ class MessageList(MutableSequence[Message]):
         self._appended: dict[str, Message] = {}  # stands behind `_content`, by id, until somebody looks at all
         self._replaced: dict[str, tuple[str, ...]] = {}
         self._additions: list[Message] | None = []  # what `_content` has behind the base, if that is all
+        self._repeated: list[str] = []  # ids that were added again, until a save has told
         self._touch = touch
 
     # --- reading
@@ -75,11 +78,17 @@ class MessageList(MutableSequence[Message]):
     def extend(self, values: Iterable[Message]) -> None:
         """Add messages at the end: all of them, or none if one is refused."""
         new: dict[str, Message] = {}
+        repeated: list[str] = []
         for message in values:
             id_ = check_message(message).id
-            if id_ in new or id_ in self._appended or self._content.index_of(id_) is not None:
+            known = new.get(id_) or self._appended.get(id_) or self._content.find(id_)
+            if known is None:
+                new[id_] = message
+            elif same_content(known, message):
+                repeated.append(id_)
+            else:
                 raise occurs_twice(id_)
-            new[id_] = message
+        self._repeated += repeated
         if new:
             self._appended |= new
             self._touch()
@@ -186,6 +195,7 @@ class MessageList(MutableSequence[Message]):
         result._content = self._frozen()
         result._replaced = dict(self._replaced)
         result._additions = None if self._additions is None else list(self._additions)
+        result._repeated = list(self._repeated)
         return result
 
     def _rebase(

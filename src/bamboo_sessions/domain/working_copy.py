@@ -71,6 +71,16 @@ def freeze(session: Session) -> Draft:
     return Draft(head, content, replaced, session._mutations, time_set, head_touched, added)
 
 
+def repeated_in(session: Session) -> tuple[str, ...]:
+    """The ids of messages that were added to the copy though it had them, since a save has told of such."""
+    return tuple(session._messages._repeated)
+
+
+def forget_repeated(session: Session, told: tuple[str, ...]) -> None:
+    """Note that a save has told of the first ones of them."""
+    del session._messages._repeated[: len(told)]
+
+
 def record_answer(session: Session, question: PendingQuestion) -> None:
     """Put the answered `question` in the place of the open one; `SessionRepository.answer` decides if it may."""
     session._change("questions", tuple(question if q.id == question.id else q for q in session.questions))
