@@ -17,7 +17,6 @@ from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.cached_reads import CachedReads
 from bamboo_sessions.coordination.committing import Committer
-from bamboo_sessions.coordination.encoding import encode_in_slices
 from bamboo_sessions.coordination.fencing import check_fence
 from bamboo_sessions.coordination.foreign import check_base
 from bamboo_sessions.coordination.locks import SessionLocks
@@ -298,9 +297,8 @@ class LockedSessionStore:
         return report_of(written)
 
     async def _commit(self, plan: SavePlan, commit_id: str | None) -> Written:
-        await encode_in_slices(plan.added(), plan.encode)
         start = None if plan.creating or plan.base is None else self._newest_known(plan.key, plan.base)
-        return await self._committer.commit(plan.key, plan, start=start, commit_id=commit_id)
+        return await self._committer.save(plan, start, commit_id)
 
     def _newest_known(self, key: SessionKey, base: Snapshot | None) -> Snapshot | None:
         """The newest committed state that is known: the cache's may be newer than a copy's base (L133)."""

@@ -62,19 +62,19 @@ def merge_history(
     if mine.extends(base) and durable.extends(base):
         added = mine[base.length :]
         gained = durable[base.length :] if durable is not base else []
-        if not added or _can_follow(durable, added, gained):
+        if not added or can_follow(durable, added, gained):
             messages = durable.extended(added) if gained else mine
             at_end = (Insertion(tuple(added)),) if added else ()
             return HistoryDelta(messages, at_end, gained=tuple(message.id for message in gained))
     return _Merge(base, mine, durable, additions_only=additions_only).delta(replaced)
 
 
-def _can_follow(durable: FrozenMessages, added: Sequence[Message], gained: Sequence[Message]) -> bool:
+def can_follow(durable: FrozenMessages, added: Sequence[Message], gained: Sequence[Message] = ()) -> bool:
     """Whether `added` may stand behind `durable` as it is: no id twice, every tool result in the group of its call."""
     ids = {message.id for message in added}
     if len(ids) < len(added) or any(message.id in ids for message in gained):
         return False
-    if all(message.role != "tool" for message in added):
+    if "tool" not in [message.role for message in added]:
         return True
     elsewhere = {call_id: None if gained else newest_group(durable, call_id) for call_id in calls_elsewhere(added)}
     if None in elsewhere.values():

@@ -365,7 +365,7 @@ class SyncSessionRepository(SyncHandle[SessionRepository]):
         Raises:
             SessionNotFoundError: There is none, and `create` is false.
             SessionDeletedError: It was deleted, also with `create`.
-            InvalidMessageError: Two of the messages have one id.
+            InvalidMessageError: Two of the messages have one id, and different content.
             MessageIdConflictError: A message id is taken by other content.
             PreconditionFailedError: `if_revision` or `if_last_message` was given and doesn't hold.
             InputError: There is nothing to write, or an argument can't be meant.
@@ -656,7 +656,10 @@ class SyncSessionRepository(SyncHandle[SessionRepository]):
         records: Sequence[RecordWrite] = (),
         commit_id: str | None = None,
     ) -> Session:
-        """Make `messages` the whole history, in this order. All are checked before anything is written (L86)."""
+        """Make `messages` the whole history, in this order. All are checked before anything is written (L86).
+
+        A message that occurs again, with equal content, is there once; with other content it is an `InvalidMessageError`.
+        """
         return self._portal.call(
             self._inner.replace_history(
                 session_id,
