@@ -228,6 +228,7 @@ CHANGES: Final = (
     Call("archive", lambda w: w.repo.archive("chat")),
     Call("set_value", lambda w: w.repo.set_value("chat", "key", 2)),
     Call("remove_value", lambda w: w.repo.remove_value("chat", "set")),
+    Call("set_owner", lambda w: w.repo.set_owner("chat", "ann")),
     Call("ask", lambda w: w.repo.ask("chat", QUESTION)),
     Call("answer", lambda w: w.repo.answer("chat", "q1", "yes")),
     Call("answer", lambda w: w.repo.answer("chat", "q1", "yes"), _lock, "while it is being written"),

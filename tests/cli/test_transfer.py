@@ -271,7 +271,7 @@ def test_export_of_some(cli: Cli) -> None:
     assert cli.ok("export", *names, names[0]).lines == [MANY[3], MANY[1]]
     outcome = cli("export", "nope", *names)
     assert (outcome.code, len(outcome.lines)) == (3, 2)
-    assert outcome.err == "Error: There is no session 'nope'.\n"
+    assert outcome.err == f"Error: There is no session 'nope' in {cli.url}.\n"
 
 
 def test_from_store_to_store(cli: Cli, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ async def test_L44_copies_of_a_long_transcript_share_their_messages(
             one, other = await sessions.get("chat"), await sessions.get("chat")
         stall.release()
     assert len(one.messages) == len(other.messages) == 5_000
-    assert one.messages.base is other.messages.base is one.copy().messages.base
+    assert one.messages._base is other.messages._base is one.copy().messages._base
     assert one.messages[2_500] is other.messages[2_500]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from bamboo_sessions.cli.arguments import complete_session
 from bamboo_sessions.cli.documents import head_of
 from bamboo_sessions.cli.failures import FAILED, NOT_FOUND, QuietExitError
 from bamboo_sessions.cli.importing import Importer, Tally
@@ -66,6 +67,11 @@ def import_conversations(store: Store, *, _format: str, files: tuple[str, ...], 
 
     Importing again changes nothing, and a longer version of a conversation adds its new messages. A bad line is
     reported, the others are imported; the exit code is 1 then.
+
+    \b
+    Examples:
+      bamboo-sessions import openai-chat conversations.jsonl.gz
+      ssh other-host bamboo-sessions export | bamboo-sessions import openai-chat -
     """
     tally = Tally()
     try:
@@ -126,22 +132,27 @@ def _summary(tally: Tally) -> str:
 
 
 @click.command()
-@click.argument("session_ids", metavar="[ID…]", nargs=-1)
+@click.argument("session_ids", metavar="[ID…]", nargs=-1, shell_complete=complete_session)
 @click.option("--json", "_as_json", is_flag=True, help="Changes nothing: what is exported is JSON lines in any case.")
 @click.pass_obj
 def export(store: Store, *, session_ids: tuple[str, ...], _as_json: bool) -> None:
     """Write conversations to stdout as JSON lines.
 
     All sessions of the namespace, the oldest first, or those given. The lines are what `import openai-chat` reads, and
-    importing them gives back equal conversations. Titles, pins, questions and token usage aren't part of the format.
+    importing them gives back equal conversations. Pins, questions and token usage aren't part of the format.
+
+    \b
+    Examples:
+      bamboo-sessions export > all.jsonl
+      bamboo-sessions export chat-42 | gzip > chat-42.jsonl.gz
     """
     wanted = tuple(dict.fromkeys(session_ids))
-    exit_code = store.run(lambda sessions: _export(sessions, wanted))
+    exit_code = store.run(lambda sessions: _export(store, sessions, wanted))
     if exit_code:
         raise QuietExitError(exit_code)
 
 
-async def _export(sessions: SessionRepository, wanted: tuple[str, ...]) -> int:
+async def _export(store: Store, sessions: SessionRepository, wanted: tuple[str, ...]) -> int:
     """Write the sessions that can be read, and tell of the others; returns the exit code."""
     from bamboo_sessions.cli.formats.openai_chat import from_session
 
@@ -160,7 +171,7 @@ async def _export(sessions: SessionRepository, wanted: tuple[str, ...]) -> int:
                     out.write(_encoded(from_session(head_of(session), session.messages)))
                     out.flush()
                 elif wanted:
-                    note(f"Error: There is no session {session_id!r}.")
+                    note(f"Error: There is no session {session_id!r} in {store.place}.")
                     exit_code = exit_code or NOT_FOUND
             if progress is not None and bar is not None:
                 progress.advance(bar)

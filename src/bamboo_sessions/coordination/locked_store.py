@@ -17,7 +17,6 @@ from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.cached_reads import CachedReads
 from bamboo_sessions.coordination.committing import Committer
-from bamboo_sessions.coordination.encoding import encode_in_slices
 from bamboo_sessions.coordination.fencing import check_fence
 from bamboo_sessions.coordination.foreign import check_base
 from bamboo_sessions.coordination.locks import SessionLocks
@@ -51,6 +50,7 @@ from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.working_copy import is_clean, link_of
 from bamboo_sessions.storage.commit import Commit, Committed, RecordWrite, SessionKey, State
+from bamboo_sessions.storage.ownership import OwnerChange
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import DeleteQuery
 
@@ -163,6 +163,23 @@ class LockedSessionStore:
         for session_id in deleted:
             self.cache.evict(SessionKey(key.namespace, session_id))
         return deleted or ((key.session_id,) if was_waiting else ())
+
+    async def set_owner(self, key: SessionKey, change: OwnerChange) -> SessionHead:
+        """Give a session and what is below it to another owner, under its lock; its head after that."""
+
+        async def work() -> SessionHead:
+            await self._save_waiting(key)
+            try:
+                heads = await self.storage.set_owner(key, change)
+            except StorageError as exc:
+                exc.commit_id = change.commit_id if exc.outcome_unknown else None
+                raise
+            for head in heads:
+                self.cache.evict(SessionKey(key.namespace, head.id))
+            return heads[0]
+
+        release = await self._lock(key)
+        return await self.tasks.run(work(), release)
 
     async def _called_off(self, key: SessionKey) -> bool:
         """Give up work that was to create a session, which is deleted before; whether there was any.
@@ -280,9 +297,8 @@ class LockedSessionStore:
         return report_of(written)
 
     async def _commit(self, plan: SavePlan, commit_id: str | None) -> Written:
-        await encode_in_slices(plan.added(), plan.encode)
         start = None if plan.creating or plan.base is None else self._newest_known(plan.key, plan.base)
-        return await self._committer.commit(plan.key, plan, start=start, commit_id=commit_id)
+        return await self._committer.save(plan, start, commit_id)
 
     def _newest_known(self, key: SessionKey, base: Snapshot | None) -> Snapshot | None:
         """The newest committed state that is known: the cache's may be newer than a copy's base (L133)."""

@@ -199,20 +199,24 @@ def encode_plain(value: object) -> bytes | None:
 def decode(data: bytes, into: msgspec.json.Decoder[T], *, what: str) -> T:
     """The value in `data`; raises `StorageCorruptError`, naming `what`, if it can't be read (G8)."""
     try:
+        return _decoded(data, into)
+    except (ValueError, RecursionError) as exc:
+        message = f"{what} can't be decoded: {exc}"
+        raise StorageCorruptError(message, hint="Run `bamboo-sessions check` on this store.") from exc
+
+
+def _decoded(data: bytes, into: msgspec.json.Decoder[T]) -> T:
+    try:
         return into.decode(data)
     except (ValueError, RecursionError) as exc:
         try:
             return msgspec.convert(stdlib_json.loads(data), into.type)
         except (ValueError, RecursionError):
-            message = f"{what} can't be decoded: {exc}"
-            raise StorageCorruptError(message, hint="Run `bamboo-sessions check` on this store.") from exc
+            raise exc from None  # what msgspec says names the field
 
 
 def encode_readable(value: T, into: msgspec.json.Decoder[T], *, what: str) -> bytes:
-    """The bytes of `value`, which are sure to be read back as `value`; else `InputError`, before anything is written.
-
-    Structs check no types when they are made, so a field may hold what its reader would refuse (L86).
-    """
+    """The bytes of `value`, sure to be read back as `value`; else `InputError`, before anything is written (L86)."""
     return readable(value, encode, into, what=what)
 
 
@@ -220,9 +224,9 @@ def readable(value: T, encoded: Callable[[T], bytes], into: msgspec.json.Decoder
     """As `encode_readable`, with an encoding of one's own."""
     try:
         data = encoded(value)
-        is_same = decode(data, into, what=what) == value
-    except (TypeError, ValueError, RecursionError, StorageCorruptError) as exc:
-        raise InputError(f"{what} can't be stored: {exc}", hint="Use the types that its fields name.") from exc
+        is_same = _decoded(data, into) == value
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InputError(f"{what} can't be stored: {exc}.", hint="Use the types that its fields name.") from None
     if not is_same:
         raise InputError(f"{what} would not be read back as it is.", hint="Use the types that its fields name.")
     return data

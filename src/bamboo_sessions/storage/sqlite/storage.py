@@ -31,6 +31,7 @@ from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.checks import check_record_commit
 from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
 from bamboo_sessions.storage.feed_position import parse_position
+from bamboo_sessions.storage.ownership import OwnerChange
 from bamboo_sessions.storage.port import Hear, News, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
@@ -43,7 +44,17 @@ from bamboo_sessions.storage.query import (
     WindowQuery,
 )
 from bamboo_sessions.storage.sqlite.history import reads, windows
-from bamboo_sessions.storage.sqlite.sessions import commits, feed, leases, listing, news, records, trees, usage
+from bamboo_sessions.storage.sqlite.sessions import (
+    commits,
+    feed,
+    leases,
+    listing,
+    news,
+    ownership,
+    records,
+    trees,
+    usage,
+)
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
 from bamboo_sessions.storage.sqlite.sessions.portable import PortableCommit, decoded, is_portable, outcome_of
 from bamboo_sessions.storage.sqlite.sessions.rows import find, living_revision
@@ -57,6 +68,7 @@ from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE, not_und
 from bamboo_sessions.storage.sqlite.transactions.place import check_place
 from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_COMMIT_BYTES_MAX, LOOP_MESSAGES_MAX
 from bamboo_sessions.storage.sqlite.upkeep import counters, purge, run
+from bamboo_sessions.storage.sqlite.upkeep.backup import back_up
 from bamboo_sessions.storage.sqlite.upkeep.repair import backup_path
 
 if TYPE_CHECKING:
@@ -134,7 +146,9 @@ class SqliteStorage(SessionStorage):
         engine: Engine | None = getattr(self, "_engine", None)
         if engine is not None and engine.is_open:
             engine.abandon()
-            warnings.warn(f"{self._path} was never closed: await aclose()", ResourceWarning, stacklevel=2, source=self)
+            if not engine.is_inherited:  # a forked child can't close it
+                complaint = f"{self._path} was never closed: await aclose()"
+                warnings.warn(complaint, ResourceWarning, stacklevel=2, source=self)
 
     # --- what this process has heard
 
@@ -305,6 +319,16 @@ class SqliteStorage(SessionStorage):
             self._news.tell(News(SessionKey(key.namespace, session_id), has_commit=True))
         return deleted
 
+    async def set_owner(self, key: SessionKey, change: OwnerChange) -> tuple[SessionHead, ...]:
+        def work(connection: apsw.Connection) -> tuple[SessionHead, ...]:
+            with understanding(str(self._path)):
+                return ownership.set_owner(connection, key, change, self._clock.now())
+
+        heads = await self._engine.write(work)
+        for head in heads:
+            self._news.tell(News(SessionKey(key.namespace, head.id), has_commit=True))
+        return heads
+
     async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
         view, is_changed = await self._engine.write(lambda c: leases.change(c, key, wish, self._clock.now()))
         if is_changed:
@@ -332,6 +356,9 @@ class SqliteStorage(SessionStorage):
             return report
         problems = await self._engine.search.check(repair=repair)
         return msgspec.structs.replace(report, problems=(*report.problems, *problems))
+
+    async def backup(self, target: Path, *, on_progress: Progress | None = None) -> CheckReport:
+        return await back_up(self._engine, target, on_progress)
 
     async def stats(self, namespace: str | None = None) -> Mapping[str, int]:
         if namespace is not None:

@@ -34,6 +34,7 @@ WRITES: Final = frozenset(
         "settle",
         "transact",
         "delete_tree",
+        "set_owner",
         "write_records",
         "prune_changes",
         "purge_versions",

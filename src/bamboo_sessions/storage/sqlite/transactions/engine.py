@@ -128,13 +128,18 @@ class Engine:
 
     def abandon(self) -> None:
         """Let go without waiting: nobody closed it."""
-        if forks() != self._born_after:
+        if self.is_inherited:
             _left_behind.append(self)
         elif self._is_open:
             self._is_open = False
             for worker in (self._writing, self._reading, self._upkeep):
                 worker.stop()
             self.search.stop()
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this is a forked child, and the engine its parent's."""
+        return forks() != self._born_after
 
     @property
     def is_open(self) -> bool:
@@ -150,7 +155,7 @@ class Engine:
 
     def check_not_forked(self) -> None:
         """Raise `StorageError` in a forked child."""
-        if forks() != self._born_after:
+        if self.is_inherited:
             raise StorageError(
                 f"{self.path} was opened by the process that this one was forked from.",
                 hint="Close the store before the fork, or start processes with `spawn`; then open it in each of them.",

@@ -131,6 +131,9 @@ PROBLEMS_MAX: Final = 1_000
 FULL_CHECK_BYTES_MAX: Final = 1 << 30
 """Bytes of a file up to which a check also compares indexes with tables, which takes seconds for each GB."""
 
+BACKUP_STEPS: Final = 10_000
+"""Steps of SQLite's machine between two looks at how far a backup is: about a millisecond."""
+
 FEW_SESSIONS_MAX: Final = 2_000
 """Sessions that pass a filter up to which they are sorted, in place of looking for them in the order of the page."""
 
