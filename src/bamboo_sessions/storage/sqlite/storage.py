@@ -377,7 +377,7 @@ def _apply(path: str, clock: Clock, connection: apsw.Connection, commit: Commit)
 
 
 def _carry_out(
-    apply: Callable[[apsw.Connection, Commit], Committed], connection: apsw.Connection, text: bytes
+    apply: Callable[[apsw.Connection, Commit], Committed], text: bytes, connection: apsw.Connection
 ) -> bytes:
     """Make a commit of another process's."""
     return outcome_of(apply(connection, decoded(text)))

@@ -195,10 +195,6 @@ class _Faulty(apsw.Connection):
         return super().execute(statements, *args, **kwargs)
 
 
-def _refuse(_connection: apsw.Connection, _text: bytes) -> bytes:
-    raise AssertionError
-
-
 class _FaultyFile:
     """A writer whose connections are faulty, used without threads."""
 
@@ -212,7 +208,7 @@ class _FaultyFile:
             str(path)
         )  # as the engine's readers do: the log outlives the writer's connection
         self.kept_open.execute("SELECT 1 FROM sessions").fetchall()
-        self.writer = Writer(file, self._connect, Log(str(path), lambda: None), Others(str(path), 0, _refuse), 1000)
+        self.writer = Writer(file, self._connect, Log(str(path), lambda: None), Others(str(path), 0), 1000)
 
     def _connect(self) -> _Faulty:
         connection = _Faulty(str(self.path))

@@ -244,7 +244,7 @@ async def test_nobody_waits_longer_than_a_moment(path: Path) -> None:
 async def test_a_guest_that_fails_hurts_nobody(path: Path) -> None:
     """A request that fails half-way in another process spoils nothing there, and is made by its own."""
 
-    def spoil(connection: apsw.Connection, _text: bytes) -> bytes:
+    def spoil(_text: bytes, connection: apsw.Connection) -> bytes:
         connection.execute("INSERT INTO meta VALUES ('spoiled', 1)")
         raise ValueError
 

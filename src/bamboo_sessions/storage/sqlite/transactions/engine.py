@@ -60,7 +60,9 @@ _numbers: Final = count(1)
 class Engine:
     """An open database file. Made, used and closed on one event loop's thread."""
 
-    def __init__(self, path: str, durability: Durability, busy_timeout_ms: int, carry_out: CarryOut) -> None:
+    def __init__(
+        self, path: str, durability: Durability, busy_timeout_ms: int, carry_out: CarryOut | None = None
+    ) -> None:
         self.path = path = os.path.realpath(path)  # SQLite keeps its log beside the file, not beside a link to it
         self._durability = durability
         self._busy_timeout_ms = busy_timeout_ms

@@ -18,7 +18,7 @@ from bamboo_sessions.storage.sqlite.transactions.slots import VERSION, Posted, S
 from bamboo_sessions.storage.sqlite.transactions.turns import Turn
 from bamboo_sessions.storage.sqlite.transactions.worker import Request
 
-CarryOut = Callable[[apsw.Connection, bytes], bytes]
+CarryOut = Callable[[bytes, apsw.Connection], bytes]
 """Carries out a request of another process's, inside the transaction; its outcome. May raise whatever a request may."""
 
 
@@ -35,10 +35,10 @@ class Others:
     Args:
         path: The database.
         number: Tells the engines of this process apart.
-        carry_out: What is done with requests of other processes.
+        carry_out: What is done with requests of other processes; `None`: nothing.
     """
 
-    def __init__(self, path: str, number: int, carry_out: CarryOut) -> None:
+    def __init__(self, path: str, number: int, carry_out: CarryOut | None = None) -> None:
         self._turn = Turn(path)
         self._number = number
         self._carry_out = carry_out
@@ -104,17 +104,16 @@ class Others:
 
     def guests(self, bytes_max: int) -> list[Guests]:
         """What other processes wait for, of `bytes_max` at most. To be asked, and done, inside one transaction."""
-        return [Guests(posted, self._requests_of(posted)) for posted in self._slots.waiting(bytes_max)]
-
-    def _requests_of(self, posted: Posted) -> list[Request]:
-        return [
-            Request(partial(self._done, text), len(text), None, None) for text in posted.requests if text is not None
-        ]
-
-    def _done(self, text: bytes, connection: apsw.Connection) -> bytes:
-        return self._carry_out(connection, text)
+        if self._carry_out is None:
+            return []
+        return [Guests(posted, _requests_of(posted, self._carry_out)) for posted in self._slots.waiting(bytes_max)]
 
     def tell(self, guests: Guests) -> None:
         """Say what became of their requests. Those that were refused are made again by their own process."""
         outcomes = [None if request.error is not None else request.result for request in guests.requests]
         self._slots.tell(guests.posted, outcomes)
+
+
+def _requests_of(posted: Posted, carry_out: CarryOut) -> list[Request]:
+    texts = [text for text in posted.requests if text is not None]
+    return [Request(partial(carry_out, text), len(text), None, None) for text in texts]
