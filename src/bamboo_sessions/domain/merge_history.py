@@ -168,11 +168,8 @@ class _Merge:
         return exchanged, slots
 
     def _place_of(self, gone: str) -> int | None:
-        """The index of a message that was replaced; a result that somebody appended is no place (L124)."""
-        index = self.index_of(gone)
-        if index is None or (is_tool_result(self.durable[index]) and self.base.index_of(gone) is None):
-            return None
-        return index
+        """The index of a message of the base that was replaced; what somebody else appended is no place (L124)."""
+        return self.index_of(gone) if self.base.index_of(gone) is not None else None
 
     def _fill(self, gaps: Gaps, slots: Mapping[str, int]) -> set[str]:
         """Put the additions into their gaps, in the order of the copy; the ids of results that have no call."""
