@@ -62,19 +62,19 @@ def merge_history(
     if mine.extends(base) and durable.extends(base):
         added = mine[base.length :]
         gained = durable[base.length :] if durable is not base else []
-        if not added or _can_follow(durable, added, gained):
+        if not added or can_follow(durable, added, gained):
             messages = durable.extended(added) if gained else mine
             at_end = (Insertion(tuple(added)),) if added else ()
             return HistoryDelta(messages, at_end, gained=tuple(message.id for message in gained))
     return _Merge(base, mine, durable, additions_only=additions_only).delta(replaced)
 
 
-def _can_follow(durable: FrozenMessages, added: Sequence[Message], gained: Sequence[Message]) -> bool:
+def can_follow(durable: FrozenMessages, added: Sequence[Message], gained: Sequence[Message] = ()) -> bool:
     """Whether `added` may stand behind `durable` as it is: no id twice, every tool result in the group of its call."""
     ids = {message.id for message in added}
     if len(ids) < len(added) or any(message.id in ids for message in gained):
         return False
-    if all(message.role != "tool" for message in added):
+    if "tool" not in [message.role for message in added]:
         return True
     elsewhere = {call_id: None if gained else newest_group(durable, call_id) for call_id in calls_elsewhere(added)}
     if None in elsewhere.values():
@@ -168,11 +168,8 @@ class _Merge:
         return exchanged, slots
 
     def _place_of(self, gone: str) -> int | None:
-        """The index of a message that was replaced; a result that somebody appended is no place (L124)."""
-        index = self.index_of(gone)
-        if index is None or (is_tool_result(self.durable[index]) and self.base.index_of(gone) is None):
-            return None
-        return index
+        """The index of a message of the base that was replaced; what somebody else appended is no place (L124)."""
+        return self.index_of(gone) if self.base.index_of(gone) is not None else None
 
     def _fill(self, gaps: Gaps, slots: Mapping[str, int]) -> set[str]:
         """Put the additions into their gaps, in the order of the copy; the ids of results that have no call."""

@@ -66,7 +66,9 @@ def freeze(session: Session) -> Draft:
         changes["updated_at"] = session._touched_at
     head = msgspec.structs.replace(session._head, **changes) if changes else session._head
     messages = session._messages
-    return Draft(head, messages._frozen(), dict(messages._replaced), session._mutations, time_set, head_touched)
+    content, added = messages._drafted()
+    replaced = dict(messages._replaced)
+    return Draft(head, content, replaced, session._mutations, time_set, head_touched, added)
 
 
 def repeated_in(session: Session) -> tuple[str, ...]:

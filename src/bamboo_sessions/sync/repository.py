@@ -154,7 +154,8 @@ class SyncSessionRepository(SyncHandle[SessionRepository]):
     def find_message(self, message_id: str) -> tuple[str, Message] | None:
         """A message of this namespace by its id alone, and the id of its session; `None` if no session has it now.
 
-        Forks have messages of their originals: then it is the original's, while that lives.
+        Forks have messages of their originals: then it is the original's, while that lives. Work of tolerant saves that
+        isn't durable yet counts.
         """
         return self._portal.call(self._inner.find_message(message_id))
 
@@ -169,10 +170,10 @@ class SyncSessionRepository(SyncHandle[SessionRepository]):
     ) -> SessionPage:
         """A page of sessions without their messages, each as `load` shows it. Filters apply before paging.
 
-        Filters and orders look at what is committed; what waits after a tolerant save shows in the rows.
+        Work of tolerant saves that isn't durable yet counts, also in filters and orders.
 
         Args:
-            limit: Rows at most, 1 to 1000.
+            limit: Rows at most, 1 to 1000. While work waits, a page may have fewer, and be followed by another.
             cursor: `next_cursor` of the page before.
             order: `-updated_at` (newest first), `updated_at`, `-created_at` or `created_at`.
             total: Count all that match, too; that reads them all.

@@ -336,7 +336,7 @@ def test_L115_a_message_that_is_there_is_added_once(again: str) -> None:
     messages.append(second)
     messages.extend([second, Message.user("x", id="e"), Message.user("x", id="e")])
     assert [message.id for message in messages] == list("abcde")
-    assert messages._repeated == [again, "e", again]
+    assert messages._repeated == [again, again, "e"]
     with pytest.raises(InvalidMessageError, match="occurs twice"):
         messages.insert(1, second)
     with pytest.raises(InvalidMessageError, match="occurs twice"):
