@@ -25,6 +25,7 @@ from bamboo_sessions.domain.clock import EPOCH
 from bamboo_sessions.domain.errors import BambooSessionsError, LeaseLostError, SessionDeletedError, StorageError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.limits import CONFLICTS_BEFORE_TRANSACTION
+from bamboo_sessions.domain.message import to_stored
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.commit import Commit, Committed, RevisionConflict, SessionKey, State
 from bamboo_sessions.storage.port import SessionStorage
@@ -89,10 +90,10 @@ class Committer:
         """Commit the plan of a save, by the express lane if it only adds to `start`; arguments as for `commit`."""
         change = _Change(plan.key, cast("Callable[[Seen], Planned]", plan), heads_only=False, commit_id=commit_id)
         added = additions(plan, start)
-        stored = await encode_in_slices(plan.added() if added is None else added, plan.encode)
         if start is None or added is None:
+            await encode_in_slices(plan.added(), plan.encode)
             return await self._run(change, start)
-        commit = commit_of(plan, start, stored)
+        commit = commit_of(plan, start, await encode_in_slices(added, to_stored))
         try:
             committed = await self._send(commit)
         except RevisionConflict as exc:

@@ -240,11 +240,10 @@ class LockedSessionStore:
                 changed.
             PreconditionFailedError, InputError, StorageError.
         """
-        key = SessionKey(session.namespace, session.id)
         fence = fence if fence is not None else link_of(session).fence
         asked = (if_revision, if_last_message, commit_id)
         if not (records or creating) and asked == (None, None, None) and self._is_saved(session):
-            await check_fence(self.storage, key, fence)
+            await check_fence(self.storage, SessionKey(session.namespace, session.id), fence)
             return MergeReport(revision=session.revision)
         plan = plan_save(
             session,
@@ -257,7 +256,7 @@ class LockedSessionStore:
             fence=fence,
             if_last_message=if_last_message,
         )
-        release = await self._lock(key)
+        release = await self._lock(plan.key)
         return await self.tasks.run(self._save(session, plan, commit_id), release)
 
     def _is_saved(self, session: Session) -> bool:

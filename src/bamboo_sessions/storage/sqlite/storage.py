@@ -120,6 +120,10 @@ class SqliteStorage(SessionStorage):
         """The file, absolute."""
         return self._path
 
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self._path}"
+
     def _read_on_loop(self, work: Callable[[apsw.Connection], T]) -> T:
         return self._engine.read_on_loop(work)
 
