@@ -25,9 +25,11 @@ def first_of_window(messages: Sequence[Message], limit: int, *, has_earlier: boo
     Returns:
         The place; `None` if only earlier messages can tell.
     """
+    start = max(0, len(messages) - limit)
+    if messages and kind_of(messages[start]) is Kind.OTHER:
+        return start  # that ends every group, so the others needn't be looked at
     kinds = [kind_of(message) for message in messages]
     inside = _inside(kinds)
-    start = max(0, len(messages) - limit)
     if has_earlier:
         open_until = next(call_groups([Kind.CALL, *kinds])).end - 1  # what may belong to a group that begins earlier
         if Kind.CALL in kinds[start:open_until]:
