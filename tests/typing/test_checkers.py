@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,16 +25,15 @@ def _pyright(program: Path) -> set[int]:
     """The lines of a program that pyright objects to."""
     settings = {"typeCheckingMode": "strict", "pythonVersion": "3.11"}
     program.with_name("pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
-    command = [BIN / "pyright", "--outputjson", "--pythonpath", sys.executable, program.name]
+    command = [str(BIN / "pyright"), "--outputjson", "--pythonpath", sys.executable, program.name]
     done = subprocess.run(command, cwd=program.parent, capture_output=True, text=True, check=False)
     found = json.loads(done.stdout)["generalDiagnostics"]
     return {each["range"]["start"]["line"] + 1 for each in found if each["severity"] == "error"}
 
 
 @pytest.mark.parametrize("check", [_mypy, _pyright], ids=["mypy", "pyright"])
-def test_a_right_program_passes_and_each_mistake_is_found(check: object, tmp_path: Path) -> None:
+def test_a_right_program_passes_and_each_mistake_is_found(check: Callable[[Path], set[int]], tmp_path: Path) -> None:
     """Nothing is found in a program that uses the package as documented, and all of thirteen mistakes in another."""
-    assert callable(check)
     programs = {}
     for name in ("right", "wrong"):
         programs[name] = tmp_path / f"{name}.py"
