@@ -39,6 +39,18 @@ def first_of_window(messages: Sequence[Message], limit: int, *, has_earlier: boo
     return next((place for place in borders if kinds[place] is not Kind.RESULT or not (place or has_earlier)), None)
 
 
+def newest(messages: Sequence[Message], limit: int) -> Sequence[Message]:
+    """The newest window of at most `limit` messages (1 or more); looks at no more of them than it has to."""
+    count = limit + 1
+    while len(messages) > limit:
+        shown = messages[-count:]
+        start = first_of_window(shown, limit, has_earlier=len(shown) < len(messages))
+        if start is not None:
+            return shown[start:]
+        count *= 2
+    return messages
+
+
 def _from(start: int, stop: int) -> Iterable[int]:
     """The places from `start` on, then those before it, nearest first."""
     return chain(range(start, stop), range(start - 1, -1, -1))
