@@ -34,6 +34,7 @@ from bamboo_sessions.domain.session_fields import Field, Fixed, Title
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.usage import TokenUsage
 from bamboo_sessions.domain.values import shown
+from bamboo_sessions.domain.window import model_view, newest
 
 _NONE = type(None)
 
@@ -222,6 +223,23 @@ class Session:
     def add_message(self, message: Message) -> None:
         """Append `message`."""
         self._messages.append(message)
+
+    def model_view(self, *, limit: int | None = None) -> tuple[Message, ...]:
+        """The messages of this copy that can be sent to a model: no events, no calls without results, nor the reverse.
+
+        Args:
+            limit: The newest so many messages at most, 1 or more, cut at the borders of call groups; `None`: all.
+
+        Raises:
+            InputError: `limit` can't be meant.
+        """
+        messages = self._messages._frozen()
+        if limit is None:
+            return model_view(list(messages))
+        if type(limit) is not int or limit < 1:
+            message = f"limit must be a whole number of 1 or more, not {limit!r}."
+            raise InputError(message, hint="Leave it out for all messages.")
+        return model_view(newest(messages, limit))
 
     @property
     def questions(self) -> Questions:
