@@ -23,6 +23,7 @@ from bamboo_sessions.coordination.foreign import check_base
 from bamboo_sessions.coordination.locks import SessionLocks
 from bamboo_sessions.coordination.plan import HeadPlan, Plan, Written, living
 from bamboo_sessions.coordination.saving import (
+    SAVE,
     SavePlan,
     caught_up,
     correct,
@@ -106,6 +107,7 @@ class LockedSessionStore:
         plan: Plan,
         *,
         then: Callable[[Written], T],
+        call: str = "",
         start: State = None,
         commit_id: str | None = None,
     ) -> T:
@@ -115,6 +117,7 @@ class LockedSessionStore:
             key: Which session.
             plan: The change.
             then: Called once, after publishing; its result is returned.
+            call: Which call it is, as the plan's commits say.
             start: A state to try first without asking storage; it may be old, the commit compares anyway.
             commit_id: The caller's own, which the plan's commits have: if the plan is refused, or has nothing to do,
                 it is looked up whether an earlier call with it was made, and that is the outcome (G4).
@@ -122,12 +125,14 @@ class LockedSessionStore:
 
         async def work() -> T:
             await self._save_waiting(key)
-            return then(await self._committer.commit(key, plan, start=start, commit_id=commit_id))
+            return then(await self._committer.commit(key, plan, call=call, start=start, commit_id=commit_id))
 
         release = await self._lock(key)
         return await self.tasks.run(work(), release)
 
-    async def write_head(self, key: SessionKey, plan: HeadPlan, *, commit_id: str | None = None) -> SessionHead:
+    async def write_head(
+        self, key: SessionKey, plan: HeadPlan, *, call: str = "", commit_id: str | None = None
+    ) -> SessionHead:
         """Commit a change that looks at the head alone, so that messages needn't be read; the head after it.
 
         Raises:
@@ -136,7 +141,7 @@ class LockedSessionStore:
 
         async def work() -> SessionHead:
             await self._save_waiting(key)
-            return await self._committer.commit_head(key, plan, commit_id=commit_id)
+            return await self._committer.commit_head(key, plan, call=call, commit_id=commit_id)
 
         release = await self._lock(key)
         return await self.tasks.run(work(), release)
@@ -257,6 +262,7 @@ class LockedSessionStore:
             commit_id=commit_id,
             fence=fence,
             if_last_message=if_last_message,
+            call="create" if creating else SAVE,
         )
         release = await self._lock(key)
         return await self.tasks.run(self._save(session, plan, commit_id), release)
@@ -300,7 +306,7 @@ class LockedSessionStore:
     async def _commit(self, plan: SavePlan, commit_id: str | None) -> Written:
         await encode_in_slices(plan.added(), plan.encode)
         start = None if plan.creating or plan.base is None else self._newest_known(plan.key, plan.base)
-        return await self._committer.commit(plan.key, plan, start=start, commit_id=commit_id)
+        return await self._committer.commit(plan.key, plan, call=plan.call, start=start, commit_id=commit_id)
 
     def _newest_known(self, key: SessionKey, base: Snapshot | None) -> Snapshot | None:
         """The newest committed state that is known: the cache's may be newer than a copy's base (L133)."""
