@@ -62,6 +62,7 @@ from bamboo_sessions.domain.message import (
     Role,
     TextPart,
     ToolCall,
+    same_content,
 )
 from bamboo_sessions.domain.message_list import MessageList
 from bamboo_sessions.domain.question import PendingQuestion, QuestionOption
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     from bamboo_sessions.storage.memory import MemoryStorage
     from bamboo_sessions.storage.simple import SimpleStorage
     from bamboo_sessions.storage.sqlite import SqliteStorage
+    from bamboo_sessions.sync import SyncRunLease, SyncSessionRepository, SyncStoreAdmin
 
 __all__ = [
     "Appended",
@@ -174,6 +176,9 @@ __all__ = [
     "StoreAdmin",
     "SubscriberTooSlowError",
     "Summary",
+    "SyncRunLease",
+    "SyncSessionRepository",
+    "SyncStoreAdmin",
     "SystemClock",
     "TextPart",
     "TokenUsage",
@@ -183,6 +188,7 @@ __all__ = [
     "ToolCall",
     "UnauthenticatedError",
     "UnsavedWork",
+    "same_content",
     "session_from_json",
     "session_to_json",
 ]
@@ -191,7 +197,7 @@ __all__ = [
 def _name_as_imported() -> None:
     """Let tracebacks, warnings, reprs and `help` name what is public as users import it."""
     for name in __all__:
-        kind = globals().get(name)  # an engine isn't imported yet
+        kind = globals().get(name)  # an engine, or a twin, isn't imported yet
         if isinstance(kind, type):
             _rename(kind)
     for name, method in vars(SessionRepository).items():
@@ -209,18 +215,25 @@ def _rename(kind: type) -> None:
 _name_as_imported()
 
 if not TYPE_CHECKING:  # a type checker would take every name for one that is here
-    _ENGINES = {"MemoryStorage": "memory", "SimpleStorage": "simple", "SqliteStorage": "sqlite"}
+    _HOMES = {
+        "MemoryStorage": "storage.memory",
+        "SimpleStorage": "storage.simple",
+        "SqliteStorage": "storage.sqlite",
+        "SyncRunLease": "sync",
+        "SyncSessionRepository": "sync",
+        "SyncStoreAdmin": "sync",
+    }
 
     def __getattr__(name: str) -> object:
-        """What few programs need, looked up when it is first named: an engine with its driver, the version."""
+        """What not all programs need, looked up when it is first named: engines, synchronous twins, the version."""
         if name == "__version__":
             from importlib.metadata import version
 
             value: Any = version("bamboo-sessions")
-        elif name in _ENGINES:
+        elif name in _HOMES:
             from importlib import import_module
 
-            value = getattr(import_module(f"{__name__}.storage.{_ENGINES[name]}"), name)
+            value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
             _rename(value)
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

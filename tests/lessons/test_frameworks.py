@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import anyio
 import apsw
@@ -28,7 +27,6 @@ from bamboo_sessions import (
     StorageCorruptError,
     StorageError,
     StorageUnavailableError,
-    TextPart,
     TokenUsageRecord,
     ToolCall,
 )
@@ -138,9 +136,9 @@ async def test_L86_a_history_is_replaced_as_a_whole_or_not_at_all(
     sessions: SessionRepository, others: SessionRepository, chat: Session, path: Path
 ) -> None:
     """If the second message of a new history can't be stored, the old history stays as it was."""
-    broken: Any = (Message.user("fine"), Message(role="user", content=(TextPart(3),)))  # type: ignore[arg-type]
+    broken = Message.user("two halves that would come back as one sign: \ud83d\ude00")
     with pytest.raises(InvalidMessageError):
-        await sessions.replace_history("chat", broken)
+        await sessions.replace_history("chat", [Message.user("fine"), broken])
     assert texts(await others.get("chat")) == ["hello"]
     with raw(path) as connection:
         connection.execute(

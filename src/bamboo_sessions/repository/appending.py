@@ -9,7 +9,7 @@ import msgspec
 from bamboo_sessions.coordination.saving import check_commit_size
 from bamboo_sessions.domain.errors import InputError, PreconditionFailedError
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.message import Message, check_unique, to_stored
+from bamboo_sessions.domain.message import Message, to_stored, without_repeats
 from bamboo_sessions.domain.report import Appended
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.usage import TokenUsageRecord, check_record
@@ -62,18 +62,20 @@ async def append(
     Raises:
         SessionNotFoundError: There is none, and `create` is false.
         SessionDeletedError: It was deleted, also with `create`.
-        InvalidMessageError: Two of the messages have one id.
+        InvalidMessageError: Two of the messages have one id, and different content.
         MessageIdConflictError: A message id is taken by other content.
         PreconditionFailedError: `if_revision` or `if_last_message` was given and doesn't hold.
         InputError: There is nothing to write, or an argument can't be meant.
     """
     bound, key = self._bound, self._bound.writable(session_id)
     on = terms("append", commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
-    commit = addition(bound, key, on, messages, usage, in_order=in_order)
+    new, repeated = without_repeats(messages)
+    commit = addition(bound, key, on, new, usage, in_order=in_order)
     if bound.right is not None:
         incarnation = bound.right.incarnation
     first = first_head(bound, key, create, model)
-    return await added(bound, msgspec.structs.replace(commit, initial_head=first, incarnation=incarnation))
+    commit = msgspec.structs.replace(commit, initial_head=first, incarnation=incarnation)
+    return await added(bound, commit, repeated)
 
 
 def addition(
@@ -102,18 +104,18 @@ def addition(
         call=on.call,
         is_first_try=on.given is None,
     )
-    check_unique(messages)
     check_commit_size(commit)
     return commit
 
 
-async def added(bound: Bound, commit: Commit) -> Appended:
-    """Commit an addition."""
+async def added(bound: Bound, commit: Commit, repeated: tuple[str, ...] = ()) -> Appended:
+    """Commit an addition, of which the messages `repeated` were given twice."""
     try:
         committed = await bound.store.append(commit)
     except RevisionConflict as exc:
         raise PreconditionFailedError(exc.expected, exc.actual, session_id=commit.key.session_id) from None
-    return Appended(revision=committed.revision, message_count=committed.message_count, duplicates=committed.duplicates)
+    duplicates = (*committed.duplicates, *repeated)
+    return Appended(revision=committed.revision, message_count=committed.message_count, duplicates=duplicates)
 
 
 def first_head(bound: Bound, key: SessionKey, create: object, model: str | None) -> SessionHead | None:
