@@ -136,9 +136,9 @@ def _find(connection: apsw.Connection, commit: Commit) -> tuple[SessionRow | Non
 
 def _replayed(connection: apsw.Connection, commit: Commit, row: SessionRow, position: int) -> Committed:
     """The outcome of then (G4)."""
-    revision, incarnation, updated_at, message_count, versions, kinds, call = rows_of(connection, _REPLAY, (position,))[
-        0
-    ]
+    ((revision, incarnation, updated_at, message_count, versions, kinds, call),) = rows_of(
+        connection, _REPLAY, (position,)
+    )
     if kinds == DELETED:
         raise taken(commit.key.session_id, commit.commit_id)
     check_repeated(commit, call or "")
