@@ -11,6 +11,7 @@ from bamboo_sessions.coordination.saving import correct, plan_save
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.repository.bound import Bound, Handle, OpenEdit, open_edits
+from bamboo_sessions.repository.opening import AsyncBlock
 from bamboo_sessions.repository.reworking import rework
 from bamboo_sessions.repository.terms import Terms, checked_records, terms
 from bamboo_sessions.storage.commit import RecordWrite, SessionKey
@@ -70,7 +71,7 @@ def edit(self: Handle, session_id: str, *, records: Sequence[RecordWrite] = (), 
     return Edit(self._bound, self._bound.writable(session_id), terms("edit", commit_id), records)
 
 
-class Edit:
+class Edit(AsyncBlock):
     """The block of `edit`."""
 
     def __init__(self, bound: Bound, key: SessionKey, on: Terms, records: Sequence[RecordWrite]) -> None:

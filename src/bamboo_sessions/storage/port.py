@@ -90,6 +90,15 @@ class SessionStorage(ABC):
     there is nothing to do confirms it by one read (L135).
     """
 
+    @property
+    def url(self) -> str:
+        """What opens it, for people to read; a storage of one's own has the name of its class."""
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"<{name}>" if self.url == name else f"<{name} {self.url}>"
+
     # --- life
 
     @abstractmethod
