@@ -42,7 +42,7 @@ async def update(
     Raises:
         SessionNotFoundError, SessionDeletedError, PreconditionFailedError (`if_revision`), InputError.
     """
-    on = terms(commit_id, if_revision=if_revision, records=records)
+    on = terms("update", commit_id, if_revision=if_revision, records=records)
 
     def change(session: Session) -> None:
         result = fn(session)
@@ -68,7 +68,7 @@ def edit(self: Handle, session_id: str, *, records: Sequence[RecordWrite] = (), 
         commit_id: Your name for this commit; with that of one that was made, nothing is written (G4).
     """
     checked_records(records)
-    return Edit(self._bound, self._bound.writable(session_id), terms(commit_id), records)
+    return Edit(self._bound, self._bound.writable(session_id), terms("edit", commit_id), records)
 
 
 class Edit(AsyncBlock):
@@ -108,9 +108,11 @@ class Edit(AsyncBlock):
             refuse_conflicts=True,
             records=checked_records(self._records),
             commit_id=self._on.given,
+            call=self._on.call,
         )
 
         def then(written: Written) -> None:
             correct(session, plan, living(self._key, written.after))
 
-        await self._bound.store.write(self._key, plan, start=plan.base, then=then, commit_id=self._on.given)
+        on = self._on
+        await self._bound.store.write(self._key, plan, start=plan.base, then=then, call=on.call, commit_id=on.given)

@@ -85,6 +85,7 @@ def _commit() -> Commit:
         incarnation=3,
         fence=5,
         if_last_message="x",
+        call="append",
     )
 
 

@@ -30,6 +30,7 @@ class _Form(msgspec.Struct, array_like=True):
     incarnation: int | None
     fence: int | None
     if_last_message: str | None
+    call: str
 
 
 class _Outcome(msgspec.Struct, array_like=True):
@@ -82,6 +83,7 @@ class PortableCommit:
                 commit.incarnation,
                 commit.fence,
                 commit.if_last_message,
+                commit.call,
             )
         )
 
@@ -131,6 +133,7 @@ def decoded(data: bytes) -> Commit:
         incarnation=form.incarnation,
         fence=form.fence,
         if_last_message=form.if_last_message,
+        call=form.call,
     )
 
 
