@@ -62,6 +62,7 @@ from bamboo_sessions.domain.message import (
     Role,
     TextPart,
     ToolCall,
+    same_content,
 )
 from bamboo_sessions.domain.message_list import MessageList
 from bamboo_sessions.domain.question import PendingQuestion, QuestionOption
@@ -187,6 +188,7 @@ __all__ = [
     "ToolCall",
     "UnauthenticatedError",
     "UnsavedWork",
+    "same_content",
     "session_from_json",
     "session_to_json",
 ]

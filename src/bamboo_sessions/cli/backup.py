@@ -26,10 +26,15 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_obj
 def backup(store: Store, *, file: str, as_json: bool) -> None:
-    """Copy the whole store into FILE, and check the copy.
+    """Copy the whole store into a file.
 
     All namespaces, as they are at one moment. Everybody else goes on reading and writing. FILE must not exist; it
-    appears under its name when the copy is complete. The exit code is 1 if the copy shows that the store is damaged.
+    appears under its name when the copy is complete and was checked. The exit code is 1 if the copy shows that the
+    store is damaged.
+
+    \b
+    Examples:
+      bamboo-sessions backup agents-backup.db
     """
 
     async def work(owner: StoreAdmin) -> CheckReport:

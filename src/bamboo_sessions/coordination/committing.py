@@ -15,24 +15,29 @@ import msgspec
 from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.cached_reads import CachedReads
+from bamboo_sessions.coordination.encoding import encode_in_slices
+from bamboo_sessions.coordination.express import additions, commit_of, snapshot_after
 from bamboo_sessions.coordination.fencing import with_holder
 from bamboo_sessions.coordination.next_snapshot import committed_head, next_snapshot
 from bamboo_sessions.coordination.plan import UNCHANGED, HeadOnly, HeadPlan, Plan, Planned, Seen, Written, living_head
+from bamboo_sessions.coordination.saving import SavePlan
 from bamboo_sessions.domain.clock import EPOCH
 from bamboo_sessions.domain.errors import BambooSessionsError, LeaseLostError, SessionDeletedError, StorageError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.limits import CONFLICTS_BEFORE_TRANSACTION
+from bamboo_sessions.domain.message import to_stored
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.commit import Commit, Committed, RevisionConflict, SessionKey, State
 from bamboo_sessions.storage.port import SessionStorage
 
 
 class _Change(msgspec.Struct, frozen=True):
-    """One change under way. `commit_id` is one of the caller's, which may have been used by an earlier call."""
+    """One change under way. `commit_id` is one of the caller's, which an earlier `call` may have been made with."""
 
     key: SessionKey
     plan: Callable[[Seen], Planned]
     heads_only: bool
+    call: str
     commit_id: str | None
 
 
@@ -56,20 +61,23 @@ class Committer:
         self.counters = WriteCounters()
 
     async def commit(
-        self, key: SessionKey, plan: Plan, *, start: State = None, commit_id: str | None = None
+        self, key: SessionKey, plan: Plan, *, call: str = "", start: State = None, commit_id: str | None = None
     ) -> Written:
         """Commit a plan.
 
         Args:
             key: Which session.
             plan: The change.
+            call: Which call it is, as the plan's commits say.
             start: A state to try first without asking storage; it may be old, the commit compares anyway.
             commit_id: The caller's own: if the plan is refused, or has nothing to do, an earlier call may have made it.
         """
-        change = _Change(key, cast("Callable[[Seen], Planned]", plan), heads_only=False, commit_id=commit_id)
+        change = _Change(key, cast("Callable[[Seen], Planned]", plan), heads_only=False, call=call, commit_id=commit_id)
         return await self._run(change, start)
 
-    async def commit_head(self, key: SessionKey, plan: HeadPlan, *, commit_id: str | None = None) -> SessionHead:
+    async def commit_head(
+        self, key: SessionKey, plan: HeadPlan, *, call: str = "", commit_id: str | None = None
+    ) -> SessionHead:
         """Commit a plan that looks at the head alone; the head after it.
 
         Raises:
@@ -79,8 +87,28 @@ class Committer:
         def on_head(state: Seen) -> Planned:
             return Planned(plan(living_head(key, state)))
 
-        written = await self._run(_Change(key, on_head, heads_only=True, commit_id=commit_id), None)
+        written = await self._run(_Change(key, on_head, heads_only=True, call=call, commit_id=commit_id), None)
         return living_head(key, written.after)
+
+    async def save(self, plan: SavePlan, start: Snapshot | None, commit_id: str | None) -> Written:
+        """Commit the plan of a save, by the express lane if it only adds to `start`; arguments as for `commit`."""
+        on_state = cast("Callable[[Seen], Planned]", plan)
+        change = _Change(plan.key, on_state, heads_only=False, call=plan.call, commit_id=commit_id)
+        added = additions(plan, start)
+        if start is None or added is None:
+            await encode_in_slices(plan.added(), plan.encode)
+            return await self._run(change, start)
+        commit = commit_of(plan, start, await encode_in_slices(added, to_stored))
+        try:
+            committed = await self._send(commit)
+        except RevisionConflict as exc:
+            return await self._run(change, await self._after_conflict(change, start, exc, attempt=0), attempt=1)
+        after = snapshot_after(plan, start, commit, committed)
+        if after is None:
+            return await self._publish(change, start, plan(start), committed)
+        self.counters.commits += 1
+        self._cache.publish(plan.key, after)
+        return Written(after, committed)
 
     async def append(self, commit: Commit) -> Committed:
         """A blind commit: it names no revision, so nothing conflicts. Readers of this process see it on return."""
@@ -91,9 +119,9 @@ class Committer:
 
     # --- running a plan
 
-    async def _run(self, change: _Change, start: Seen) -> Written:
+    async def _run(self, change: _Change, start: Seen, attempt: int = 0) -> Written:
         try:
-            written = await self._attempts(change, start)
+            written = await self._attempts(change, start, attempt)
         except StorageError:
             raise
         except Exception:  # whatever a plan raises: it was made on a state that an earlier call has changed, perhaps
@@ -111,13 +139,13 @@ class Committer:
         revision = await self._storage.find_commit(change.key, change.commit_id)
         if revision is None:
             return None
-        commit = Commit(key=change.key, commit_id=change.commit_id, at=EPOCH)
+        commit = Commit(key=change.key, commit_id=change.commit_id, at=EPOCH, call=change.call)
         committed = await self._storage.commit(commit)
         return Written(await self._after(change, commit, committed), committed)
 
-    async def _attempts(self, change: _Change, start: Seen) -> Written:
+    async def _attempts(self, change: _Change, start: Seen, first: int) -> Written:
         state = start if start is not None else await self._newest(change, None)
-        for attempt in range(CONFLICTS_BEFORE_TRANSACTION):
+        for attempt in range(first, CONFLICTS_BEFORE_TRANSACTION):
             planned, refusal = _planned(change, state)
             if planned.commit is None:
                 newest = await self._confirmed(change, state)
@@ -130,13 +158,17 @@ class Committer:
             try:
                 committed = await self._send(planned.commit)
             except RevisionConflict as exc:
-                self.counters.conflicts += 1
-                if not self._has_seen(change.key, exc.actual):
-                    await self._backoff.pause(attempt)
-                state = await self._newest(change, state, heard=self._storage.is_exact)
+                state = await self._after_conflict(change, state, exc, attempt)
                 continue
             return await self._publish(change, state, planned, committed)
         return await self._in_transaction(change, state)
+
+    async def _after_conflict(self, change: _Change, known: Seen, exc: RevisionConflict, attempt: int) -> Seen:
+        """The newest state, after a pause if it was another process that was faster."""
+        self.counters.conflicts += 1
+        if not self._has_seen(change.key, exc.actual):
+            await self._backoff.pause(attempt)
+        return await self._newest(change, known, heard=self._storage.is_exact)
 
     def _has_seen(self, key: SessionKey, revision: int) -> bool:
         """Whether this process made the commit that was in the way, or has read it since."""

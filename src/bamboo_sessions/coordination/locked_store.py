@@ -17,12 +17,12 @@ from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.cached_reads import CachedReads
 from bamboo_sessions.coordination.committing import Committer
-from bamboo_sessions.coordination.encoding import encode_in_slices
 from bamboo_sessions.coordination.fencing import check_fence
 from bamboo_sessions.coordination.foreign import check_base
 from bamboo_sessions.coordination.locks import SessionLocks
 from bamboo_sessions.coordination.plan import HeadPlan, Plan, Written, living
 from bamboo_sessions.coordination.saving import (
+    SAVE,
     SavePlan,
     caught_up,
     correct,
@@ -106,6 +106,7 @@ class LockedSessionStore:
         plan: Plan,
         *,
         then: Callable[[Written], T],
+        call: str = "",
         start: State = None,
         commit_id: str | None = None,
     ) -> T:
@@ -115,6 +116,7 @@ class LockedSessionStore:
             key: Which session.
             plan: The change.
             then: Called once, after publishing; its result is returned.
+            call: Which call it is, as the plan's commits say.
             start: A state to try first without asking storage; it may be old, the commit compares anyway.
             commit_id: The caller's own, which the plan's commits have: if the plan is refused, or has nothing to do,
                 it is looked up whether an earlier call with it was made, and that is the outcome (G4).
@@ -122,12 +124,14 @@ class LockedSessionStore:
 
         async def work() -> T:
             await self._save_waiting(key)
-            return then(await self._committer.commit(key, plan, start=start, commit_id=commit_id))
+            return then(await self._committer.commit(key, plan, call=call, start=start, commit_id=commit_id))
 
         release = await self._lock(key)
         return await self.tasks.run(work(), release)
 
-    async def write_head(self, key: SessionKey, plan: HeadPlan, *, commit_id: str | None = None) -> SessionHead:
+    async def write_head(
+        self, key: SessionKey, plan: HeadPlan, *, call: str = "", commit_id: str | None = None
+    ) -> SessionHead:
         """Commit a change that looks at the head alone, so that messages needn't be read; the head after it.
 
         Raises:
@@ -136,7 +140,7 @@ class LockedSessionStore:
 
         async def work() -> SessionHead:
             await self._save_waiting(key)
-            return await self._committer.commit_head(key, plan, commit_id=commit_id)
+            return await self._committer.commit_head(key, plan, call=call, commit_id=commit_id)
 
         release = await self._lock(key)
         return await self.tasks.run(work(), release)
@@ -241,11 +245,10 @@ class LockedSessionStore:
                 changed.
             PreconditionFailedError, InputError, StorageError.
         """
-        key = SessionKey(session.namespace, session.id)
         fence = fence if fence is not None else link_of(session).fence
         asked = (if_revision, if_last_message, commit_id)
         if not (records or creating) and asked == (None, None, None) and self._is_saved(session):
-            await check_fence(self.storage, key, fence)
+            await check_fence(self.storage, SessionKey(session.namespace, session.id), fence)
             return MergeReport(revision=session.revision)
         plan = plan_save(
             session,
@@ -257,8 +260,9 @@ class LockedSessionStore:
             commit_id=commit_id,
             fence=fence,
             if_last_message=if_last_message,
+            call="create" if creating else SAVE,
         )
-        release = await self._lock(key)
+        release = await self._lock(plan.key)
         return await self.tasks.run(self._save(session, plan, commit_id), release)
 
     def _is_saved(self, session: Session) -> bool:
@@ -276,7 +280,7 @@ class LockedSessionStore:
             plan = plan.expecting(await self._save_waiting(plan.key, plan.if_revision))
         if link.is_foreign:
             await check_base(self.storage, plan.key, session)
-        if link.unsettled is not None and await self._settle(session, plan.commit_id) and plan.creating:
+        if link.unsettled is not None and await self._settle(session, plan) and plan.creating:
             return MergeReport(revision=session.revision, changed=True)  # it was this copy that made the session
         plan = caught_up(plan, session)
         link.unsettled = plan
@@ -298,9 +302,8 @@ class LockedSessionStore:
         return report_of(written)
 
     async def _commit(self, plan: SavePlan, commit_id: str | None) -> Written:
-        await encode_in_slices(plan.added(), plan.encode)
         start = None if plan.creating or plan.base is None else self._newest_known(plan.key, plan.base)
-        return await self._committer.commit(plan.key, plan, start=start, commit_id=commit_id)
+        return await self._committer.save(plan, start, commit_id)
 
     def _newest_known(self, key: SessionKey, base: Snapshot | None) -> Snapshot | None:
         """The newest committed state that is known: the cache's may be newer than a copy's base (L133)."""
@@ -309,23 +312,23 @@ class LockedSessionStore:
             return base
         return entry.snapshot
 
-    async def _settle(self, session: Session, next_id: str) -> bool:
+    async def _settle(self, session: Session, next_plan: SavePlan) -> bool:
         """Find out what became of earlier saves of what the copy has in it; whether one of its own was made.
 
-        If the outcome of its last save is unknown, its commit id is looked up first (G4): for good, unless `next_id` is
-        the same, so that what had not happened by then never will. If it was made, the copy becomes one of what is
-        committed now, and what was saved then isn't saved again over what others have committed since.
+        If the outcome of its last save is unknown, its commit id is looked up first (G4): for good, unless that of
+        `next_plan` is the same, so that what had not happened by then never will. If it was made, the copy becomes one
+        of what is committed now, and what was saved then isn't saved again over what others have committed since.
         Only under the session's lock: no save of this copy is under way then.
 
         Raises:
-            SessionDeletedError: It was made, and the session was deleted since.
+            SessionDeletedError: It was made, and the session was deleted since; or what waited was called off.
         """
         plan = link_of(session).unsettled
         if isinstance(plan, Waiting):
-            return plan.give_outcome_to(session)
+            return plan.give_outcome_to(session, creating=next_plan.creating)
         if not isinstance(plan, SavePlan):
             return False
-        state = await self._outcome(plan, is_final=next_id != plan.commit_id)
+        state = await self._outcome(plan, is_final=next_plan.commit_id != plan.commit_id)
         if state is not None:
             correct(session, plan, state)
         link_of(session).unsettled = None
@@ -420,7 +423,7 @@ class LockedSessionStore:
             except (StorageError, PreconditionFailedError):
                 raise
             except BambooSessionsError as exc:
-                if isinstance(exc, SessionNotFoundError) and self.waiting.has_waiting_parent(key, item):
+                if isinstance(exc, SessionNotFoundError) and self.waiting.has_waiting_parent(key):
                     message = f"Session {key.session_id!r} waits until the session above it is stored."
                     raise StorageUnavailableError(message, hint="Its work is kept in memory and retried.") from exc
                 self.waiting.refuse(key, item, exc)

@@ -13,16 +13,17 @@ from bamboo_sessions.domain.clock import EPOCH
 from bamboo_sessions.domain.limits import HEAD_BYTES_MAX, METADATA_KEYS_MAX, check_limit
 from bamboo_sessions.domain.question import PendingQuestion, Questions, oldest_open
 from bamboo_sessions.domain.usage import TokenUsage
+from bamboo_sessions.domain.values import Value
 
 
-class Summary(msgspec.Struct, frozen=True, gc=False):
+class Summary(Value, frozen=True, gc=False):
     """A text that stands for the messages up to and including `covers_through` (a message id)."""
 
     text: str
     covers_through: str
 
 
-class ForkOrigin(msgspec.Struct, frozen=True, gc=False):
+class ForkOrigin(Value, frozen=True, gc=False):
     """Where a fork came from: session, revision, and the last message taken (`None`: all)."""
 
     session_id: str
@@ -30,7 +31,7 @@ class ForkOrigin(msgspec.Struct, frozen=True, gc=False):
     message_id: str | None = None
 
 
-class SessionHead(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class SessionHead(Value, frozen=True, omit_defaults=True, kw_only=True):
     """Everything of a session but its messages, at one revision."""
 
     # identity: fixed at creation
@@ -109,10 +110,13 @@ def head_document(head: SessionHead) -> bytes:
     Raises `InputError` if a field can't be stored, before anything is written.
     """
     check_limit(f"Session {head.id!r}: metadata", len(head.metadata), METADATA_KEYS_MAX, "keys")
-    plain = msgspec.structs.replace(
+    kept = msgspec.structs.replace(
         head, revision=0, incarnation=0, message_count=0, questions=(), created_at=EPOCH, updated_at=EPOCH
     )
+    plain = msgspec.structs.replace(kept, metadata=json.EMPTY)  # what is frozen is sure to be read back
     document = json.encode_readable(plain, _HEAD, what=f"Session {head.id!r}")
+    if head.metadata:
+        document = json.encode(kept)
     check_limit(f"Session {head.id!r} without its messages", len(document), HEAD_BYTES_MAX, "bytes")
     return document
 

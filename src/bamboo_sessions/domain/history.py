@@ -7,7 +7,7 @@ and the directory, and what differs between two histories is found by looking at
 Chunks at the end grow as the digits of a binary counter carry: an addition takes in the chunks before it that aren't
 longer than itself. So a message that is appended is copied a few times in all, however long the history is.
 
-Nothing here is ever changed in place, but for maps from ids to places, which each chunk makes when it is first asked:
+Nothing here is ever changed in place, but for what a chunk knows of its ids, which it works out when it is first asked:
 snapshots may be shared between threads. Ids are unique within a history; whoever builds one sees to that.
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, chain, count, islice, takewhile
+from itertools import chain, count, takewhile
 from operator import attrgetter, eq, is_
 from typing import Final, overload
 
@@ -36,21 +36,36 @@ _id_of: Final = attrgetter("id")
 
 
 class _Chunk:
-    """Neighbouring messages. Equal only to itself: histories that share it share the object."""
+    """Neighbouring messages, at least one. Equal only to itself: histories that share it share the object.
 
-    __slots__ = ("_places", "messages")
+    What is said of ids is worked out when it is first asked. Two threads may both do that; they get the same.
+    """
+
+    __slots__ = ("_id_range", "_places", "messages")
 
     def __init__(self, messages: tuple[Message, ...]) -> None:
         self.messages = messages
+        self._id_range: tuple[str, str] | None = None
         self._places: dict[str, int] | None = None
 
     @property
-    def places(self) -> dict[str, int]:
-        """Where each id stands. Two threads may both make the map; they make the same."""
+    def id_range(self) -> tuple[str, str]:
+        """The lowest id and the highest: ids mostly rise along a history, so few chunks may have a given one."""
+        found = self._id_range
+        if found is None:
+            ids = list(map(_id_of, self.messages))
+            found = self._id_range = (min(ids), max(ids))
+        return found
+
+    def place_of(self, message_id: str) -> int | None:
+        """Where the message with this id stands, or `None`."""
+        lowest, highest = self.id_range
+        if not lowest <= message_id <= highest:
+            return None
         places = self._places
         if places is None:
             places = self._places = dict(zip(map(_id_of, self.messages), count(), strict=False))
-        return places
+        return places.get(message_id)
 
 
 def _chunked(messages: tuple[Message, ...]) -> tuple[_Chunk, ...]:
@@ -68,16 +83,17 @@ class FrozenMessages(Sequence[Message]):
     __slots__ = ("_chunks", "_ends", "_id_max", "length")
 
     def __init__(self, items: Iterable[Message] = ()) -> None:
-        messages = tuple(items)
-        self._hold(_chunked(messages), (), _highest_id(messages))
+        chunks = _chunked(tuple(items))
+        self._hold(chunks, (), max((chunk.id_range[1] for chunk in chunks), default=""))
 
     def _hold(self, chunks: tuple[_Chunk, ...], ends: tuple[int, ...], id_max: str) -> None:
         """Hold `chunks`; `ends` are those of the first ones."""
-        more = accumulate((len(chunk.messages) for chunk in chunks[len(ends) :]), initial=ends[-1] if ends else 0)
+        length = ends[-1] if ends else 0
+        more = [length := length + len(chunk.messages) for chunk in chunks[len(ends) :]]
         self._chunks = chunks
-        self._ends = (*ends, *islice(more, 1, None))
+        self._ends = (*ends, *more)
         self._id_max = id_max  # no id is higher: new ones usually are, and needn't be looked for
-        self.length = self._ends[-1] if chunks else 0
+        self.length = length
 
     # --- other histories
 
@@ -86,6 +102,7 @@ class FrozenMessages(Sequence[Message]):
         new = tuple(messages)
         if not new:
             return self
+        id_max = max(self._id_max, _highest_id(new))
         kept = len(self._chunks)
         while kept:
             last = self._chunks[kept - 1].messages
@@ -93,7 +110,7 @@ class FrozenMessages(Sequence[Message]):
                 break
             new = last + new
             kept -= 1
-        return self._with_chunks(kept, len(self._chunks), _chunked(new))
+        return self._with_chunks(kept, len(self._chunks), _chunked(new), id_max)
 
     def spliced(self, start: int, stop: int, messages: Iterable[Message] = ()) -> FrozenMessages:
         """These messages with `messages` in the place of those from `start` up to `stop`.
@@ -107,11 +124,10 @@ class FrozenMessages(Sequence[Message]):
         touched = tuple(chain.from_iterable(chunk.messages for chunk in self._chunks[first : last + 1]))
         offset = self._start_of(first)
         new = (*touched[: start - offset], *messages, *touched[stop - offset :])
-        return self._with_chunks(first, last + 1, _chunked(new))
+        return self._with_chunks(first, last + 1, _chunked(new), max(self._id_max, _highest_id(new)))
 
-    def _with_chunks(self, first: int, last: int, new: tuple[_Chunk, ...]) -> FrozenMessages:
+    def _with_chunks(self, first: int, last: int, new: tuple[_Chunk, ...], id_max: str) -> FrozenMessages:
         """These messages with the chunks `new` in the place of those from `first` up to `last`."""
-        id_max = max([self._id_max, *(_highest_id(chunk.messages) for chunk in new)])
         result = FrozenMessages.__new__(FrozenMessages)
         result._hold((*self._chunks[:first], *new, *self._chunks[last:]), self._ends[:first], id_max)
         return result
@@ -150,8 +166,9 @@ class FrozenMessages(Sequence[Message]):
         number = len(self._chunks)
         for chunk in reversed(self._chunks):
             number -= 1
-            if message_id in chunk.places:
-                return self._start_of(number) + chunk.places[message_id]
+            place = chunk.place_of(message_id)
+            if place is not None:
+                return self._start_of(number) + place
         return None
 
     def finder(self, questions: int) -> Callable[[str], int | None]:

@@ -91,6 +91,7 @@ _IDENTITY: Final = (*(name for name in fields_of(Policy.FIXED) if name != "incar
 _IDENTITY_OF: Final = attrgetter(*_IDENTITY)
 _STORED: Final = attrgetter(*(name for name, its in POLICY.items() if its not in {Policy.CLOCK, Policy.FIXED}))
 _ABSENT: Final = object()
+_AHEAD_MAX: Final = timedelta(seconds=CLOCK_AHEAD_SECONDS_MAX)
 
 
 class Merged(msgspec.Struct, frozen=True):
@@ -148,7 +149,7 @@ def merge(
     else:
         head, ignored = _merge_heads(base.head if base else None, mine.head, durable.head, conflicts)
     head = _without_stale_summary(head, durable.head, delta)
-    updated_at = _bounded(mine.head.updated_at, now)
+    updated_at = bounded(mine.head.updated_at, now)
     head_changed = _differs(head, durable.head)
     changed = head_changed or not delta.is_empty or (mine.time_set and updated_at > durable.head.updated_at)
     head = _clocked(head, durable.head, updated_at, delta.messages.length) if changed else durable.head
@@ -158,7 +159,7 @@ def merge(
 def _first(head: SessionHead, delta: HistoryDelta, now: datetime) -> Merged:
     """The first save of a session: as it is, a hand-set past time included."""
     head = _without_stale_summary(head, None, delta)
-    head = msgspec.structs.replace(head, updated_at=_bounded(head.updated_at, now), message_count=len(delta.messages))
+    head = msgspec.structs.replace(head, updated_at=bounded(head.updated_at, now), message_count=len(delta.messages))
     return Merged(head, delta.messages, delta, changed=True, head_changed=True)
 
 
@@ -338,8 +339,9 @@ def _differs(head: SessionHead, durable: SessionHead) -> bool:
     return not (all(map(is_, ours, theirs)) or all(map(json.same, ours, theirs)))
 
 
-def _bounded(moment: datetime, now: datetime) -> datetime:
-    return min(moment, now + timedelta(seconds=CLOCK_AHEAD_SECONDS_MAX))
+def bounded(moment: datetime, now: datetime) -> datetime:
+    """`moment`, or the latest time that a copy may set: clocks of writers differ."""
+    return min(moment, now + _AHEAD_MAX)
 
 
 def _clocked(head: SessionHead, durable: SessionHead, updated_at: datetime, count: int) -> SessionHead:

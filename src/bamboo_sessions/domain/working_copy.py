@@ -66,7 +66,19 @@ def freeze(session: Session) -> Draft:
         changes["updated_at"] = session._touched_at
     head = msgspec.structs.replace(session._head, **changes) if changes else session._head
     messages = session._messages
-    return Draft(head, messages._frozen(), dict(messages._replaced), session._mutations, time_set, head_touched)
+    content, added = messages._drafted()
+    replaced = dict(messages._replaced)
+    return Draft(head, content, replaced, session._mutations, time_set, head_touched, added)
+
+
+def repeated_in(session: Session) -> tuple[str, ...]:
+    """The ids of messages that were added to the copy though it had them, since a save has told of such."""
+    return tuple(session._messages._repeated)
+
+
+def forget_repeated(session: Session, told: tuple[str, ...]) -> None:
+    """Note that a save has told of the first ones of them."""
+    del session._messages._repeated[: len(told)]
 
 
 def record_answer(session: Session, question: PendingQuestion) -> None:

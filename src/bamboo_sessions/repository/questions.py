@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.question import PendingQuestion, answered, find
 from bamboo_sessions.domain.session import Session
@@ -18,7 +20,7 @@ async def ask(self: Handle, session_id: str, question: PendingQuestion, *, commi
         SessionNotFoundError, SessionDeletedError, InputError, StorageError.
     """
     return await rework(
-        self._bound, session_id, lambda session: session.set_pending_question(question), terms(commit_id)
+        self._bound, session_id, lambda session: session.set_pending_question(question), terms("ask", commit_id)
     )
 
 
@@ -49,7 +51,7 @@ async def answer(
         InvalidAnswerError: Not among the options; the question stays open.
         SessionNotFoundError, SessionDeletedError, StorageError.
     """
-    on = terms(commit_id)
+    on = terms("answer", commit_id)
 
     def change(session: Session) -> None:
         now = self._bound.clock.now()
@@ -57,12 +59,12 @@ async def answer(
         settled = answered(session_id, asked, text, answer_id=answer_id, at=now)
         if settled is not None:
             record_answer(session, settled)
-            session.add_message(_result(settled, text))
+            session.add_message(_result(settled, text, at=now))
 
     return await rework(self._bound, session_id, change, on)
 
 
-def _result(question: PendingQuestion, text: str) -> Message:
+def _result(question: PendingQuestion, text: str, *, at: datetime) -> Message:
     """The answer as a tool's result. Its id is fixed by the question, so it can't be written twice."""
     return Message.tool(
         text,
@@ -70,5 +72,5 @@ def _result(question: PendingQuestion, text: str) -> Message:
         id=question.answer_message_id,
         name=question.tool_name,
         tool_success=True,
-        created_at=question.answered_at,
+        created_at=at,
     )

@@ -154,7 +154,8 @@ class SyncSessionRepository(SyncHandle[SessionRepository]):
     def find_message(self, message_id: str) -> tuple[str, Message] | None:
         """A message of this namespace by its id alone, and the id of its session; `None` if no session has it now.
 
-        Forks have messages of their originals: then it is the original's, while that lives.
+        Forks have messages of their originals: then it is the original's, while that lives. Work of tolerant saves that
+        isn't durable yet counts.
         """
         return self._portal.call(self._inner.find_message(message_id))
 
@@ -169,10 +170,10 @@ class SyncSessionRepository(SyncHandle[SessionRepository]):
     ) -> SessionPage:
         """A page of sessions without their messages, each as `load` shows it. Filters apply before paging.
 
-        Filters and orders look at what is committed; what waits after a tolerant save shows in the rows.
+        Work of tolerant saves that isn't durable yet counts, also in filters and orders.
 
         Args:
-            limit: Rows at most, 1 to 1000.
+            limit: Rows at most, 1 to 1000. While work waits, a page may have fewer, and be followed by another.
             cursor: `next_cursor` of the page before.
             order: `-updated_at` (newest first), `updated_at`, `-created_at` or `created_at`.
             total: Count all that match, too; that reads them all.
@@ -365,7 +366,7 @@ class SyncSessionRepository(SyncHandle[SessionRepository]):
         Raises:
             SessionNotFoundError: There is none, and `create` is false.
             SessionDeletedError: It was deleted, also with `create`.
-            InvalidMessageError: Two of the messages have one id.
+            InvalidMessageError: Two of the messages have one id, and different content.
             MessageIdConflictError: A message id is taken by other content.
             PreconditionFailedError: `if_revision` or `if_last_message` was given and doesn't hold.
             InputError: There is nothing to write, or an argument can't be meant.
@@ -656,7 +657,10 @@ class SyncSessionRepository(SyncHandle[SessionRepository]):
         records: Sequence[RecordWrite] = (),
         commit_id: str | None = None,
     ) -> Session:
-        """Make `messages` the whole history, in this order. All are checked before anything is written (L86)."""
+        """Make `messages` the whole history, in this order. All are checked before anything is written (L86).
+
+        A message that occurs again, with equal content, is there once; with other content it is an `InvalidMessageError`.
+        """
         return self._portal.call(
             self._inner.replace_history(
                 session_id,

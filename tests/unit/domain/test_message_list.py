@@ -305,12 +305,11 @@ def test_rebasing_on_a_beginning_keeps_the_rest_as_appended() -> None:
 
 
 @pytest.mark.parametrize("again", ["a", "d"])
-@pytest.mark.parametrize("text", ["x", "other"])
-def test_L115_a_second_message_of_an_id_is_refused(text: str, again: str) -> None:
-    """By every way in, with equal content too; the error says that it occurs twice, and nothing is changed."""
+def test_L115_a_second_message_of_an_id_is_refused(again: str) -> None:
+    """By every way in; the error says that it occurs twice, and nothing is changed."""
     messages = MessageList(FrozenMessages([Message.user("x", id=id) for id in "abc"]))
     messages.append(Message.user("x", id="d"))
-    second = Message.user(text, id=again)
+    second = Message.user("other", id=again)
     attempts: tuple[Callable[[], None], ...] = (
         lambda: messages.append(second),
         lambda: messages.insert(1, second),
@@ -326,6 +325,22 @@ def test_L115_a_second_message_of_an_id_is_refused(text: str, again: str) -> Non
         assert caught.value.hint
     assert [message.id for message in messages] == list("abcd")
     assert messages._replaced == {}
+
+
+@pytest.mark.parametrize("again", ["a", "d"])
+def test_L115_a_message_that_is_there_is_added_once(again: str) -> None:
+    """Equal content at the end is a repeat, which is noted; to put it anywhere else is refused."""
+    messages = MessageList(FrozenMessages([Message.user("x", id=id) for id in "abc"]))
+    messages.append(Message.user("x", id="d"))
+    second = Message.user("x", id=again)
+    messages.append(second)
+    messages.extend([second, Message.user("x", id="e"), Message.user("x", id="e")])
+    assert [message.id for message in messages] == list("abcde")
+    assert messages._repeated == [again, again, "e"]
+    with pytest.raises(InvalidMessageError, match="occurs twice"):
+        messages.insert(1, second)
+    with pytest.raises(InvalidMessageError, match="occurs twice"):
+        messages[1:3] = [second]
 
 
 def test_an_id_that_leaves_may_come_again() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from anyio.lowlevel import checkpoint
 
 from bamboo_sessions import (
     BambooSessionsError,
+    InputError,
     MemoryStorage,
     SchemaVersionError,
     SessionStorage,
@@ -75,9 +77,10 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     assert (await storage.change_lease(KEY, LeaseWish("release", token=1))).state == LeaseState()
     assert await storage.read_lease(KEY) is not None
     assert await storage.write_records(recording(scope=scope)) == ()
-    assert await storage.next_namespace(None) == "default"
-    assert (await storage.check()).ok
+    assert (await storage.next_namespace(None), (await storage.check()).ok) == ("default", True)
     assert (await storage.stats())["sessions"] == 1
+    with pytest.raises(InputError, match="MemoryStorage makes no backups"):
+        await storage.backup(Path("copy.db"))
     assert await storage.delete_tree(KEY, DeleteQuery(at=START)) == ("s",)
     await storage.aclose()
     assert set(storage.calls) == CALLS

@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
@@ -55,6 +56,7 @@ from bamboo_sessions.storage.sqlite.sessions import (
     usage,
 )
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
+from bamboo_sessions.storage.sqlite.sessions.portable import PortableCommit, decoded, outcome_of
 from bamboo_sessions.storage.sqlite.sessions.rows import find, living_revision
 from bamboo_sessions.storage.sqlite.transactions.budget import Budget, TooLong, weight_of
 from bamboo_sessions.storage.sqlite.transactions.connection import (
@@ -108,6 +110,7 @@ class SqliteStorage(SessionStorage):
         self._busy_timeout_ms = busy_timeout_ms
         self._create_parents = create_parents
         self._clock = clock
+        self._apply = partial(_apply, str(self._path), clock)
         self._life = asyncio.Lock()
         self._engine = self._new_engine()
         self._news = news.NewsDesk()
@@ -117,11 +120,15 @@ class SqliteStorage(SessionStorage):
         """The file, absolute."""
         return self._path
 
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self._path}"
+
     def _read_on_loop(self, work: Callable[[apsw.Connection], T]) -> T:
         return self._engine.read_on_loop(work)
 
     def _new_engine(self) -> Engine:
-        return Engine(str(self._path), self._durability, self._busy_timeout_ms)
+        return Engine(str(self._path), self._durability, self._busy_timeout_ms, partial(_carry_out, self._apply))
 
     # --- life
 
@@ -281,17 +288,14 @@ class SqliteStorage(SessionStorage):
     async def commit(self, commit: Commit) -> Committed:
         weight = weight_of(commit)
         is_short = weight is not None and weight <= LOOP_COMMIT_BYTES_MAX
-        done = await self._engine.write(lambda c: self._applied(c, commit), weight or commit.size, is_short=is_short)
+        done = await self._engine.write(
+            lambda c: self._apply(c, commit),
+            weight or commit.size,
+            is_short=is_short,
+            portable=PortableCommit(commit, self._apply) if is_short else None,
+        )
         self._news.tell(News(commit.key, has_commit=True))
         return done
-
-    def _applied(self, connection: apsw.Connection, commit: Commit) -> Committed:
-        try:
-            return commits.apply(connection, commit, self._clock.now())
-        except BambooSessionsError:
-            raise
-        except NONSENSE as exc:
-            raise not_understood(self._engine.path, exc) from exc
 
     async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
         return await self._read(lambda c: commits.find_commit(c, key, commit_id), small=True)
@@ -307,7 +311,7 @@ class SqliteStorage(SessionStorage):
             with understanding(str(self._path)):
                 state = reads.read(connection, key) if known is None else reads.read_newer(connection, key, known)
             commit = plan(state)
-            return None if commit is None else self._applied(connection, commit)
+            return None if commit is None else self._apply(connection, commit)
 
         done = await self._engine.write(work)
         self._news.tell(News(key, has_commit=True))
@@ -365,3 +369,19 @@ class SqliteStorage(SessionStorage):
             return await self._engine.read_aside(lambda c: counters.of_namespace(c, namespace))
         counts = await self._engine.read_aside(lambda c: counters.of_store(c, self._path))
         return {**counts, "search_bytes": self._engine.search.size}
+
+
+def _apply(path: str, clock: Clock, connection: apsw.Connection, commit: Commit) -> Committed:
+    try:
+        return commits.apply(connection, commit, clock.now())
+    except BambooSessionsError:
+        raise
+    except NONSENSE as exc:
+        raise not_understood(path, exc) from exc
+
+
+def _carry_out(
+    apply: Callable[[apsw.Connection, Commit], Committed], text: bytes, connection: apsw.Connection
+) -> bytes:
+    """Make a commit of another process's."""
+    return outcome_of(apply(connection, decoded(text)))

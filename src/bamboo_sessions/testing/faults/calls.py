@@ -23,6 +23,7 @@ READS: Final = frozenset(
         "read_changes",
         "search",
         "next_namespace",
+        "backup",
         "stats",
     }
 )
