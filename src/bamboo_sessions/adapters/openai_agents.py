@@ -109,7 +109,7 @@ class BambooSession:
 
     async def pop_item(self) -> Item | None:
         """Remove the newest item and return it; `None` if there is none. Two callers never get the same."""
-        return await finished(self._changed(_pop))
+        return await finished(self._popped())
 
     async def clear_session(self) -> None:
         """Remove all items. The session stays, with its title and what else people see of it."""
@@ -264,6 +264,19 @@ class BambooSession:
     def _first(self, sessions: SessionRepository) -> Session:
         """The session to make if there is none."""
         return Session(self.session_id, self._model, title=self._title, owner=self._owner, namespace=sessions.namespace)
+
+    async def _popped(self) -> Item | None:
+        """As a removal of the last message, which is a short commit, where that is one item."""
+        sessions = await self._repository()
+        session = await sessions.load(self.session_id)
+        items = from_messages(session.messages[-1:]) if session is not None else []
+        if session is None or len(items) != 1 or self._lease is not None:
+            return await self._changed(_pop)
+        try:
+            await sessions.remove_last(self.session_id, if_revision=session.revision)
+        except PreconditionFailedError:  # somebody was faster
+            return await self._changed(_pop)
+        return items[0]
 
     async def _changed(self, change: Callable[[Session], T]) -> T | None:
         """Change the newest state; what `change` returned for what was committed. `None`: there is no session."""

@@ -74,7 +74,7 @@ class _Shared:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.opening: asyncio.Task[SessionRepository] | None = None
-        self.until_the_end: AsyncGenerator[None, None] | None = None
+        self.kept: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}  # until each of them ends
 
 
 _Key = tuple[int, str, str]  # the process, which may be forked; the folder, which URLs may be relative to; the URL
@@ -91,7 +91,11 @@ async def _shared(url: str) -> SessionRepository:
         shared.opening = loop.create_task(_opened(key, shared))
     if not shared.opening.done():
         await asyncio.wait({shared.opening})
-    return shared.opening.result()
+    repository = shared.opening.result()
+    if loop not in shared.kept:
+        shared.kept[loop] = _until_the_loop_ends(key, shared, repository)
+        await anext(shared.kept[loop])
+    return repository
 
 
 def _taken(key: _Key, loop: asyncio.AbstractEventLoop) -> _Shared:
@@ -111,13 +115,10 @@ def _taken(key: _Key, loop: asyncio.AbstractEventLoop) -> _Shared:
 
 async def _opened(key: _Key, shared: _Shared) -> SessionRepository:
     try:
-        repository = await SessionRepository.open(key[-1])
+        return await SessionRepository.open(key[-1])
     except BaseException:
         _forget(key, shared)  # the next call tries again
         raise
-    shared.until_the_end = _until_the_loop_ends(key, shared, repository)
-    await anext(shared.until_the_end)
-    return repository
 
 
 async def _until_the_loop_ends(key: _Key, shared: _Shared, repository: SessionRepository) -> AsyncGenerator[None, None]:
