@@ -7,11 +7,10 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, Literal, get_args
 
-import msgspec
-
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.merge import REGISTERS, group_changed
+from bamboo_sessions.domain.values import Value
 
 ChangeKind = Literal["created", "messages", "questions", "authoritative", "head", "usage", "records", "deleted"]
 _REGISTERS_OF: Final = attrgetter(*REGISTERS)
@@ -19,7 +18,7 @@ KINDS: Final[tuple[ChangeKind, ...]] = get_args(ChangeKind)
 """All kinds of change, in the order in which a change lists its own."""
 
 
-class SessionChange(msgspec.Struct, frozen=True):
+class SessionChange(Value, frozen=True):
     """One commit of one session.
 
     Args:

@@ -143,7 +143,8 @@ CREATE TABLE changes (                      -- one row per commit, in the same t
     logged_at     INTEGER NOT NULL,         -- by the engine's clock; pruning goes by it
     updated_at    INTEGER NOT NULL,         -- with message_count: the outcome, for whoever asks again
     message_count INTEGER NOT NULL,
-    record_versions TEXT                    -- of the records that it wrote, likewise; as in `record_commits`
+    record_versions TEXT,                   -- of the records that it wrote, likewise; as in `record_commits`
+    call          TEXT                      -- which call made it: the same id of another one is refused
 ) STRICT;
 
 CREATE UNIQUE INDEX changes_commit ON changes (commit_id, session);

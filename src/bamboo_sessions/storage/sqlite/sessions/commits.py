@@ -32,6 +32,7 @@ from bamboo_sessions.storage.commit import (
     admit,
     burnt,
     check_last_message,
+    check_repeated,
     kinds_of,
     taken,
 )
@@ -49,8 +50,10 @@ _FIND: Final = f"""
     EXISTS (SELECT 1 FROM burnt WHERE commit_id = ?1 AND namespace = ?2 AND session_id = ?3), {COLUMNS}
     FROM sessions WHERE namespace = ?2 AND session_id = ?3"""  # noqa: S608 - constants
 _REPLAY: Final = (
-    "SELECT revision, incarnation, updated_at, message_count, record_versions, kinds FROM changes WHERE position = ?"
+    "SELECT revision, incarnation, updated_at, message_count, record_versions, kinds, call FROM changes "
+    "WHERE position = ?"
 )
+_ADDED: Final = "SELECT 1 FROM messages WHERE session = ? AND message_id = ? AND added_revision = ?"
 _LAST: Final = """
     SELECT message_id FROM messages WHERE session = ? AND removed_revision IS NULL ORDER BY position DESC LIMIT 1"""
 _REVISION: Final = "SELECT revision FROM changes WHERE commit_id = ? AND session = ?"
@@ -60,7 +63,7 @@ _HASHES: Final = "SELECT message_id, content_hash FROM messages WHERE session = 
 _BODIES: Final = "SELECT body FROM messages WHERE session = ? AND message_id = ?"
 _LOG: Final = (
     "INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, logged_at, updated_at, message_count, "
-    "first_row, row_count, record_versions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "first_row, row_count, record_versions, call) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _COUNT: Final = (
     "UPDATE sessions SET revision = ?, updated_at = ?, message_count = ?, message_bytes = ?, tail_position = ?, "
@@ -133,25 +136,34 @@ def _find(connection: apsw.Connection, commit: Commit) -> tuple[SessionRow | Non
 
 def _replayed(connection: apsw.Connection, commit: Commit, row: SessionRow, position: int) -> Committed:
     """The outcome of then (G4)."""
-    revision, incarnation, updated_at, message_count, versions, kinds = rows_of(connection, _REPLAY, (position,))[0]
+    ((revision, incarnation, updated_at, message_count, versions, kinds, call),) = rows_of(
+        connection, _REPLAY, (position,)
+    )
     if kinds == DELETED:
         raise taken(commit.key.session_id, commit.commit_id)
+    check_repeated(commit, call or "")
+    lives = row.is_living and row.incarnation == incarnation
     return Committed(
         revision=revision,
         incarnation=incarnation,
         updated_at=from_micros(updated_at),
         message_count=message_count,
-        duplicates=_duplicates_of(connection, commit, row, revision),
+        duplicates=_duplicates_of(connection, commit, row, revision) if lives else (),
         replayed=True,
         record_versions=records.from_text(versions or ""),
     )
 
 
 def _duplicates_of(connection: apsw.Connection, commit: Commit, row: SessionRow, revision: int) -> tuple[str, ...]:
-    """The messages that the commit of then didn't add."""
-    sql = "SELECT 1 FROM messages WHERE session = ? AND message_id = ? AND added_revision = ?"
-    ids = (stored.message.id for insertion in commit.insertions for stored in insertion.messages)
-    return tuple(id_ for id_ in ids if row.is_living and row_of(connection, sql, (row.key, id_, revision)) is None)
+    """The messages that are stored, but weren't added by the commit of then."""
+    known = _known_hashes(connection, commit, row)
+    given = [stored for insertion in commit.insertions for stored in insertion.messages]
+    stored_ids = [
+        stored.message.id
+        for stored in given
+        if stored.content_hash in known.get(stored.message.id, ()) or _is_stored(connection, row, stored)
+    ]
+    return tuple(id_ for id_ in stored_ids if row_of(connection, _ADDED, (row.key, id_, revision)) is None)
 
 
 def _unchanged(row: SessionRow, duplicates: tuple[str, ...], plan: RecordPlan) -> Committed:
@@ -284,6 +296,7 @@ def _finish(
             history.added[0][0] if history.added else 0,
             len(history.added),
             records.to_text(plan.versions) if plan.versions else None,
+            commit.call,
         ),
     )
     reshaped = admission.revision if history.reshaped else living.reshaped_revision if living else 0
