@@ -316,7 +316,8 @@ class SyncSessionRepository(SyncHandle[SessionRepository]):
 
         For work that was refused, as that of a run whose lease was lost, or of a deleted session: nothing of it is
         lost, and nothing is merged into what others made. As with `fork`, pin, archive, run state and token usage stay
-        behind; of the questions those come along that the copy itself had asked. The copy stays as it is.
+        behind; of the questions those come along that the copy itself had asked. The owner is the session's of now, while
+        it lives. The copy stays as it is.
 
         Atomic, durable on return, safe to interrupt.
 
