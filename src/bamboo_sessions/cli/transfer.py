@@ -59,7 +59,7 @@ def _list_formats(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 @click.command("import")
-@click.argument("words", metavar="[FORMAT] FILE…", nargs=-1, required=True)
+@click.argument("words", metavar="[FORMAT] FILE…", nargs=-1, required=True, type=click.Path())  # completed as files
 @click.option(
     "--list-formats",
     is_flag=True,

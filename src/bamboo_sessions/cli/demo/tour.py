@@ -48,7 +48,8 @@ async def _ask(store: Path) -> None:
 def _run(store: Path, *args: str, shown: str | None = None) -> None:
     """Type a command: it is shown, and then really run; one that fails has said why."""
     _say(f"$ bamboo-sessions {shlex.join(args) if shown is None else shown}", style="bold")
-    program.main(["--url", str(store), "--no-pager", *args], prog_name="bamboo-sessions", standalone_mode=False)
+    where = ("--url", str(store), "--namespace", "default", "--no-pager")
+    program.main([*where, *args], prog_name="bamboo-sessions", standalone_mode=False)
 
 
 def _say(text: str, *, style: str = "") -> None:
