@@ -237,9 +237,9 @@ def _cell(text: str) -> str:
 
 HEAD: Final = """# What mistakes say
 
-What the package answers to common mistakes: where it is, and what to do. In a traceback the hint stands below the error;
-`exc.hint` has it, too. Here `session` is a working copy of a session `"a"` with one message `"m"`, `sessions` is an open
-repository, and `closed` is one that was closed.
+What the package answers to common mistakes: where it is, and what to do. In a traceback the hint stands below the
+error; `exc.hint` has it, too. Here `session` is a working copy of a session `"a"` with one message `"m"`, `sessions`
+is an open repository, and `closed` is one that was closed.
 
 This page is written by `python -m tests.mistakes.table`, and a test compares it with what is said.
 """
