@@ -11,7 +11,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from bamboo_sessions import InputError, Message, SessionRepository, StorageError
-from bamboo_sessions.adapters.opening import Store, finished
+from bamboo_sessions.adapters.opening import Store, _repositories, finished
 
 
 @pytest.fixture
@@ -74,6 +74,7 @@ def test_memory_outlives_a_loop() -> None:
     """What is kept in memory is there for the next loop."""
     first = asyncio.run(appended("memory://"))
     assert asyncio.run(appended("memory://")) is first
+    assert all(not shared.kept for of_url in _repositories.values() for shared in of_url)
 
 
 def test_what_can_t_be_opened(tmp_path: Path) -> None:

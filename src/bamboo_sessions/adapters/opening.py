@@ -130,6 +130,7 @@ async def _until_the_loop_ends(key: _Key, shared: _Shared, repository: SessionRe
     try:
         yield
     finally:
+        shared.kept.pop(loop, None)
         if shared.loop is loop and not key[-1].startswith("memory:"):
             _forget(key, shared)
             await repository.aclose()
