@@ -41,9 +41,11 @@ def url(tmp_path: Path) -> str:
 
 # --- the same as theirs
 
+NATURAL = st.sampled_from([USER, *RESPONSE, *RESULTS])
+ITEMS = st.lists(st.integers(0, 3).flatmap(lambda number: RESPONSES if number == 0 else NATURAL), max_size=5)
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("add_items"), st.lists(RESPONSES | st.sampled_from([USER, *RESPONSE, *RESULTS]), max_size=5)),
+        st.tuples(st.just("add_items"), ITEMS),
         st.tuples(st.just("get_items"), st.none() | st.integers(-1, 6)),
         st.tuples(st.just("pop_item")),
         st.tuples(st.just("pop_item")),
