@@ -42,7 +42,7 @@ from bamboo_sessions.storage.query import (
     WindowQuery,
 )
 from bamboo_sessions.storage.sqlite.history import reads, windows
-from bamboo_sessions.storage.sqlite.sessions import commits, feed, leases, listing, news, records, trees, usage
+from bamboo_sessions.storage.sqlite.sessions import commits, feed, leases, listing, made, news, records, trees, usage
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
 from bamboo_sessions.storage.sqlite.sessions.rows import find, living_revision
 from bamboo_sessions.storage.sqlite.transactions.budget import Budget, TooLong, weight_of
@@ -280,12 +280,12 @@ class SqliteStorage(SessionStorage):
             raise not_understood(self._engine.path, exc) from exc
 
     async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
-        return await self._read(lambda c: commits.find_commit(c, key, commit_id), small=True)
+        return await self._read(lambda c: made.find_commit(c, key, commit_id), small=True)
 
     async def settle(self, key: SessionKey, commit_id: str) -> int | None:
         revision = await self.find_commit(key, commit_id)
         if revision is None:
-            revision = await self._engine.write(lambda c: commits.settle(c, key, commit_id, self._clock.now()))
+            revision = await self._engine.write(lambda c: made.settle(c, key, commit_id, self._clock.now()))
         return revision
 
     async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:
