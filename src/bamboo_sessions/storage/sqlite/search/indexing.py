@@ -219,7 +219,7 @@ def _follow(index: apsw.Connection, main: Main, done: Mark, end: Mark) -> Mark:
             rows += [row for line in lines_of(position, body) for row in _rows_of_line(line, *marks)]
         last = position, text_of(commit_id)
         size += len(body or b"")
-        if size >= SEARCH_CHUNK_BYTES:
+        if size >= SEARCH_CHUNK_BYTES or len(rows) >= SEARCH_CHUNK_ROWS:
             break
     found.close()
     _write(index, MESSAGE_TABLES, "rowid, namespace, session, role, text", rows)

@@ -38,8 +38,8 @@ _NEWEST: Final = """
     JOIN (SELECT session AS of, max(position) AS newest FROM commits GROUP BY session) ON of = key
     JOIN commits ON commits.position = newest
     WHERE newest > (SELECT value FROM meta WHERE name = 'pruned_up_to') AND (?1 IS NULL OR namespace = ?1)
-        AND (sessions.revision, sessions.incarnation, sessions.updated_at, sessions.message_count)
-        IS NOT (commits.revision, commits.incarnation, commits.updated_at, commits.message_count)"""
+        AND (sessions.revision, sessions.incarnation, sessions.updated_at)
+        IS NOT (commits.revision, commits.incarnation, commits.updated_at)"""
 _GAPS: Final = """
     SELECT count(*) FROM (SELECT revision, lag(revision) OVER (PARTITION BY session ORDER BY position) AS before
     FROM commits WHERE kinds <> 0 AND position > (SELECT value FROM meta WHERE name = 'pruned_up_to'))
