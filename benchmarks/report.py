@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks import targets
 from benchmarks.drivers import FLOOR, OURS, PEERS
 from benchmarks.environments import ROOT, clean_environment, python_of
 from benchmarks.results import Results, Verdict, shown
@@ -37,6 +38,33 @@ def table(results: Results) -> str:
         cells = [shown(figure.value, figure.unit) if figure else "" for figure in found]
         rows.append([case, "" if size is None else f"{size:,}", *cells])
     return _markdown(["", "at", *(_HEADS.get(name, name) for name in stores)], rows)
+
+
+COSTS = (
+    (targets.SAVE, 1_000, "save a turn, durable", "1,000 messages are there"),
+    (targets.COLD, 1_000, "load all messages, first time", "1,000 messages"),
+    (targets.AGAIN, 1_000, "load them again", "1,000 messages"),
+    (targets.LAST, 1_000, "load the last 50", "1,000 messages are there"),
+    (targets.PAGE, 1_000, "list the first 50 sessions", "of 1,000"),
+    (targets.TASKS[16], None, "turns written by 16 tasks", "one process"),
+    (targets.PROCESSES, None, "turns written by 8 processes", "one file"),
+    (targets.PROCESSES_P99, None, "… the slowest of 100 turns", ""),
+    (targets.FILE, None, "on disk for each message", "466 bytes of text"),
+)
+"""What a reader wants to know first: case, size, what it is called, under which circumstances."""
+
+
+def costs_table(results: Results) -> str:
+    """What the usual things cost, in each store."""
+    measured = {figure.store for figure in results.figures}
+    stores = [store.name for store in (OURS, *PEERS) if store.name in measured]
+    rows = []
+    for case, size, title, circumstances in COSTS:
+        found = [results.find(case, name, size) for name in stores]
+        if any(found):
+            cells = [shown(figure.value, figure.unit) if figure else "" for figure in found]
+            rows.append([title, circumstances, *cells])
+    return _markdown(["", "", *(_HEADS.get(name, name) for name in stores)], rows)
 
 
 def targets_table(results: Results) -> str:
@@ -88,6 +116,7 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def sections(results: Results) -> dict[str, str]:
     """What stands between the markers of the page, by name."""
     return {
+        "costs": costs_table(results),
         "stores": stores_table(),
         "facts": facts_table(results),
         "targets": targets_table(results),

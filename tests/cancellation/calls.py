@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import msgspec
 
 from bamboo_sessions import (
+    InputError,
     PendingQuestion,
     RecordScope,
     RecordWrite,
     Session,
     SessionExistsError,
+    SessionRepository,
     StoreAdmin,
     TokenUsageRecord,
 )
@@ -148,6 +152,15 @@ async def _open_again(world: World) -> None:
     await world.repo.aclose()
 
 
+async def _backup(store: SessionRepository | StoreAdmin) -> bool:
+    """Whether a backup was made; a store in memory refuses."""
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # the thread may be removing its half copy, too
+        try:
+            return (await store.backup(Path(folder) / "copy.db")).ok
+        except InputError:
+            return False
+
+
 QUESTION: Final = PendingQuestion("c4", "ask", "when?", id="q3", asked_at=START)
 RECORD: Final = TokenUsageRecord(id="usage", at=START, model="m1", provider="p", input_tokens=3)
 
@@ -174,6 +187,8 @@ READS: Final = (
     Call("lease_of", lambda w: w.repo.lease_of("chat")),
     Call("search", lambda w: w.repo.search("one")),
     Call("stats", lambda w: w.repo.stats()),
+    Call("backup", lambda w: _backup(w.repo)),
+    Call("StoreAdmin.backup", lambda w: _backup(StoreAdmin(w.repo.storage))),
     Call("StoreAdmin.stats", lambda w: StoreAdmin(w.repo.storage).stats()),
     Call("StoreAdmin.namespaces", lambda w: _all(StoreAdmin(w.repo.storage).namespaces())),
     Call("records.get", lambda w: w.repo.records.get("kind", "key", session="chat")),
@@ -228,6 +243,7 @@ CHANGES: Final = (
     Call("archive", lambda w: w.repo.archive("chat")),
     Call("set_value", lambda w: w.repo.set_value("chat", "key", 2)),
     Call("remove_value", lambda w: w.repo.remove_value("chat", "set")),
+    Call("set_owner", lambda w: w.repo.set_owner("chat", "ann")),
     Call("ask", lambda w: w.repo.ask("chat", QUESTION)),
     Call("answer", lambda w: w.repo.answer("chat", "q1", "yes")),
     Call("answer", lambda w: w.repo.answer("chat", "q1", "yes"), _lock, "while it is being written"),

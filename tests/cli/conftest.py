@@ -9,7 +9,7 @@ from tests.cli.support import Cli
 
 @pytest.fixture(autouse=True)
 def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BAMBOO_SESSIONS_URL", "BAMBOO_SESSIONS_NAMESPACE", "FORCE_COLOR", "NO_COLOR"):
+    for name in ("BAMBOO_SESSIONS_URL", "BAMBOO_SESSIONS_NAMESPACE", "FORCE_COLOR", "NO_COLOR", "PAGER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 

@@ -90,7 +90,7 @@ class Cli:
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         plain = {key: value for key, value in os.environ.items() if key not in {"COLUMNS", "NO_COLOR"}}
-        env = {**plain, "TERM": "xterm-256color", **(environment or {})}
+        env = {**plain, "TERM": "xterm-256color", "PAGER": "cat", **(environment or {})}
         with self.process(*args, stdin=slave, stdout=slave, stderr=slave, env=env) as process:
             os.close(slave)
             os.write(master, typed.encode())

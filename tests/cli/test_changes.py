@@ -138,7 +138,7 @@ def test_delete(cli: Cli) -> None:
     for name in ("a", "b", "c"):
         cli.ok("append", "--create", name, "Hello")
     outcome = cli.ok("delete", "a", "nope", "a")
-    assert outcome.err == "Deleted 1 session.\nNote: There is no session 'nope'.\n"
+    assert outcome.err == f"Deleted 1 session.\nNote: There is no session 'nope' in {cli.url}.\n"
     assert cli.ok("delete", "b", "c", "--yes", "--json").json == {"deleted": ["b", "c"], "not_found": []}
     assert cli("delete", "a", "b").code == 3
     assert cli("append", "a", "Hello", "--create").code == 1

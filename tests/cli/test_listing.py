@@ -57,7 +57,7 @@ def test_an_empty_store(cli: Cli) -> None:
     assert cli.ok("list").out == ""
     assert cli.ok("list", "--json").json == {"sessions": [], "next_cursor": None, "total": None}
     assert cli.ok("list", "--json", "--all").json == {"sessions": [], "next_cursor": None, "total": None}
-    assert "No sessions." in cli.in_terminal("list").out
+    assert f"No sessions in {cli.url}." in cli.in_terminal("list", columns=300).out
 
 
 def test_filters(cli: Cli) -> None:
@@ -91,7 +91,7 @@ def test_filters(cli: Cli) -> None:
 
 
 def test_the_table_fits_the_terminal(cli: Cli) -> None:
-    """On a terminal a table is as wide as that; ids are never cut, titles are."""
+    """On a terminal a table is as wide as that; titles are cut, and short ids aren't."""
     _fill(cli, 2)
     cli.ok("rename", "s0", "A title " * 40)
     for columns in (40, 80, 120):
@@ -99,6 +99,39 @@ def test_the_table_fits_the_terminal(cli: Cli) -> None:
         assert all(len(line.rstrip()) <= columns for line in table.splitlines())
         assert {"s0", "s1"} <= set(table.split())
         assert "…" in table
+
+
+def test_ids_are_shortened_before_titles_vanish(cli: Cli) -> None:
+    """A long id is shortened in its middle where a title would have no room; ids made at one moment stay apart."""
+    ids = [f"0199c0de-7a00-7000-8000-00000000000{number}" for number in range(2)]
+    for session_id in ids:
+        cli.ok("append", "--create", session_id, "Hello")
+        cli.ok("rename", session_id, f"Order number {session_id[-1]}")
+    wide = cli.in_terminal("list", columns=120).bare
+    assert all(session_id in wide for session_id in ids)
+    narrow = cli.in_terminal("list", columns=60).bare.splitlines()[1:]
+    assert [line.split()[0][-1] for line in narrow] == ["1", "0"]
+    assert all("…" in line.split()[0] for line in narrow)
+    assert all(f"Order number {number}" in line for number, line in zip((1, 0), narrow, strict=True))
+
+
+def test_first_words_stand_for_a_title(cli: Cli) -> None:
+    """On a terminal a session without a title shows how the user began; a pipe gets the title only."""
+    cli.ok("append", "--create", "a", "--role", "system", "Be brief.")
+    cli.ok("append", "a", "Where is\nmy order?")
+    cli.ok("append", "--create", "b", "--role", "assistant", "Nobody asked.")
+    table = cli.in_terminal("list").bare
+    assert "Where is my order?" in table
+    assert "Nobody" not in table
+    assert cli.ok("list").out.splitlines()[1].split("\t")[:2] == ["a", ""]
+
+
+def test_lines_of_json(cli: Cli) -> None:
+    """`--jsonl` prints a line for each session, of one page or of all."""
+    _fill(cli)
+    assert [line["id"] for line in cli.ok("list", "--jsonl", "-n", "2").lines] == ["s4", "s3"]
+    assert len(cli.ok("list", "--jsonl", "--all").lines) == 5
+    assert cli("list", "--jsonl", "--json").code == 2
 
 
 def test_colours_can_be_switched_off(cli: Cli) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def test_watch_tells_what_other_processes_commit(cli: Cli) -> None:
         first = watch.json()
         cli.ok("rename", "a", "Title")
         second = watch.json()
-        assert watch.interrupt() == (130, b"")
+        assert watch.interrupt() == (-signal.SIGINT, b"")
     assert (first["session_id"], first["kinds"], first["message_ids"]) == ("a", ["created", "messages"], ["m1"])
     assert (second["revision"], second["kinds"]) == (2, ["authoritative"])
     again = cli.ok("watch", "--after", first["position"], "--no-follow", "--json")
@@ -107,14 +108,45 @@ def test_watch_filters_and_ends(cli: Cli) -> None:
     assert len(cli.ok("watch", "--from-start", "--limit", "3", "--json").lines) == 3
 
 
-def test_watch_in_a_terminal(cli: Cli) -> None:
-    """A person reads when, which session, and what."""
+def test_watch_speaks_to_people(cli: Cli) -> None:
+    """A person reads when, which session by id and title, and what happened, in words."""
+
+    async def set_both(sessions: SessionRepository) -> None:
+        def change(session: Session) -> None:
+            session.title, session.pinned = "Order 17", True
+
+        await sessions.update("a", change)
+
     cli.ok("append", "--create", "a", "Hello")
-    cli.ok("delete", "--yes", "a")
-    lines = cli.in_terminal("watch", "--from-start", "--no-follow").bare.splitlines()
-    assert [line.split("  ")[1:] for line in lines] == [
-        ["a", "created, messages", "revision 1"],
-        ["a", "deleted", "revision 2"],
+    told = [["a", "“Order 17”", "renamed to “Order 17”, pinned"]]
+    with live(cli, "watch", "--color", "always") as watch:
+        assert watch.err.readline().decode() == f"Waiting for changes in {cli.url}; Ctrl-C ends.\n"
+        cli.store(set_both)
+        lines = [watch.line()]
+        for args, words in (
+            (("append", "a", "Any news?"), "1 new message"),
+            (("archive", "a"), "archived"),
+            (("set", "a", "priority", "high"), "priority set"),
+            (("owner", "a", "ann"), "given to ann"),
+            (("delete", "a", "--yes"), "deleted"),
+        ):
+            cli.ok(*args)
+            told.append(["a", "“Order 17”", words])
+            lines.append(watch.line())
+    bare = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
+    assert [line.split("  ")[1:] for line in bare] == told
+
+
+def test_watch_names_what_it_can_of_the_past(cli: Cli) -> None:
+    """Of what was overtaken, the feed knows the kind alone."""
+    cli.ok("append", "--create", "a", "Hello")
+    cli.ok("pin", "a")
+    cli.ok("unpin", "a")
+    shown = cli.in_terminal("watch", "--from-start", "--no-follow", columns=120).bare
+    assert [line.split("  ")[2:] for line in shown.splitlines()] == [
+        ["created, 1 new message"],
+        ["title, pin, owner or values set"],
+        ["title, pin, owner or values set"],
     ]
 
 
@@ -157,7 +189,7 @@ def test_tail_prints_what_other_processes_write(cli: Cli) -> None:
         assert "message 2" not in "\n".join(begin)
         cli.ok("append", "a", "--role", "assistant", "a new one")
         assert any(line.startswith("assistant") for line in tail.until("a new one"))
-        assert tail.interrupt() == (130, b"")
+        assert tail.interrupt() == (-signal.SIGINT, b"")
 
 
 def test_tail_notes_edits_removals_and_questions(cli: Cli) -> None:
@@ -199,7 +231,7 @@ def test_tail_of_a_session_that_is_not_there(cli: Cli) -> None:
     """It is not found, unless one wants to wait for it."""
     assert cli("tail", "a").code == 3
     with live(cli, "tail", "a", "--wait", "--json") as tail:
-        assert tail.err.readline() == b"Waiting for session 'a'.\n"
+        assert tail.err.readline() == f"Waiting for session 'a' in {cli.url}.\n".encode()
         cli.ok("append", "--create", "b", "not this one")
         cli.ok("append", "--create", "a", "Hello")
         assert tail.json()["message"]["content"] == "Hello"

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -14,13 +15,14 @@ from bamboo_sessions.cli.formats.json_text import parsed
 from bamboo_sessions.cli.formats.openai_chat import (
     from_message,
     from_session,
-    message_id,
     to_message,
     to_session,
 )
+from bamboo_sessions.cli.formats.session_line import message_id
 from bamboo_sessions.domain.message import from_body, to_stored
 from bamboo_sessions.domain.working_copy import freeze
 from bamboo_sessions.formats.openai_chat import FORMAT
+from bamboo_sessions.testing.clock import START
 from tests.cli.support import conversation, with_tools
 
 TEXT = st.text(st.characters(), max_size=20)  # lone surrogates and NUL included
@@ -58,6 +60,11 @@ CALLS = st.one_of(
     ),
     JSON,
 )
+MOMENTS = (
+    st.datetimes(datetime(1971, 1, 1), datetime(2100, 1, 1)).map(lambda moment: f"{moment.isoformat()}Z")  # noqa: DTZ001
+    | st.sampled_from(["2025-03-01", "2025-03-01T12:00:00+02:00", "yesterday", 1.5e9, 1_700_000_000_123, 1e300])
+    | JSON
+)
 ITEMS = st.fixed_dictionaries(
     {"role": ROLES},
     optional={
@@ -69,6 +76,7 @@ ITEMS = st.fixed_dictionaries(
         "refusal": JSON,
         "extra": JSON,
         "id": st.integers() | st.none(),
+        **dict.fromkeys(("created_at", "timestamp", "create_time"), MOMENTS),
     },
 )
 LINES = st.fixed_dictionaries(
@@ -76,6 +84,9 @@ LINES = st.fixed_dictionaries(
     optional={
         "model": st.none() | st.text("abc", max_size=5),
         "metadata": st.none() | st.dictionaries(TEXT | st.just(FORMAT), JSON, max_size=3),
+        "title": st.none() | TEXT,
+        "owner": st.none() | TEXT,
+        **dict.fromkeys(("created_at", "timestamp", "create_time"), MOMENTS),
         "created": JSON,
         FORMAT: JSON,
     },
@@ -125,12 +136,12 @@ def test_reading_again_gives_the_same_messages(line: dict[str, Any]) -> None:
 )
 def test_usual_items_need_no_copy(item: dict[str, Any]) -> None:
     """What a `Message` can say in full isn't stored a second time."""
-    assert to_message(item, "a", 0).native is None
+    assert to_message(item, "a", 0, START).native is None
 
 
 def test_what_is_understood() -> None:
     """Tool calls, names, parts and older roles become fields of the message."""
-    message = to_message(with_tools("a")["messages"][2], "a", 2)
+    message = to_message(with_tools("a")["messages"][2], "a", 2, START)
     assert message.tool_calls[0] == ToolCall("call_get_order", "get_order", '{"order": "A-7"}')
     parts = [
         {"type": "text", "text": "Look"},
@@ -139,22 +150,22 @@ def test_what_is_understood() -> None:
         {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}},
         {"type": "video", "video": {}},
     ]
-    assert to_message({"role": "user", "content": parts}, "a", 0).content == (
+    assert to_message({"role": "user", "content": parts}, "a", 0, START).content == (
         TextPart("Look"),
         ImagePart("https://x/y.png", detail="low"),
         FilePart("data:,x", name="x.txt"),
         AudioPart("data:audio/wav;base64,AA==", media_type="audio/wav"),
     )
-    assert to_message({"role": "function", "name": "f", "content": "42"}, "a", 0).role == "tool"
+    assert to_message({"role": "function", "name": "f", "content": "42"}, "a", 0, START).role == "tool"
 
 
 def test_an_edited_message_is_written_as_it_is_now() -> None:
     """What was kept of an item isn't written any more once the message was edited."""
     item = {"role": "user", "content": "My card is 1234", "weight": 1}
-    message = to_message(item, "a", 0)
+    message = to_message(item, "a", 0, START)
     edited = msgspec.structs.replace(message, content="My card is …")
-    assert from_message(message, "a", 0) == item
-    assert from_message(edited, "a", 0) == {"role": "user", "content": "My card is …"}
+    assert from_message(message, "a", 0, START) == item
+    assert from_message(edited, "a", 0, START) == {"role": "user", "content": "My card is …"}
 
 
 def test_ids_are_written_where_they_are_needed() -> None:
@@ -164,12 +175,17 @@ def test_ids_are_written_where_they_are_needed() -> None:
         {"role": "user", "content": "?", "extra": 1},
         {"role": "user", "id": "m"},
     ]
-    messages = [to_message(item, "a", index) for index, item in enumerate(items)]
-    assert [from_message(message, "a", index) for index, message in enumerate(messages)] == items
-    assert [message.id for message in messages] == [message_id("a", 0), message_id("a", 1), "m"]
-    moved = [from_message(message, "a", index + 1) for index, message in enumerate(messages)]
+    messages = [to_message(item, "a", index, START) for index, item in enumerate(items)]
+    assert [from_message(message, "a", index, START) for index, message in enumerate(messages)] == items
+    assert [message.id for message in messages] == [message_id(FORMAT, "a", 0), message_id(FORMAT, "a", 1), "m"]
+    moved = [from_message(message, "a", index + 1, START) for index, message in enumerate(messages)]
     assert [item["id"] for item in moved] == [message.id for message in messages]
-    assert from_message(Message.user("Hello", id="own"), "a", 0) == {"role": "user", "content": "Hello", "id": "own"}
+    own = Message.user("Hello", id="own", created_at=START)
+    assert from_message(own, "a", 0, START) == {
+        "role": "user",
+        "content": "Hello",
+        "id": "own",
+    }
 
 
 def test_a_session_made_here() -> None:
@@ -185,12 +201,59 @@ def test_a_session_made_here() -> None:
     assert [message.id for message in to_session(line).messages] == [message.id for message in session.messages]
 
 
+def test_times_titles_and_owners_have_keys_of_their_own() -> None:
+    """What a session and its messages know of times, title and owner is written, and read back into equal ones."""
+    session = Session("a", owner="ann", title="Order 17", created_at=START)
+    for number in range(3):
+        session.add_message(Message.user(f"{number}", id=f"m{number}", created_at=START + timedelta(seconds=number)))
+    line = from_session(freeze(session).head, session.messages)
+    assert (line["title"], line["owner"], line["created_at"]) == ("Order 17", "ann", "2026-01-01T00:00:00Z")
+    assert [item.get("created_at") for item in line["messages"]] == [
+        None,
+        "2026-01-01T00:00:01Z",
+        "2026-01-01T00:00:02Z",
+    ]
+    again = to_session(line)
+    assert (again.title, again.owner, again.created_at, again.metadata) == ("Order 17", "ann", START, {})
+    assert tuple(again.messages) == tuple(session.messages)
+    assert again.updated_at == START + timedelta(seconds=2)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("created_at", "2026-01-01T00:00:00Z"),
+        ("timestamp", "2026-01-01T01:00:00+01:00"),
+        ("created_at", "2026-01-01"),
+        ("create_time", 1767225600),
+        ("timestamp", 1767225600.0),
+        ("created_at", 1767225600000),
+        ("created_at", 1767225600000000),
+    ],
+)
+def test_times_of_others_are_understood(key: str, value: object) -> None:
+    """ISO text and seconds, milliseconds or microseconds since 1970, by the names that others use."""
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    line = {"id": "a", key: value, "messages": [{"role": "user", "content": "Hi", key: value}]}
+    session = to_session(line)
+    assert session.created_at == session.messages[0].created_at == session.updated_at == when
+    assert _there_and_back(line) == line
+
+
+def test_a_conversation_without_an_id() -> None:
+    """Its id follows from its messages: the same each time, another one for other messages."""
+    line = {"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]}
+    first, again = to_session(line), to_session({**line, "weight": 1})
+    other = to_session({"messages": line["messages"][:1]})
+    assert first.id == again.id != other.id
+    assert [message.id for message in first.messages] == [message.id for message in again.messages]
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
         ([], "A conversation is a JSON object, not an array."),
         ("text", "A conversation is a JSON object, not text."),
-        ({"messages": []}, "The conversation has no 'id'."),
         ({"id": "a"}, "The conversation has no 'messages'."),
         ({"id": 7, "messages": []}, "'id' must be text, not a number."),
         ({"id": "a", "messages": {}}, "'messages' must be an array, not an object."),

@@ -18,6 +18,7 @@ from bamboo_sessions import (
     StorageFullError,
 )
 from bamboo_sessions.cli import app, failures
+from bamboo_sessions.cli.commands import COMMANDS
 from bamboo_sessions.cli.store import Store, default_file
 from tests.cli.support import Cli, conversation
 
@@ -30,7 +31,9 @@ def test_the_overview_loads_nothing_heavy() -> None:
         "finally: print(sorted(n for n in sys.modules if n == 'rich' or n.startswith('bamboo_sessions.cli.')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "['bamboo_sessions.cli.app', 'bamboo_sessions.cli.store']"
+    assert done.stdout.splitlines()[-1] == str(
+        [f"bamboo_sessions.cli.{name}" for name in ("app", "commands", "options", "output", "store", "text")]
+    )
 
 
 def test_the_overview_says_what_each_command_says_of_itself() -> None:
@@ -40,7 +43,7 @@ def test_the_overview_says_what_each_command_says_of_itself() -> None:
         command = app.program.get_command(context, name)
         assert command is not None
         assert command.name == name
-        assert (command.help or "").split("\n\n", maxsplit=1)[0].replace("\n", " ") == app.COMMANDS[name].help
+        assert (command.help or "").split("\n\n", maxsplit=1)[0].replace("\n", " ") == COMMANDS[name].help
 
 
 def test_the_store_is_a_file_in_the_data_folder_by_default(tmp_path: Path) -> None:
@@ -126,10 +129,76 @@ def test_a_url_that_names_no_store_is_wrong_usage(url: str) -> None:
     assert "Hint: Use a path such as agents.db" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["--url", "--namespace", "--debug"])
-def test_a_global_option_in_the_wrong_place_is_explained(cli: Cli, name: str) -> None:
-    """A global option behind the command is told where it belongs."""
-    assert f"{name} goes before the command" in cli("list", name, "x").err
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--url", "{url}", "--namespace", "n", "list"),
+        ("list", "--url", "{url}", "--namespace", "n"),
+        ("--namespace", "n", "list", "--url={url}"),
+        ("--url", "elsewhere.db", "list", "--namespace=n", "--url", "{url}"),
+    ],
+    ids=" ".join,
+)
+def test_global_options_stand_anywhere(cli: Cli, args: tuple[str, ...]) -> None:
+    """Global options stand before the command or behind it; the last one counts."""
+    cli.ok("--namespace", "n", "append", "--create", "a", "Hello")
+    result = CliRunner().invoke(app.program, [arg.format(url=cli.url) for arg in args])
+    assert result.stdout.startswith("a\t"), result.stderr
+
+
+def test_global_options_behind_a_command_win_over_the_environment(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is typed wins over what the environment says, wherever it stands; text behind -- is no option."""
+    monkeypatch.setenv("BAMBOO_SESSIONS_URL", "elsewhere.db")
+    result = CliRunner().invoke(app.program, ["append", "--create", "--url", cli.url, "a", "--", "--url"])
+    assert result.exit_code == 0
+    assert cli.ok("show", "a", "--json").json["messages"][0]["content"] == "--url"
+    assert CliRunner().invoke(app.program, ["lease", "show", "a", "--url", cli.url]).exit_code == 0
+    assert CliRunner().invoke(app.program, ["list", "--version"]).stdout.startswith("bamboo-sessions, version ")
+
+
+def test_a_plain_path_is_a_store(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--url agents.db` is a file, relative to where one is."""
+    monkeypatch.chdir(cli.folder)
+    for url in ("agents.db", "./agents.db", str(cli.folder / "agents.db")):
+        assert CliRunner().invoke(app.program, ["--url", url, "append", "--create", "a", url]).exit_code == 0
+    assert CliRunner().invoke(app.program, ["list", "--url", "agents.db"]).stdout.split("\t")[2] == "3"
+
+
+@pytest.mark.parametrize(
+    "args", [("list",), ("search", "word"), ("watch", "--no-follow"), ("cleanup", "all"), ("show", "a")], ids=" ".join
+)
+def test_nothing_here_names_the_store(cli: Cli, args: tuple[str, ...]) -> None:
+    """Whoever finds nothing is told where it was looked for: the store and the namespace."""
+    cli.ok("migrate")
+    outcome = cli("--namespace", "other", *args)
+    assert outcome.out == ""
+    assert f"in {cli.url}, namespace 'other'" in outcome.err
+
+
+def test_colours_can_be_forced(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--color always` and FORCE_COLOR lay data out for people, in colour, where no terminal is; `never` wins."""
+    cli.ok("append", "--create", "a", "Hello")
+    cli.ok("pin", "a")
+    assert "\x1b" not in cli.ok("list").out
+    assert "\x1b[36mpinned" in cli.ok("list", "--color", "always").out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b[36mpinned" in cli.ok("list").out
+    assert cli.ok("list", "--color", "never").out.startswith("a\t")
+    assert "\x1b[36m" not in cli.in_terminal("list", "--color", "never").out
+
+
+def test_what_is_longer_than_the_terminal_is_paged(cli: Cli) -> None:
+    """$PAGER gets what doesn't fit, unless one doesn't want it; what fits is printed."""
+    pager = cli.folder / "pager"
+    pager.write_text("#!/bin/sh\nsed 's/^/paged: /'\n")
+    pager.chmod(0o700)
+    cli.ok("append", "--create", "short", "Hello")
+    cli.ok("append", "--create", "long", "line\n" * 100)
+    environment = {"PAGER": str(pager)}
+    assert "paged: long" in cli.in_terminal("show", "long", environment=environment).bare
+    assert "paged: " not in cli.in_terminal("show", "long", "--no-pager", environment=environment).out
+    assert "paged: " not in cli.in_terminal("show", "short", environment=environment).out
+    assert "paged: " not in cli.ok("show", "long").out
 
 
 @pytest.mark.parametrize(
@@ -268,6 +337,13 @@ def test_an_unexpected_error_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPat
     assert "--debug" in outcome.err
     debugged = CliRunner().invoke(app.program, ["--debug", "--url", cli.url, "list"])
     assert "Traceback" in debugged.stderr
+
+
+def test_a_hint_is_said_once(cli: Cli) -> None:
+    """The note that tracebacks show isn't printed beside the command's own hint; with `--debug` neither."""
+    for options in ([], ["--debug"]):
+        failed = CliRunner().invoke(app.program, [*options, "--url", cli.url, "append", "a\x01b", "hello"])
+        assert failed.stderr.count("Hint:") == 1
 
 
 def test_hints_speak_of_commands() -> None:

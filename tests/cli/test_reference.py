@@ -20,8 +20,13 @@ def _documented(section: str) -> set[str]:
     return {option for cell in cells for option in re.findall(r"`(-[\w-]+)", cell)}
 
 
-def _options(command: click.Command) -> set[str]:
-    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+def _commands(command: click.Command) -> list[click.Command]:
+    return [command, *command.commands.values()] if isinstance(command, click.Group) else [command]
+
+
+def _options(*commands: click.Command, hidden: bool = False) -> set[str]:
+    parameters = [parameter for command in commands for parameter in command.params]
+    options = [option for option in parameters if isinstance(option, click.Option) and (hidden or not option.hidden)]
     return {name for option in options for name in (*option.opts, *option.secondary_opts)}
 
 
@@ -35,13 +40,26 @@ def test_every_option_is_documented(name: str) -> None:
     """The table of a command has its options and no others; its first line has its arguments."""
     command = app.program.get_command(CONTEXT, name)
     assert command is not None
-    assert _documented(SECTION[name]) == _options(command)
+    assert _documented(SECTION[name]) == _options(*_commands(command))
     usage = SECTION[name].split("\n\n")[1]
-    arguments = [parameter for parameter in command.params if isinstance(parameter, click.Argument)]
+    parameters = [parameter for each in _commands(command) for parameter in each.params]
+    arguments = [parameter for parameter in parameters if isinstance(parameter, click.Argument)]
     assert usage.startswith(f"`{name}")
     for argument in arguments:
         shown = argument.metavar or f"[{(argument.name or '').upper()}]"
         assert shown in usage.split("`")[1]
+
+
+@pytest.mark.parametrize("name", app.program.list_commands(CONTEXT))
+def test_every_help_has_examples(name: str) -> None:
+    """The help of a command shows how it is used, with options that it has."""
+    command = app.program.get_command(CONTEXT, name)
+    assert command is not None
+    for each in _commands(command):
+        _, found, examples = (each.help or "").partition("Examples:\n")
+        assert found, each.name
+        used = {word.partition("=")[0] for word in examples.split() if re.match(r"--\w", word)}
+        assert used <= _options(*_commands(command), hidden=True), each.name
 
 
 def test_the_global_options_are_documented() -> None:

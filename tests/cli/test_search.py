@@ -39,16 +39,16 @@ def test_a_session_that_is_not_there(filled: Cli) -> None:
     for options in ((), ("--json",)):
         outcome = filled("search", "order", "--session", "three", *options)
         assert (outcome.code, outcome.out) == (3, "")
-        assert "There is no session 'three'." in outcome.err
+        assert f"There is no session 'three' in {filled.url}." in outcome.err
     filled.ok("delete", "--yes", "two")
     assert filled("search", "Fine", "--session", "two").code == 3
-    assert filled.ok("search", "nowhere", "--session", "one").err.strip() == "Nothing found."
+    assert filled.ok("search", "nowhere", "--session", "one").err.strip() == f"Nothing found in {filled.url}."
 
 
 def test_nothing_found(filled: Cli) -> None:
     """Nothing found is no failure: exit code 0, a word on stderr, an empty list in JSON."""
     outcome = filled.ok("search", "nowhere")
-    assert (outcome.out, outcome.err.strip()) == ("", "Nothing found.")
+    assert (outcome.out, outcome.err.strip()) == ("", f"Nothing found in {filled.url}.")
     assert filled.ok("search", "nowhere", "--json").json == {"hits": [], "has_more": False}
 
 

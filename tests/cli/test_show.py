@@ -222,7 +222,7 @@ def test_text_is_wrapped_on_a_terminal_only(cli: Cli) -> None:
 
 
 def test_times_are_shown(cli: Cli) -> None:
-    """Each speaker has the time of the message, in the zone of the user."""
+    """Each speaker has the time of the message: in UTC, and on a terminal in the zone of the user, which is named."""
     when = datetime(2026, 3, 1, 12, 30, 5, tzinfo=UTC)
 
     async def fill(sessions: SessionRepository) -> None:
@@ -231,4 +231,13 @@ def test_times_are_shown(cli: Cli) -> None:
         await sessions.create(session)
 
     cli.store(fill)
-    assert f"user  {when.astimezone():%Y-%m-%d %H:%M:%S}" in cli.ok("show", "a").out
+    assert "user  2026-03-01T12:30:05Z\n" in cli.ok("show", "a").out
+    shown = cli.in_terminal("show", "a", environment={"TZ": "Europe/Berlin"}).bare
+    assert "user  2026-03-01 13:30:05 CET" in shown
+
+
+def test_ids_are_shown(cli: Cli) -> None:
+    """With `--ids` each message has its id, on the line of its speaker."""
+    cli.ok("append", "--create", "a", "Hello", "--message-id", "m1")
+    assert "m1" not in cli.ok("show", "a").out
+    assert cli.ok("show", "a", "--ids").out.splitlines()[3].endswith("Z  m1")

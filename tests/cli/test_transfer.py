@@ -103,7 +103,7 @@ def test_a_bad_line_does_not_stop_the_others(cli: Cli) -> None:
         json.dumps(conversation("a", "1")),
         '{"id": "b", "messages": [',
         "",
-        json.dumps({"messages": []}),
+        json.dumps({"id": "b"}),
         json.dumps(conversation("c") | {"messages": [{"role": "robot"}]}),
         json.dumps(conversation("a", "something else")),
         json.dumps(conversation("\x07", "1")),
@@ -115,7 +115,7 @@ def test_a_bad_line_does_not_stop_the_others(cli: Cli) -> None:
     reasons = dict(line.removeprefix(f"Error: {path}, line ").split(": ", 1) for line in outcome.err.splitlines())
     assert set(reasons) == {"2", "4", "5", "6", "7"}
     assert "isn't JSON" in reasons["2"]
-    assert reasons["4"] == "The conversation has no 'id'."
+    assert reasons["4"] == "The conversation has no 'messages'."
     assert "the role 'robot'" in reasons["5"]
     assert "with other content" in reasons["6"]
     assert "is no session id" in reasons["7"]
@@ -168,7 +168,11 @@ def test_gzip_and_stdin(cli: Cli, tmp_path: Path) -> None:
         (gzip.compress(os.urandom(5_000)), "this is binary"),
         (gzip.compress(json.dumps(MANY).encode())[:200], "its gzip data ends too early"),
         (b"\x1f\x8bnonsense", "its gzip data is broken"),
-        (json.dumps([conversation("a", "1")], indent=2).encode(), "isn't JSON"),
+        (json.dumps([conversation("a", "1")], indent=2).encode(), "one JSON document"),
+        (json.dumps([conversation("a", "1")]).encode(), "jq -c '.[]'"),
+        (json.dumps(conversation("a", "1"), indent=2).encode(), "rewrite it first: jq -c . "),
+        (json.dumps(conversation("a", "1")).encode("utf-16"), "make it UTF-8 first: iconv -f UTF-16"),
+        (json.dumps(conversation("a", "1")).encode("utf-16-le"), "this is UTF-16 text"),
     ],
 )
 def test_files_of_something_else(cli: Cli, tmp_path: Path, content: bytes, reason: str) -> None:
@@ -271,7 +275,7 @@ def test_export_of_some(cli: Cli) -> None:
     assert cli.ok("export", *names, names[0]).lines == [MANY[3], MANY[1]]
     outcome = cli("export", "nope", *names)
     assert (outcome.code, len(outcome.lines)) == (3, 2)
-    assert outcome.err == "Error: There is no session 'nope'.\n"
+    assert outcome.err == f"Error: There is no session 'nope' in {cli.url}.\n"
 
 
 def test_from_store_to_store(cli: Cli, tmp_path: Path) -> None:

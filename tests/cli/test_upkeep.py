@@ -142,3 +142,27 @@ def test_usage(cli: Cli) -> None:
     totals = {args: cli.ok("usage", *args, "--json").json for args in ((), ("root",), ("root", "--children"))}
     assert [(total["calls"], total["total_tokens"]) for total in totals.values()] == [(2, 17), (1, 11), (2, 17)]
     assert "input_tokens\t15\n" in cli.ok("usage").out
+
+
+# --- backup
+
+
+def test_a_backup_is_a_store(cli: Cli) -> None:
+    """What was copied can be read from the copy; a second time the name is taken, and nothing is overwritten."""
+    cli.ok("append", "--create", "a", "Hello")
+    target = cli.folder / "copy.db"
+    outcome = cli.ok("backup", str(target))
+    assert outcome.out == ""
+    assert "1 session with 1 message" in outcome.err
+    copied = CliRunner().invoke(program, ["--url", str(target), "show", "a"])
+    assert "Hello" in copied.stdout
+    again = cli("backup", str(target))
+    assert again.code == 2
+    assert "exists already" in again.err
+
+
+def test_a_backup_as_json(cli: Cli) -> None:
+    """A script learns where the copy is and what is in it."""
+    cli.ok("append", "--create", "a", "Hello")
+    found = cli.ok("backup", "--json", str(cli.folder / "copy.db")).json
+    assert (found["ok"], found["sessions"], found["backup"]) == (True, 1, str(cli.folder / "copy.db"))

@@ -1,5 +1,6 @@
 """The lagging twin keeps the contract: nothing above storage relies on hearing of everything at once."""
 
+import random
 from datetime import timedelta
 
 import pytest
@@ -19,7 +20,14 @@ class TestLaggingStorage(StorageConformance, RepositoryConformance):
         """The database's own time, an hour ahead of all hosts."""
         return ManualClock(START + timedelta(hours=1))
 
-    @pytest.fixture(params=range(3))
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """One seed that follows from `--hypothesis-seed`, and with `--long` the two after it, too."""
+        if "make_storage" in metafunc.fixturenames:
+            first = random.Random(metafunc.config.getoption("--hypothesis-seed") or "0").randrange(2**32)
+            seeds = range(first, first + (3 if metafunc.config.getoption("--long") else 1))
+            metafunc.parametrize("make_storage", seeds, indirect=True, ids=[f"seed {seed}" for seed in seeds])
+
+    @pytest.fixture
     def make_storage(self, request: pytest.FixtureRequest, storage_clock: ManualClock) -> MakeStorage:
         """Hosts of one database."""
         database = LaggingDatabase(request.param, clock=storage_clock)

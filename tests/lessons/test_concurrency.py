@@ -70,7 +70,7 @@ async def test_L42_what_changes_nothing_writes_nothing(
     assert (await sessions.get("chat")).revision == revision
     assert log.read_bytes().rstrip(b"\0") == written
     assert others.storage.still_newest(key, revision, token) == token
-    assert rows(path, "SELECT count(*) FROM changes") == [(revision,)]
+    assert rows(path, "SELECT count(*) FROM commits") == [(revision,)]
 
 
 async def test_L44_copies_of_a_long_transcript_share_their_messages(
@@ -89,7 +89,7 @@ async def test_L44_copies_of_a_long_transcript_share_their_messages(
             one, other = await sessions.get("chat"), await sessions.get("chat")
         stall.release()
     assert len(one.messages) == len(other.messages) == 5_000
-    assert one.messages.base is other.messages.base is one.copy().messages.base
+    assert one.messages._base is other.messages._base is one.copy().messages._base
     assert one.messages[2_500] is other.messages[2_500]
 
 

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import anyio
 import apsw
@@ -28,7 +27,6 @@ from bamboo_sessions import (
     StorageCorruptError,
     StorageError,
     StorageUnavailableError,
-    TextPart,
     TokenUsageRecord,
     ToolCall,
 )
@@ -138,13 +136,13 @@ async def test_L86_a_history_is_replaced_as_a_whole_or_not_at_all(
     sessions: SessionRepository, others: SessionRepository, chat: Session, path: Path
 ) -> None:
     """If the second message of a new history can't be stored, the old history stays as it was."""
-    broken: Any = (Message.user("fine"), Message(role="user", content=(TextPart(3),)))  # type: ignore[arg-type]
+    broken = Message.user("two halves that would come back as one sign: \ud83d\ude00")
     with pytest.raises(InvalidMessageError):
-        await sessions.replace_history("chat", broken)
+        await sessions.replace_history("chat", [Message.user("fine"), broken])
     assert texts(await others.get("chat")) == ["hello"]
     with raw(path) as connection:
         connection.execute(
-            "CREATE TRIGGER stop BEFORE INSERT ON messages WHEN NEW.message_id = 'second' "
+            "CREATE TRIGGER stop BEFORE INSERT ON commits WHEN instr(NEW.body, 'second') "
             "BEGIN SELECT RAISE(ABORT, 'no'); END"
         )
     with pytest.raises(StorageError):
@@ -207,7 +205,7 @@ async def test_L90_a_failed_write_leaves_no_transaction_open(
 ) -> None:
     """After a write that SQLite itself refused, everybody writes on at once."""
     with raw(path) as connection:
-        connection.execute("CREATE TRIGGER stop BEFORE INSERT ON changes BEGIN SELECT RAISE(ROLLBACK, 'no'); END")
+        connection.execute("CREATE TRIGGER stop BEFORE INSERT ON commits BEGIN SELECT RAISE(ROLLBACK, 'no'); END")
     chat.add_message(Message.user("refused"))
     for _ in range(3):
         with pytest.raises(StorageError):
@@ -239,7 +237,7 @@ async def test_L92_a_listing_never_touches_messages(sessions: SessionRepository,
     for number in range(50):
         await sessions.append(f"chat-{number}", Message.user("x" * 1_000), create=True)
     with raw(path) as connection:
-        connection.execute("UPDATE messages SET body = x'00'")
+        connection.execute("UPDATE commits SET body = x'00' WHERE lines > 0")
     async with SessionRepository.open(path) as reopened:
         page = await reopened.list_sessions(limit=20, total=True)
         assert page.total == 50
@@ -306,9 +304,7 @@ async def test_L95_an_unknown_part_is_an_error_and_not_none(
 ) -> None:
     """Stored content of a kind that this release doesn't know is reported, never dropped or read as empty."""
     with raw(path) as connection:
-        connection.execute(
-            """UPDATE messages SET body = CAST(replace(body, '"hello"', '[{"type":"scent"}]') AS BLOB)"""
-        )
+        connection.execute("""UPDATE commits SET body = CAST(replace(body, '"hello"', '[{"type":"scent"}]') AS BLOB)""")
     async with SessionRepository.open(path) as reopened:
         with pytest.raises(StorageCorruptError):
             await reopened.load("chat")
@@ -388,6 +384,7 @@ ELSEWHERE: dict[str, Callable[[SessionRepository], Awaitable[object]]] = {
     "archive": lambda repository: repository.archive("chat"),
     "set_value": lambda repository: repository.set_value("chat", "key", 1),
     "remove_value": lambda repository: repository.remove_value("chat", "key"),
+    "set_owner": lambda repository: repository.set_owner("chat", "ann"),
     "title": lambda repository: repository.apply_generated_title("chat", "x"),
     "ask": lambda repository: repository.ask("chat", PendingQuestion("c", "t", "q")),
     "answer": lambda repository: repository.answer("chat", "q1", "x"),
@@ -415,7 +412,7 @@ async def test_L99_another_namespaces_session_does_not_exist(
     """Whatever a handle of another namespace does with the id, it finds no session and changes nothing."""
     await sessions.ask("chat", PendingQuestion("call-1", "ask", "?", id="q1"))
     before = freeze(await sessions.get("chat"))
-    commits = rows(path, "SELECT count(*) FROM changes")
+    commits = rows(path, "SELECT count(*) FROM commits")
     for other in (sessions.in_namespace("other"), await SessionRepository.open(path, namespace="other")):
         with pytest.raises((SessionNotFoundError, NoPendingQuestionError)):
             await ELSEWHERE[call](other)
@@ -424,7 +421,7 @@ async def test_L99_another_namespaces_session_does_not_exist(
     after = await sessions.load("chat", fresh=True)
     assert after is not None
     assert freeze(after).head == before.head
-    assert rows(path, "SELECT count(*) FROM changes") == commits
+    assert rows(path, "SELECT count(*) FROM commits") == commits
 
 
 async def test_L99_one_id_in_two_namespaces_is_two_sessions(

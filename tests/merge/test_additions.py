@@ -3,6 +3,7 @@
 import pytest
 
 from bamboo_sessions.domain.errors import InvalidMessageError
+from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.ids import check_message_id
 from bamboo_sessions.domain.report import MergeConflict
 from bamboo_sessions.domain.splices import FRONT, Insertion
@@ -167,3 +168,13 @@ def test_the_front_is_no_message() -> None:
     """The word for the place before all messages can't be a message's id."""
     with pytest.raises(InvalidMessageError):
         check_message_id(FRONT)
+
+
+def test_what_replaced_an_addition_that_others_made_too_goes_to_the_end() -> None:
+    """It took no place of the base; the same if storage shares nothing with the base, which came from elsewhere."""
+    base = snapshot("ab")
+    for theirs in (base.messages.extended(history("cd")), FrozenMessages(history("abcd"))):
+        copy = load(base)
+        add(copy, "c")
+        replace(copy, "c", "n")
+        assert ids(saved_on(copy, committed_meanwhile(theirs)).messages) == "a b c d n"

@@ -107,6 +107,29 @@ def test_a_message_in_the_place_of_a_result_stays_between_two_calls() -> None:
     assert ids(saved_on(copy, base).messages) == "A B a2 b"
 
 
+def test_a_result_between_two_calls_stays_there() -> None:
+    """A result in the place of what stood between two calls parts them: the copy has each with its own."""
+    base = snapshot([call("A"), "u", call("B"), "z"])
+    copy = load(base)
+    replace(copy, "u", result("a", "A"))
+    insert(copy, "z", result("b", "B"))
+    assert ids(saved_on(copy, base).messages) == "A a B b z"
+
+
+@pytest.mark.parametrize("between", [text("n"), event("n"), call("n")])
+def test_what_a_run_may_have_inside_makes_one_of_two_calls(between: Message) -> None:
+    """In the place of what parted them, such a message stays between the calls; their results stand behind the last."""
+    base = snapshot([call("A"), "u", call("B"), "z"])
+    copy = load(base)
+    replace(copy, "u", between)
+    insert(copy, "z", result("a", "A"))
+    insert(copy, "z", result("n1", "n"))
+    insert(copy, "z", result("b", "B"))
+    merged = saved_on(copy, base)
+    assert ids(merged.messages) == "A n B a n1 b z"
+    assert merged.delta.orphaned == (() if between.tool_calls else ("n1",))
+
+
 def test_a_message_in_front_of_a_call_that_an_edit_brings_near_another() -> None:
     """An edit makes a run of two messages; what the copy has between them stays there."""
     base = snapshot(["x", call("B")])
@@ -146,6 +169,30 @@ def test_L125_a_call_that_an_edit_took_away_is_gone() -> None:
     add(copy, result("r", "k"))
     merged = saved_on(copy, committed_meanwhile([text("c"), "u", call("d", "k"), "x"]))
     assert ids(merged.messages) == "c u d x r"
+    assert merged.delta.orphaned == ("r",)
+
+
+@pytest.mark.parametrize("namesakes", [["d"], ["d", "e"]])
+def test_a_result_without_a_call_is_none_of_a_call_that_the_save_adds(namesakes: list[str]) -> None:
+    """Its call was removed meanwhile. In front of it the save adds others of that id; it goes in front of them."""
+    copy = load(snapshot(["a", call("c", "k")]))
+    for id_ in namesakes:
+        insert(copy, "c", call(id_, "k"), result(f"{id_}1", "k"))
+    add(copy, result("r", "k"), "u")
+    merged = saved_on(copy, committed_meanwhile(["a", "x"]))
+    theirs = " ".join(f"{id_} {id_}1" for id_ in namesakes)
+    assert ids(merged.messages) == f"a x r {theirs} u"
+    assert merged.delta.orphaned == ("r",)
+    assert orphans(merged.messages) == ["r"]
+
+
+def test_a_result_without_a_call_is_none_of_a_call_that_is_exchanged() -> None:
+    """The same of a call that takes the place of a committed one."""
+    copy = load(snapshot(["a", call("d"), call("c", "k")]))
+    replace(copy, "d", call("e", "k"))
+    add(copy, result("r", "k"))
+    merged = saved_on(copy, committed_meanwhile(["a", call("d")]))
+    assert ids(merged.messages) == "a r e"
     assert merged.delta.orphaned == ("r",)
 
 

@@ -32,7 +32,8 @@ def test_groups_are_as_promised() -> None:
         "metadata_version",
         "authoritative_keys",
     }
-    assert {"id", "namespace", "owner", "kind", "created_at", "incarnation"} <= set(fields_of(Policy.FIXED))
+    assert {"id", "namespace", "kind", "created_at", "incarnation"} <= set(fields_of(Policy.FIXED))
+    assert fields_of(Policy.OWNER) == ("owner",)
     assert fields_of(Policy.SUMMARY) == ("summary",)
     assert fields_of(Policy.MAP) == ("metadata",)
     assert fields_of(Policy.QUESTIONS) == ("questions",)
@@ -72,12 +73,19 @@ def test_L42_nothing_changed_is_no_commit() -> None:
 # --- identity
 
 
+def test_the_owner_is_the_committed_one() -> None:
+    """A copy that was loaded before the session changed hands is merged, and the owner of now stays (G5)."""
+    base = snapshot(owner="guest")
+    durable = changed(base, {"owner": "ann", "metadata_version": 1})
+    merged = merge(base, Draft(msgspec.structs.replace(base.head, model="m"), base.messages), durable, now=NOW)
+    assert (merged.head.owner, merged.head.model) == ("ann", "m")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("id", "other"),
         ("namespace", "other"),
-        ("owner", "other"),
         ("kind", "job"),
         ("parent_session_id", "p"),
         ("root_session_id", "r"),

@@ -1,10 +1,12 @@
 """What holds for every merge, whatever both sides did."""
 
+from itertools import groupby
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bamboo_sessions.domain.call_groups import groups_of, makes_call
+from bamboo_sessions.domain.call_groups import Kind, groups_of, kind_of, makes_call
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.merge import POLICY, Merged, Policy, group_changed, merge, rebase
@@ -47,30 +49,62 @@ def test_with_nothing_in_between_the_result_is_the_copy(two: Divergence) -> None
     expected["authoritative_keys"] = frozenset(key for key in mine.head.authoritative_keys if key in mine.head.metadata)
     assert _without_clocks(merged.head) == expected
     assert sorted(ids(merged.messages).split()) == sorted(ids(mine.messages).split())
-    added = {message.id for message in mine.messages} - {message.id for message in two.base.messages}
-    moved = {message.id for message in mine.messages if message.id in added and is_tool_result(message)}
+    if _fits_call_groups(two.base.messages, mine):
+        assert _with_results_sorted(merged.messages) == _with_results_sorted(mine.messages)
+    moved = {one.id for one in mine.messages if is_tool_result(one) and two.base.messages.find(one.id) is None}
     moved |= _put_inside_groups(two.base.messages, mine)
-    moved |= {one.id for group in groups_of(mine.messages) for one in mine.messages[group.start : group.end]} & added
     kept = [message for message in mine.messages if message.id not in moved]
     assert [message for message in merged.messages if message.id not in moved] == kept
     assert merged.conflicts == ()
     assert merged.authoritative_ignored == ()
 
 
+def _with_results_sorted(messages: FrozenMessages) -> list[str]:
+    """The ids, those of neighbouring tool messages by their names: a result without a call may stand among others."""
+    runs = groupby(messages, key=lambda message: message.role == "tool")
+    return [id_ for is_tool, run in runs for id_ in (sorted(ids(run).split()) if is_tool else ids(run).split())]
+
+
+def _fits_call_groups(base: FrozenMessages, mine: Draft) -> bool:
+    """Whether the copy has its results in the groups of their calls, and puts nothing inside a group of `base`."""
+    if _put_inside_groups(base, mine):
+        return False
+    groups = list(groups_of(mine.messages))
+    for place, message in enumerate(mine.messages):
+        if is_tool_result(message) and base.find(message.id) is None:
+            meant = newest_call(mine.messages[:place], message.tool_call_id)
+            if meant is None:
+                continue
+            if not any(group.start <= meant and place < group.end for group in groups):
+                return False
+            kinds = {kind_of(one) for one in mine.messages[meant + 1 : place]}
+            if Kind.EVENT in kinds:
+                return False  # it may go in front of that
+            is_committed = [base.find(one.id) is not None for one in mine.messages[meant:place]]
+            if not is_committed[0] and (Kind.CALL in kinds or any(is_committed)):
+                return False  # it goes directly behind its call, which wasn't put where the others of the group stand
+    return True
+
+
 def _put_inside_groups(base: FrozenMessages, mine: Draft) -> set[str]:
-    """The ids of what stands in `mine` between messages of one group of `base`, or calls that took their place."""
+    """The ids of what stands in `mine` between messages of one group of `base`, or what took their place.
+
+    A call that takes a member's place is a member itself; anything else goes to the group's end, with what follows it.
+    """
     numbers = {one.id: n for n, group in enumerate(groups_of(base)) for one in base[group.start : group.end]}
+    inside: set[str] = set()
     for id_, gone in mine.replaced.items():
         one = mine.messages.find(id_)
-        if one is not None and one.tool_calls and gone[0] in numbers:
+        if one is not None and gone[0] in numbers:
             numbers[id_] = numbers[gone[0]]
+            inside |= set() if one.tool_calls else {id_}
     known = {message.id for message in base} | numbers.keys()
-    inside: set[str] = set()
     for place, message in enumerate(mine.messages):
         if base.find(message.id) is None:
             before = next((numbers.get(one.id) for one in reversed(mine.messages[:place]) if one.id in known), None)
             behind = next((numbers.get(one.id) for one in mine.messages[place + 1 :] if one.id in known), None)
-            inside |= {message.id} if before == behind is not None else set()
+            follows = before is not None and mine.messages[place - 1].id in inside
+            inside |= {message.id} if follows or before == behind is not None else set()
     return inside
 
 
@@ -138,14 +172,9 @@ def test_edits_are_kept(two: Divergence) -> None:
 def test_additions_keep_their_order(two: Divergence) -> None:
     """What I added stays in my order; only tool results and what I put inside call groups may move, behind those."""
     mine, durable, merged = _both(two)
-    base = {message.id for message in two.base.messages}
-    if merged.delta.duplicates or not {gone for places in mine.replaced.values() for gone in places} <= base:
-        return  # both added the same message in different places, and it is an anchor, or was replaced
+    if merged.delta.duplicates:
+        return  # both added the same message, perhaps in different places, and it is an anchor
     known = {*ids(two.base.messages).split(), *ids(durable.messages).split()}
-    groups = [(one, group) for one in (two.base.messages, durable.messages) for group in groups_of(one)]
-    members = {message.id for one, group in groups for message in one[group.start : group.end]}
-    if any(gone in members for places in mine.replaced.values() for gone in places):
-        return  # what takes a place in a call group, and what was put beside it, stands where the group allows
     inside = _put_inside_groups(two.base.messages, mine) | _put_inside_groups(durable.messages, mine)
     plain = {message.id for message in mine.messages if not is_tool_result(message)} - known - inside
     added = [message.id for message in merged.messages if message.id in plain]
@@ -169,7 +198,9 @@ def test_G3_what_is_added_at_the_end_stays_together(two: Divergence) -> None:
 
 @given(divergences())
 def test_L105_results_stand_behind_their_calls(two: Divergence) -> None:
-    """A result that I add stands in the group of the call that I meant; if that is gone it is reported (L105)."""
+    """A result that I add stands in the group of the call that I meant; if that is gone it is reported, and no other
+    call of that id takes it for its own (L105).
+    """
     mine, durable, merged = _both(two)
     committed = {message.id for message in durable.messages}
     in_mine = {message.id: message for message in mine.messages}
@@ -184,9 +215,12 @@ def test_L105_results_stand_behind_their_calls(two: Divergence) -> None:
         else:
             calls = [one for one in calls if one.id == seen[meant]]
         assert (message.id in merged.delta.orphaned) == (not calls)
+        group = next((group for group in groups_of(merged.messages) if group.start <= place < group.end), None)
+        members = merged.messages[group.start : place] if group is not None else []
         if calls:
-            group = next(group for group in groups_of(merged.messages) if group.start <= place < group.end)
-            assert any(one in calls for one in merged.messages[group.start : place])
+            assert any(one in calls for one in members)
+        else:
+            assert not any(makes_call(one, message.tool_call_id) for one in members)
 
 
 @given(divergences())
@@ -307,7 +341,7 @@ def test_every_field_follows_its_policy(two: Divergence) -> None:
     mine_wins = me.metadata_version > them.metadata_version and them.metadata_version == base.metadata_version
     for name, policy in POLICY.items():
         b, m, d, r = (getattr(head, name) for head in (base, me, them, result))
-        if policy is Policy.FIXED:
+        if policy in {Policy.FIXED, Policy.OWNER}:
             assert r == d
         elif policy is Policy.AUTHORITATIVE:
             assert r == (m if mine_wins else d)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -40,13 +39,12 @@ class Fight:
         self._newest = 0
         self._holder = ""
 
-    async def fight(self, seconds: float) -> None:
-        """Let them run for so long, stopping and killing; then let them end."""
+    async def fight(self, rounds: int) -> None:
+        """Stop one of them so many times, and kill every fourth time; then let them end."""
         async with self._stack:
             for _ in range(4):
                 await self._start()
-            ends_at = time.monotonic() + seconds
-            while time.monotonic() < ends_at:
+            for _ in range(rounds):
                 await self._hear_a_new_run()
                 await self._hear(self._chance.randint(0, 10))
                 if self.told["frozen"] % 4 == 3:
@@ -109,12 +107,12 @@ class Fight:
             victim.thaw()
 
 
-async def _fight(path: Path, seconds: float) -> Fight:
+async def _fight(path: Path, rounds: int) -> Fight:
     async with SessionRepository.open(path) as sessions:
         async with sessions.lease("chat", create=True):
             pass
         fight = Fight(path, seed=random.randrange(2**32))
-        await fight.fight(seconds)
+        await fight.fight(rounds)
         session = await sessions.get("chat")
         assert (await StoreAdmin(sessions.storage).check()).ok
         assert await sessions.lease_of("chat") is None
@@ -129,15 +127,15 @@ async def _fight(path: Path, seconds: float) -> Fight:
 
 async def test_L87_four_processes_run_one_at_a_time(tmp_path: Path) -> None:
     """While one is stopped and one is killed and replaced, no two runs' commits mingle, and nothing told is lost."""
-    fight = await _fight(tmp_path / "sessions.db", 4.0)
+    fight = await _fight(tmp_path / "sessions.db", 3)
     assert fight.acknowledged
     assert fight.told["frozen"]
 
 
 @pytest.mark.long
 async def test_L87_four_processes_run_one_at_a_time_for_long(tmp_path: Path) -> None:
-    """As above for 20 seconds, in which stopped runs do wake up and are refused, and others are killed."""
-    fight = await _fight(tmp_path / "sessions.db", 20.0)
+    """As above for 20 rounds, in which stopped runs do wake up and are refused, and others are killed."""
+    fight = await _fight(tmp_path / "sessions.db", 20)
     assert min(fight.told["refused"], fight.told["killed"]) > 0
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -20,6 +22,9 @@ from bamboo_sessions import (
     SqliteStorage,
 )
 from bamboo_sessions.storage.sqlite.search.file import discard, index_path
+from bamboo_sessions.storage.sqlite.transactions import tuning
+from bamboo_sessions.storage.sqlite.transactions.others import Others
+from bamboo_sessions.storage.sqlite.transactions.writer import Writer
 
 COPIES = 8
 """Working copies of a saver. It takes them in turn, so each is some turns old when it is saved."""
@@ -112,13 +117,35 @@ async def count_up(sessions: SessionRepository) -> None:
         return
 
 
-async def append_on_request(path: str, session_id: str) -> None:
+async def append_on_request(path: str, session_id: str, turn_wait_seconds: str = "") -> None:
     """Append each line that comes, and tell when it is acknowledged."""
+    if turn_wait_seconds:
+        setattr(tuning, "TURN_WAIT_SECONDS", float(turn_wait_seconds))  # noqa: B010 - it is a constant elsewhere
     async with SessionRepository.open(f"sqlite:///{path}") as sessions:
         say("ready")
         while line := await told():
             await sessions.append(session_id, Message.user(line))
             say(line)
+
+
+STEPS_OF_A_TURN: dict[str, tuple[type, str]] = {
+    "before it begins": (Writer, "_begin"),
+    "before COMMIT": (Writer, "_commit"),
+    "after COMMIT": (Others, "tell"),
+    "after telling": (Others, "give_turn"),
+}
+
+
+async def end_in_a_turn(path: str, step: str, how: str) -> None:
+    """Take the turn to write; when told, commit, for others too, and send oneself a signal at a step of that."""
+    async with SessionRepository.open(f"sqlite:///{path}") as sessions:
+        storage = sessions.storage
+        assert isinstance(storage, SqliteStorage)
+        assert storage._engine._others.take_turn_at_once()
+        await barrier()
+        owner, name = STEPS_OF_A_TURN[step]
+        setattr(owner, name, lambda *_, **__: os.kill(os.getpid(), signal.Signals[how]))
+        await sessions.append("its", Message.user("its"), create=True)
 
 
 async def write_for_ever(path: str, name: str) -> None:
@@ -163,9 +190,9 @@ async def hold_read(path: str) -> None:
     await storage.open()
     connection = apsw.Connection(path)
     connection.execute("BEGIN")
-    before = connection.execute("SELECT count(*) FROM messages").fetchall()
+    before = connection.execute("SELECT sum(lines) FROM commits").fetchall()
     await barrier()
-    after = connection.execute("SELECT count(*) FROM messages").fetchall()
+    after = connection.execute("SELECT sum(lines) FROM commits").fetchall()
     connection.close()
     await storage.aclose()
     say("same" if before == after else "changed")
@@ -219,6 +246,7 @@ ROLES: dict[str, Callable[..., Awaitable[None]]] = {
     for role in (
         append_on_request,
         author,
+        end_in_a_turn,
         follow,
         hold_iteration,
         hold_read,

@@ -35,17 +35,23 @@ def _judged(recording: Recording, survivals: Survivals, place: Path) -> Judge:
 
 @pytest.mark.parametrize("durability", MODES)
 def test_a_power_cut_at_any_moment_loses_nothing_acknowledged(durability: Durability, tmp_path: Path) -> None:
-    """G1, G3: after each operation, with nothing saved and with one more kind of survival, the store is whole."""
+    """G1, G3: after an operation, with nothing saved and with one more kind of survival, the store is whole.
+
+    A run judges every third operation, and chance says which: all three thirds are cut with `--long`.
+    """
     recording = record(durability, seed=1, rounds=1)
     kinds = {operation.kind for operation in recording.operations}
     assert kinds == {"create", "write", "truncate", "sync", "delete"}
+    third = random.SystemRandom().randrange(3)
 
     def survivals(cut: int) -> Iterable[Survival]:
+        if cut % 3 != third:
+            return ()
         return WORST[0], WORST[1 + cut % 7] if cut % 8 else at_random(cut)
 
     judge = _judged(recording, survivals, tmp_path)
-    assert judge.cuts > 2 * 800
-    assert len(judge.seen) > 400
+    assert judge.cuts > 2 * 800 // 3
+    assert len(judge.seen) > 130
 
 
 @pytest.mark.long

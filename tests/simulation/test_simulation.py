@@ -25,7 +25,7 @@ from tests.simulation.reached import BRANCHES, missing
 from tests.simulation.run import Outcome, simulate
 
 HERE = Path(__file__).parent
-SECONDS = 10
+SECONDS = 4
 LONG_SEEDS = 2_500
 
 

@@ -6,12 +6,13 @@ Nothing heavy is imported before it is needed, so that `--help` and completion a
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 INTERRUPTED = 130
-"""The exit code after Ctrl-C, as shells count it: 128 + SIGINT."""
+"""The exit code after Ctrl-C, as shells count it: 128 + SIGINT. The process itself ends by the signal."""
 
 
 def main() -> None:
@@ -41,8 +42,13 @@ def _open_closed_streams() -> None:
 
 
 def _leave_at_once() -> None:
-    """End now: a thread may still wait for input that never comes, and Python would wait for the thread."""
+    """End now, by the signal, so that a shell's loop ends, too.
+
+    Python would wait for threads, and one may wait for input that never comes.
+    """
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
-    os._exit(INTERRUPTED)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGINT)
+    os._exit(INTERRUPTED)  # where signals end nothing

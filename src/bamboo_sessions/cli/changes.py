@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 
 import click
 
+from bamboo_sessions.cli.arguments import session_argument
 from bamboo_sessions.cli.documents import document, head_of
 from bamboo_sessions.cli.failures import NOT_FOUND, CommandFailedError
 from bamboo_sessions.cli.output import json_option, note, print_json
 from bamboo_sessions.cli.store import Store
 from bamboo_sessions.cli.text import counted, one_line
-from bamboo_sessions.domain.errors import InputError
+from bamboo_sessions.domain.errors import InputError, SessionNotFoundError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.message import ROLES, Message
@@ -37,7 +38,7 @@ def _text_or_stdin(text: str) -> str:
 
 
 @click.command()
-@click.argument("session_id", metavar="ID")
+@session_argument
 @click.argument("text", metavar="TEXT")
 @click.option(
     "--role", type=click.Choice(sorted(ROLES)), help="Who speaks. Default: user, or tool with --tool-call-id."
@@ -63,18 +64,31 @@ def append(
     """Append a message to a session.
 
     TEXT is the message, or - to read it from stdin. Write -- before a text that begins with a dash.
+
+    \b
+    Examples:
+      bamboo-sessions append chat-42 "And where is my refund?"
+      make 2>&1 | bamboo-sessions append build-7 --create --role event -
     """
     if model is not None and not create:
         raise click.UsageError("--model is for a session that is made: it goes with --create.")
+    content = _text_or_stdin(text)
+    if not content.strip() and tool_call_id is None:
+        raise InputError("An empty text isn't appended.", hint="Nothing was changed.")
     message = Message(
         role=role or ("tool" if tool_call_id is not None else "user"),  # type: ignore[arg-type] # one of ROLES
-        content=_text_or_stdin(text),
+        content=content,
         tool_call_id=tool_call_id,
         id=new_id() if message_id is None else message_id,
     )
-    appended = store.run(
-        lambda sessions: sessions.append(session_id, message, create=create, model=model), creates=create
-    )
+    try:
+        appended = store.run(
+            lambda sessions: sessions.append(session_id, message, create=create, model=model), creates=create
+        )
+    except SessionNotFoundError:
+        sentence = f"There is no session {session_id!r} in {store.place}."
+        hint = "Check the id and --namespace; --create begins a new session."
+        raise CommandFailedError(sentence, hint=hint, exit_code=NOT_FOUND) from None
     if as_json:
         print_json({"message_id": message.id, **document(appended)})
     elif appended.duplicates:
@@ -87,7 +101,7 @@ def append(
 
 
 @click.command()
-@click.argument("session_id", metavar="ID")
+@session_argument
 @click.argument("text", metavar="TEXT")
 @click.option(
     "--question", metavar="Q", help="Its id, or the id of its tool call. Default: the one that is open longest."
@@ -102,6 +116,10 @@ def answer(
 
     TEXT is one of the offered answers, or any text where the question allows that; - reads it from stdin. A question
     is answered once: of two different answers one wins.
+
+    \b
+    Examples:
+      bamboo-sessions answer chat-42 "Refund it"
     """
     given = _text_or_stdin(text)
 
@@ -109,7 +127,7 @@ def answer(
         wanted = question if question is not None else await _meant(sessions, session_id, answer_id)
         return await sessions.answer(session_id, wanted, given, answer_id=answer_id)
 
-    _tell(head_of(store.run(work)), "Answered.", as_json=as_json)
+    tell(head_of(store.run(work)), "Answered.", as_json=as_json)
 
 
 async def _meant(sessions: SessionRepository, session_id: str, answer_id: str | None) -> str:
@@ -129,7 +147,8 @@ async def _meant(sessions: SessionRepository, session_id: str, answer_id: str | 
 # --- what people set
 
 
-def _tell(head: SessionHead, done: str, *, as_json: bool) -> None:
+def tell(head: SessionHead, done: str, *, as_json: bool) -> None:
+    """Say what was done, or print the session as it is now."""
     if as_json:
         print_json(document(head))
     else:
@@ -139,11 +158,11 @@ def _tell(head: SessionHead, done: str, *, as_json: bool) -> None:
 def _set(
     store: Store, change: Callable[[SessionRepository], Awaitable[SessionHead]], done: str, *, as_json: bool
 ) -> None:
-    _tell(store.run(change), done, as_json=as_json)
+    tell(store.run(change), done, as_json=as_json)
 
 
 @click.command()
-@click.argument("session_id", metavar="ID")
+@session_argument
 @click.argument("title", metavar="TITLE")
 @json_option
 @click.pass_obj
@@ -151,43 +170,67 @@ def rename(store: Store, *, session_id: str, title: str, as_json: bool) -> None:
     """Give a session a title.
 
     A title that a person gave is never replaced by a generated one, nor by the save of an agent that runs.
+
+    \b
+    Examples:
+      bamboo-sessions rename chat-42 "Lost order"
     """
     done = f"Renamed to “{one_line(title, 100)}”."
     _set(store, lambda sessions: sessions.rename(session_id, title), done, as_json=as_json)
 
 
 @click.command()
-@click.argument("session_id", metavar="ID")
+@session_argument
 @json_option
 @click.pass_obj
 def pin(store: Store, *, session_id: str, as_json: bool) -> None:
-    """Pin a session: clean-ups spare it."""
+    """Pin a session: clean-ups spare it.
+
+    \b
+    Examples:
+      bamboo-sessions pin chat-42
+    """
     _set(store, lambda sessions: sessions.pin(session_id), "Pinned.", as_json=as_json)
 
 
 @click.command()
-@click.argument("session_id", metavar="ID")
+@session_argument
 @json_option
 @click.pass_obj
 def unpin(store: Store, *, session_id: str, as_json: bool) -> None:
-    """Take a session's pin away."""
+    """Take a session's pin away.
+
+    \b
+    Examples:
+      bamboo-sessions unpin chat-42
+    """
     _set(store, lambda sessions: sessions.pin(session_id, pinned=False), "Unpinned.", as_json=as_json)
 
 
 @click.command()
-@click.argument("session_id", metavar="ID")
+@session_argument
 @json_option
 @click.pass_obj
 def archive(store: Store, *, session_id: str, as_json: bool) -> None:
-    """Archive a session."""
+    """Archive a session.
+
+    \b
+    Examples:
+      bamboo-sessions archive chat-42
+    """
     _set(store, lambda sessions: sessions.archive(session_id), "Archived.", as_json=as_json)
 
 
 @click.command()
-@click.argument("session_id", metavar="ID")
+@session_argument
 @json_option
 @click.pass_obj
 def unarchive(store: Store, *, session_id: str, as_json: bool) -> None:
-    """Bring a session back from the archive."""
+    """Bring a session back from the archive.
+
+    \b
+    Examples:
+      bamboo-sessions unarchive chat-42
+    """
     done = "Brought back from the archive."
     _set(store, lambda sessions: sessions.archive(session_id, archived=False), done, as_json=as_json)

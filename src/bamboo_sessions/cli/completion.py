@@ -18,9 +18,10 @@ SHELLS: Final = ("bash", "zsh", "fish")
 def completion(ctx: click.Context, shell: str | None) -> None:
     """Print the completion script of a shell.
 
-    SHELL is bash, zsh or fish; by default the shell in $SHELL.
+    SHELL is bash, zsh or fish; by default the shell in $SHELL. Commands, options and ids of sessions are completed.
 
     \b
+    Examples:
     bash:  eval "$(bamboo-sessions completion bash)"     in ~/.bashrc
     zsh:   eval "$(bamboo-sessions completion zsh)"      in ~/.zshrc
     fish:  bamboo-sessions completion fish > ~/.config/fish/completions/bamboo-sessions.fish

@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from bamboo_sessions.cli import INTERRUPTED
+from bamboo_sessions.cli.store import Store
 from bamboo_sessions.cli.text import plain
 from bamboo_sessions.domain.errors import (
     BambooSessionsError,
@@ -30,7 +31,7 @@ _HINTS: Final = {
     "session_exists": "Choose another id.",
     "session_deleted": "Deleted stays deleted; use another id.",
     "session_busy": "Wait until that run has ended; `delete --force` doesn't wait.",
-    "message_not_found": "`bamboo-sessions show ID --json` shows the ids of the messages.",
+    "message_not_found": "`bamboo-sessions show ID --ids` shows the ids of the messages.",
     "no_pending_question": "`bamboo-sessions show ID` shows the question that is open, if there is one.",
     "position_expired": "`watch --from-start` begins with the oldest change that is kept, plain `watch` with the next.",
     "question_already_answered": "`bamboo-sessions show ID` shows the answer that won.",
@@ -55,13 +56,13 @@ class QuietExitError(Exception):
         self.exit_code = exit_code
 
 
-def report(error: BaseException, *, debug: bool = False) -> int:
-    """Tell the user about `error`; returns the exit code."""
+def report(error: BaseException, *, store: Store | None = None, debug: bool = False) -> int:
+    """Tell the user about `error`; returns the exit code. What wasn't found wasn't found in `store`."""
     error = _innermost(error)
     if isinstance(error, QuietExitError):
         return error.exit_code
     if isinstance(error, KeyboardInterrupt | click.Abort):  # the latter at a prompt
-        _say("Interrupted.")
+        end_line()
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
         _give_up_stdout()
@@ -69,9 +70,12 @@ def report(error: BaseException, *, debug: bool = False) -> int:
     if debug:
         traceback.print_exception(error)
     sentence, hint, exit_code = _told(error)
+    if store is not None and isinstance(error, SessionNotFoundError):
+        sentence = f"{sentence.removesuffix('.')} in {store.place}."
     _say(f"Error: {sentence}")
-    if hint:
-        _say(f"Hint: {hint}")
+    line = f"Hint: {hint}"
+    if hint and not (debug and line in getattr(error, "__notes__", ())):  # the traceback has shown it
+        _say(line)
     return exit_code
 
 
@@ -103,6 +107,12 @@ def exit_code_of(error: BambooSessionsError) -> int:
     if isinstance(error, SessionNotFoundError | NoPendingQuestionError | MessageNotFoundError):
         return NOT_FOUND
     return WRONG_USAGE if isinstance(error, InputError) else FAILED
+
+
+def end_line() -> None:
+    """Go to a new line behind the ^C that a terminal shows."""
+    if sys.stderr.isatty():
+        _say("")
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import AsyncIterable, Callable
 from typing import Final
 
+import msgspec
+
 from bamboo_sessions.cli.lines import InputLine
 from bamboo_sessions.cli.text import counted, one_line
 from bamboo_sessions.domain.errors import (
@@ -20,6 +22,7 @@ from bamboo_sessions.domain.errors import (
     StorageError,
 )
 from bamboo_sessions.domain.json import same
+from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.repository import SessionRepository
 
@@ -130,20 +133,33 @@ class Importer:
     async def _extend(self, where: str, session: Session, known: Session) -> None:
         new = 0
         if session.messages:
-            appended = await self._sessions.append(session.id, *session.messages, incarnation=known.incarnation)
+            messages = [_as_old_as(known, message, session) for message in session.messages]
+            appended = await self._sessions.append(session.id, *messages, incarnation=known.incarnation)
             new = len(session.messages) - len(appended.duplicates)
         if new:
             self._tally.appended += 1
             self._tally.new_messages += new
         else:
             self._tally.unchanged += 1
-        differs = [name for name in ("model", "metadata") if not same(getattr(session, name), getattr(known, name))]
+        differs = [name for name in _kept(session) if not same(getattr(session, name), getattr(known, name))]
         if differs:
             self._tell(f"Note: {where}: session {session.id!r} keeps its own {' and '.join(differs)}.")
 
     def _failed(self, where: str, exc: BambooSessionsError) -> None:
         self._tally.failed += 1
         self._tell(f"Error: {where}: {one_line(_reason(exc), REASON_CHARS_MAX)}")
+
+
+def _as_old_as(known: Session, message: Message, session: Session) -> Message:
+    """A message that came without a time, and so is as old as its session, in the session that is there."""
+    if message.created_at != session.created_at:
+        return message
+    return msgspec.structs.replace(message, created_at=known.created_at)
+
+
+def _kept(session: Session) -> list[str]:
+    """What of `session` an import doesn't change where there is one."""
+    return ["model", "metadata", *(name for name in ("title", "owner") if getattr(session, name) is not None)]
 
 
 def _reason(exc: BambooSessionsError) -> str:

@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 STDIN: Final = "-"
 _GZIP: Final = b"\x1f\x8b"
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{")
+"""How it begins: with its mark, or with a brace."""
 _BOM: Final = b"\xef\xbb\xbf"
 _BATCH_LINES_MAX: Final = 256
 _BATCH_BYTES_MAX: Final = 1024 * 1024
@@ -100,6 +102,8 @@ class Input:
             return None
         if self._number == 1:
             data = data.removeprefix(_BOM)
+            if flaw := _flaw_of_first(data, self.name):
+                return self._broken(flaw)
         if b"\0" in data:
             return self._broken("this is binary, not JSON lines; nothing after it was read")
         if len(data) == _LINE_BYTES_MAX and not data.endswith(b"\n"):
@@ -110,6 +114,18 @@ class Input:
     def _broken(self, flaw: str) -> InputLine:
         self._ended = True
         return InputLine(self._number, b"", flaw)
+
+
+def _flaw_of_first(line: bytes, name: str) -> str | None:
+    """What the first line shows to be wrong with the whole input: another encoding, or no lines at all."""
+    if line.startswith(_UTF_16):
+        return f"this is UTF-16 text; make it UTF-8 first: iconv -f UTF-16 -t UTF-8 {name}"
+    text = line.strip()
+    if text.startswith(b"["):
+        return f"this is one JSON document, not a conversation on each line; rewrite it first: jq -c '.[]' {name}"
+    if text == b"{" or (text.startswith(b"{") and text.endswith((b"{", b"[", b","))):
+        return f"this is a JSON document over several lines, not one on each; rewrite it first: jq -c . {name}"
+    return None
 
 
 def _reason(exc: Exception) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from bamboo_sessions.cli import INTERRUPTED
-from bamboo_sessions.cli.failures import QuietExitError
+from bamboo_sessions.cli.failures import QuietExitError, end_line
 from bamboo_sessions.cli.store import Store
 from bamboo_sessions.repository import SessionRepository
 
@@ -29,6 +29,7 @@ def run_live(store: Store, work: Callable[[SessionRepository], Awaitable[T]], *,
     try:
         return store.run(watched, creates=waits and store.url is None)
     except KeyboardInterrupt:
+        end_line()
         raise QuietExitError(INTERRUPTED) from None
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
-from bamboo_sessions.cli.text import escaped, plain
+from bamboo_sessions.cli.text import escaped, local_time, plain, utc_time
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,14 +24,34 @@ TEXT_COLUMNS_MAX: Final = 100
 """A terminal may be wider; lines of prose longer than this are hard to read."""
 
 
+def jsonl_option(command: F) -> F:
+    """`--jsonl`, for what may be long."""
+    return click.option("--jsonl", "as_jsonl", is_flag=True, help="Print JSON lines to stdout, one for each.")(command)
+
+
 def json_option(command: F) -> F:
     """`--json`, the same for each command that prints something."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout.")(command)
 
 
+COLOUR: Final = "bamboo_sessions.color"
+NO_PAGER: Final = "bamboo_sessions.no_pager"
+"""What the global options leave in the context's `meta`."""
+
+
+def _asked(name: str) -> object:
+    context = click.get_current_context(silent=True)
+    return context.meta.get(name) if context is not None else None
+
+
 def is_terminal() -> bool:
-    """Whether a person looks at stdout."""
-    return sys.stdout.isatty()
+    """Whether data is laid out for people: on a terminal, or where somebody asks for colours."""
+    return sys.stdout.isatty() or _is_forced()
+
+
+def _is_forced() -> bool:
+    colour = _asked(COLOUR)
+    return colour == "always" or (colour != "never" and bool(os.environ.get("FORCE_COLOR")))
 
 
 def note(line: str) -> None:
@@ -61,6 +85,11 @@ def print_json_line(value: object) -> None:
 # --- text
 
 
+def shown_time(moment: datetime) -> str:
+    """A time in the one form that fits: local, with its zone, where people look; else UTC."""
+    return local_time(moment) if is_terminal() else utc_time(moment)
+
+
 class Line(NamedTuple):
     """A line to print: pieces of text with their styles, and how far it is indented. `cut`: never more than one."""
 
@@ -70,10 +99,37 @@ class Line(NamedTuple):
 
 
 def console() -> Console:
-    """Rich's console on stdout; it respects NO_COLOR and the width of the terminal."""
+    """Rich's console on stdout, as wide as the terminal, with colours if they are wanted."""
+    if (screen := _paged.get()) is not None:
+        return screen
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False)
+    no_color = {"always": False, "never": True}.get(str(_asked(COLOUR)))
+    force = True if _is_forced() else None
+    return Console(highlight=False, markup=False, emoji=False, force_terminal=force, no_color=no_color)
+
+
+_paged: ContextVar[Console | None] = ContextVar("_paged", default=None)
+
+
+@contextmanager
+def paged() -> Iterator[None]:
+    """Show what is printed to the `console` inside in the pager ($PAGER), if it is longer than the terminal."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or _asked(NO_PAGER):
+        yield
+        return
+    screen = console()
+    with screen.capture() as captured:
+        token = _paged.set(screen)
+        try:
+            yield
+        finally:
+            _paged.reset(token)
+    text = captured.get()
+    if text.count("\n") < screen.height:
+        click.echo(text, nl=False, color=True)
+    else:
+        click.echo_via_pager(text, color=True)
 
 
 def print_lines(lines: Iterable[Line]) -> None:

@@ -11,9 +11,8 @@ from typing import Final
 
 import msgspec
 
-from bamboo_sessions.cli.listing import badges
-from bamboo_sessions.cli.output import Line
-from bamboo_sessions.cli.text import counted, folded, local_time, one_line, plain
+from bamboo_sessions.cli.output import Line, shown_time
+from bamboo_sessions.cli.text import badges, counted, folded, one_line, plain
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.lease import LeaseInfo
 from bamboo_sessions.domain.message import Message, Part, TextPart, ToolCall
@@ -45,6 +44,7 @@ class View(msgspec.Struct, frozen=True):
     lease: LeaseInfo | None = None
     unfold_tools: bool = False
     unfold_prompts: bool = False
+    show_ids: bool = False
 
 
 def rendered(view: View) -> Iterator[Line]:
@@ -71,9 +71,9 @@ def spoken(view: View) -> Iterator[Line]:
     for index, message in enumerate(view.messages):
         if index in folded_away:
             continue
-        if view.unfold_tools or not _goes_on(above, message):
+        if view.unfold_tools or view.show_ids or not _goes_on(above, message):
             yield Line()
-            yield _speaker(message)
+            yield _speaker(message, with_id=view.show_ids)
         own = {call.id: results.get((index, call.id), []) for call in message.tool_calls}
         yield from _message(view, message, own)
         above = message
@@ -102,7 +102,7 @@ def heading(head: SessionHead) -> Iterator[Line]:
     facts += [head.model] if head.model else []
     facts += [f"owner {head.owner}"] if head.owner else []
     facts += [counted(head.message_count, "message"), f"revision {head.revision}"]
-    facts.append(f"changed {local_time(head.updated_at)}")
+    facts.append(f"changed {shown_time(head.updated_at)}")
     if head.forked_from is not None:
         facts.append(f"fork of {head.forked_from.session_id}")
     if head.parent_session_id is not None:
@@ -112,7 +112,7 @@ def heading(head: SessionHead) -> Iterator[Line]:
 
 
 def _running(lease: LeaseInfo) -> Line:
-    until = f"until {local_time(lease.expires_at)} unless renewed"
+    until = f"until {shown_time(lease.expires_at)} unless renewed"
     waiting = f", {counted(lease.waiting, 'run')} waiting" if lease.waiting else ""
     return Line(((f"▶ {one_line(lease.holder, 200)} runs it", "green"), (f" · {until}{waiting}", "dim")))
 
@@ -139,9 +139,10 @@ def _goes_on(above: Message | None, message: Message) -> bool:
     return (above.role, above.name) == (message.role, message.name)
 
 
-def _speaker(message: Message) -> Line:
+def _speaker(message: Message, *, with_id: bool) -> Line:
     name = f" {one_line(message.name, 60)}" if message.name else ""
-    return Line(((message.role, _STYLES[message.role]), (name, ""), (f"  {local_time(message.created_at)}", "dim")))
+    facts = f"  {shown_time(message.created_at)}" + (f"  {plain(message.id)}" if with_id else "")
+    return Line(((message.role, _STYLES[message.role]), (name, ""), (facts, "dim")))
 
 
 def _message(view: View, message: Message, results: dict[str, list[Message]]) -> Iterator[Line]:
@@ -220,7 +221,7 @@ def _unfolded_call(call: ToolCall, results: list[Message], missing: list[tuple[s
         yield Line(((line, "dim"),), 2 * _INDENT)
     for result in results:
         mark, style = _outcome(result)
-        yield Line(((mark, style), (f" {local_time(result.created_at)}", "dim")), _INDENT)
+        yield Line(((mark, style), (f" {shown_time(result.created_at)}", "dim")), _INDENT)
         for line in _pretty(result.text).split("\n"):
             yield Line(((line, ""),), 2 * _INDENT)
     if not results and missing:

@@ -6,15 +6,27 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, get_args
 
 import click
 
+from bamboo_sessions.cli.arguments import complete_session
 from bamboo_sessions.cli.documents import document
-from bamboo_sessions.cli.output import Line, is_terminal, json_option, note, print_json, print_lines
+from bamboo_sessions.cli.output import (
+    Line,
+    is_terminal,
+    json_option,
+    jsonl_option,
+    note,
+    paged,
+    print_json,
+    print_json_line,
+    print_lines,
+)
 from bamboo_sessions.cli.store import Store
-from bamboo_sessions.cli.text import age, one_line, plain
+from bamboo_sessions.cli.text import age, one_line, plain, utc_time
+from bamboo_sessions.cli.times import Moment
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK
 from bamboo_sessions.domain.limits import PAGE_MAX, SEARCH_DEFAULT
 from bamboo_sessions.domain.message import Role
@@ -23,25 +35,6 @@ from bamboo_sessions.repository import SessionRepository
 from bamboo_sessions.storage.port import Progress
 
 _TITLE_CHARS_MAX: Final = 80
-_AGE: Final = re.compile(r"(\d{1,6})\s*(min|h|d|w)")
-_UNITS: Final = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-class Moment(click.ParamType[datetime]):
-    """A time: `2026-11-22`, `2026-11-22T09:30` (local unless it names a zone), or how long ago: `12h`, `3d`, `2w`."""
-
-    name = "moment"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:  # noqa: ANN401
-        """The time with its zone."""
-        if isinstance(value, datetime):
-            return value
-        try:
-            if found := _AGE.fullmatch(value.strip()):
-                return SYSTEM_CLOCK.now() - timedelta(**{_UNITS[found[2]]: int(found[1])})
-            return datetime.fromisoformat(value.strip()).astimezone()
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no time: write 2026-11-22, 2026-11-22T09:30, or 3d for three days ago", param, ctx)
 
 
 @click.command()
@@ -55,27 +48,47 @@ class Moment(click.ParamType[datetime]):
     help=f"Hits at most, 1 to {PAGE_MAX}. Default: {SEARCH_DEFAULT}.",
 )
 @click.option("--role", type=click.Choice(get_args(Role)), help="Only messages of this role.")
-@click.option("--session", metavar="ID", help="Only in this session.")
+@click.option("--session", metavar="ID", help="Only in this session.", shell_complete=complete_session)
 @click.option("--owner", metavar="OWNER", help="Only in sessions of this owner.")
 @click.option("--kind", metavar="KIND", help="Only in sessions of this kind, for example root or child.")
 @click.option("--archived/--not-archived", default=None, help="Only in those that are archived, or aren't.")
 @click.option("--since", type=Moment(), metavar="TIME", help="Only from then on: a date, a time, or 3d, 12h ago.")
 @click.option("--until", type=Moment(), metavar="TIME", help="Only before then.")
 @click.option("--tools", "include_tools", is_flag=True, help="In tool calls and their results, too.")
+@jsonl_option
 @json_option
 @click.pass_obj
-def search(store: Store, /, *, text: tuple[str, ...], as_json: bool, **filters: Any) -> None:  # noqa: ANN401 - see options
+def search(
+    store: Store,
+    /,
+    *,
+    text: tuple[str, ...],
+    as_json: bool,
+    as_jsonl: bool,
+    **filters: Any,  # noqa: ANN401 - see options
+) -> None:
     """Search titles, summaries and messages.
 
     All words have to be in one text. "a phrase" in quotes, begin* for beginnings of words, -not for what must not be
-    there (after --, or the shell takes it for an option). The first search of a store builds its index.
+    there (after --, or it is taken for an option). The first search of a store builds its index.
+
+    \b
+    Examples:
+      bamboo-sessions search refund --since 3d
+      bamboo-sessions search --role user '"order number"' -- -draft
     """
+    if as_json and as_jsonl:
+        raise click.UsageError("--json and --jsonl are two forms of the same; name one.")
     page = store.run(lambda sessions: _search(sessions, " ".join(text), filters))
     if as_json:
         print_json(document(page))
+    elif as_jsonl:
+        for hit in page.hits:
+            print_json_line(document(hit))
     else:
-        (_print_blocks if is_terminal() else _print_rows)(page)
-        _say_what_is_left(page)
+        with paged():
+            (_print_blocks if is_terminal() else _print_rows)(page)
+        _say_what_is_left(store, page)
 
 
 async def _search(sessions: SessionRepository, text: str, filters: dict[str, Any]) -> SearchPage:
@@ -86,9 +99,9 @@ async def _search(sessions: SessionRepository, text: str, filters: dict[str, Any
     return page
 
 
-def _say_what_is_left(page: SearchPage) -> None:
+def _say_what_is_left(store: Store, page: SearchPage) -> None:
     if not page.hits:
-        note("Nothing found.")
+        note(f"Nothing found in {store.place}.")
     elif page.has_more:
         note("There is more: --limit N shows more of it.")
 
@@ -100,7 +113,7 @@ def _print_rows(page: SearchPage) -> None:
     for hit in page.hits:
         said = " ".join(one_line(hit.snippet.text, 10_000).split())
         fields = (plain(hit.session_id), plain(hit.message_id or ""), hit.role or hit.place)
-        click.echo("\t".join((*fields, f"{hit.at:%Y-%m-%dT%H:%M:%SZ}", said)))
+        click.echo("\t".join((*fields, utc_time(hit.at), said)))
 
 
 def _print_blocks(page: SearchPage) -> None:

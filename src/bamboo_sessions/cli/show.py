@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 import msgspec
 
+from bamboo_sessions.cli.arguments import session_argument
 from bamboo_sessions.cli.documents import conversation, head_of
-from bamboo_sessions.cli.output import json_option, print_json, print_lines
+from bamboo_sessions.cli.output import json_option, paged, print_json, print_lines
 from bamboo_sessions.cli.render import View, rendered
 from bamboo_sessions.cli.store import Store
 from bamboo_sessions.domain.limits import PAGE_DEFAULT, PAGE_MAX
@@ -24,12 +25,13 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@click.argument("session_id", metavar="ID")
+@session_argument
 @click.option(
     "-n", "--limit", type=click.IntRange(min=1), metavar="N", help=f"The newest N messages. Default: {PAGE_DEFAULT}."
 )
 @click.option("--all", "everything", is_flag=True, help="All messages, and long system prompts in full.")
 @click.option("--tools", is_flag=True, help="Tool calls, results and system prompts in full.")
+@click.option("--ids", is_flag=True, help="The id of each message.")
 @click.option("--revision", type=int, metavar="R", help="The messages as they were at this revision.")
 @click.option("--model-view", is_flag=True, help="Only what can be sent to a model.")
 @json_option
@@ -41,13 +43,19 @@ def show(
     limit: int | None,
     everything: bool,
     tools: bool,
+    ids: bool,
     revision: int | None,
     model_view: bool,
     as_json: bool,
 ) -> None:
     """Show a conversation.
 
-    Who runs the agent on it, and what that asks and nobody answered yet, comes first. Tool calls take a line each.
+    Who runs the agent on it, and what it asked and nobody has answered yet, comes first. Each tool call takes a line.
+
+    \b
+    Examples:
+      bamboo-sessions show chat-42
+      bamboo-sessions show chat-42 --all --json | jq '.messages[].content'
     """
     if everything and limit is not None:
         raise click.UsageError("--all goes without --limit.")
@@ -58,8 +66,9 @@ def show(
     if as_json:
         print_json(conversation(view.head, view.messages, has_earlier=view.has_earlier, lease=view.lease))
     else:
-        view = msgspec.structs.replace(view, unfold_tools=tools, unfold_prompts=tools or everything)
-        print_lines(rendered(view))
+        view = msgspec.structs.replace(view, unfold_tools=tools, unfold_prompts=tools or everything, show_ids=ids)
+        with paged():
+            print_lines(rendered(view))
 
 
 async def _read_with_lease(sessions: SessionRepository, wish: Wish) -> View:

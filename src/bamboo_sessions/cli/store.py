@@ -26,14 +26,14 @@ def default_file() -> Path:
 
 
 class Store:
-    """The store that the global options name.
+    """The store that the global options name. They may come in any order, so its parts can be set.
 
     Args:
         url: As given, or `None` for the file in the user's data folder.
         namespace: The tenant.
     """
 
-    def __init__(self, url: str | None, namespace: str) -> None:
+    def __init__(self, url: str | None = None, namespace: str = "default") -> None:
         self.url = url
         self.namespace = namespace
 
@@ -41,6 +41,11 @@ class Store:
     def location(self) -> str:
         """Where it is, for display."""
         return self.url if self.url is not None else str(default_file())
+
+    @property
+    def place(self) -> str:
+        """Where sessions were looked for, for display: the store, and the namespace if it isn't the usual one."""
+        return self.location + ("" if self.namespace == "default" else f", namespace {self.namespace!r}")
 
     def storage(self) -> SessionStorage:
         """The storage, not opened yet. Raises `InputError` if the URL can't be understood."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 import click
 import msgspec
 
+from bamboo_sessions.cli.arguments import session_argument
 from bamboo_sessions.cli.documents import document
 from bamboo_sessions.cli.failures import NOT_FOUND, CommandFailedError
 from bamboo_sessions.cli.live import run_live
@@ -33,7 +34,7 @@ _TEXT_CHARS_MAX: Final = 120
 
 
 @click.command()
-@click.argument("session_id", metavar="ID")
+@session_argument
 @click.option(
     "-n",
     "--limit",
@@ -51,6 +52,11 @@ def tail(store: Store, *, session_id: str, limit: int, follow: bool, tools: bool
     """Follow a conversation live.
 
     The newest messages, then new ones as they come, whoever writes them. Ends when the session is deleted.
+
+    \b
+    Examples:
+      bamboo-sessions tail chat-42
+      bamboo-sessions tail chat-42 -n 0 --json | jq -r 'select(.type == "message").message.content'
     """
     show = _Json() if as_json else _Text(unfold=tools)
 
@@ -61,7 +67,7 @@ def tail(store: Store, *, session_id: str, limit: int, follow: bool, tools: bool
             if shown is None:
                 if not wait:
                     raise SessionNotFoundError(session_id)
-                note(f"Waiting for session {session_id!r}.")
+                note(f"Waiting for session {session_id!r} in {store.place}.")
                 shown = await _begun(sessions, session_id, feed)
             show.beginning(shown, limit)
             if follow:

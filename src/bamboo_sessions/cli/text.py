@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
-from typing import Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from bamboo_sessions.domain.head import SessionHead
 
 _CONTROL_PICTURES: Final = 0x2400
 _BAD: Final = "\N{REPLACEMENT CHARACTER}"
@@ -50,6 +53,15 @@ def folded(text: str, *, lines_max: int, chars_max: int) -> tuple[str, str]:
     return begin, f"… {len(text) - len(begin):,} more characters"
 
 
+def shortened(id: str, chars_max: int) -> str:
+    """An id that is too long with its end, which tells ids of one moment apart."""
+    shown = plain(id)
+    if len(shown) <= chars_max:
+        return shown
+    head = (chars_max - 1) // 2
+    return f"{shown[:head]}…{shown[len(shown) - (chars_max - 1 - head) :]}"
+
+
 _AGES: Final = ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h"), (60 * 86400, 86400, "d"))
 
 
@@ -64,8 +76,25 @@ def age(moment: datetime, now: datetime) -> str:
 
 
 def local_time(moment: datetime) -> str:
-    """The time to the second in the user's time zone."""
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
+    """The time to the second in the user's time zone, which is named."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+
+
+def utc_time(moment: datetime) -> str:
+    """The time to the second in UTC, for programs."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def badges(head: SessionHead) -> list[tuple[str, str]]:
+    """What is special about a session, each word with its style."""
+    words = [
+        ("question", "bold yellow", head.has_question),
+        (one_line(head.run_status or "", 20), "green", bool(head.run_status)),
+        ("pinned", "cyan", head.pinned),
+        ("archived", "dim", head.archived),
+        ("child", "dim", head.parent_session_id is not None),
+    ]
+    return [(word, style) for word, style, applies in words if applies]
 
 
 def counted(number: int, thing: str) -> str:

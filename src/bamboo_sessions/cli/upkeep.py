@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from bamboo_sessions.cli.arguments import complete_session
 from bamboo_sessions.cli.documents import document
 from bamboo_sessions.cli.failures import FAILED, QuietExitError
 from bamboo_sessions.cli.output import Line, json_option, note, print_facts, print_json, print_lines
@@ -18,7 +19,7 @@ from bamboo_sessions.repository import StoreAdmin
 
 
 @click.command()
-@click.argument("session_id", metavar="[ID]", required=False)
+@click.argument("session_id", metavar="[ID]", required=False, shell_complete=complete_session)
 @click.option("--children", is_flag=True, help="With all sessions below it.")
 @json_option
 @click.pass_obj
@@ -26,6 +27,10 @@ def usage(store: Store, *, session_id: str | None, children: bool, as_json: bool
     """Show how many tokens were used.
 
     By the session ID, or by all sessions of the namespace.
+
+    \b
+    Examples:
+      bamboo-sessions usage chat-42 --children
     """
     if children and session_id is None:
         raise click.UsageError("--children goes with an ID; without one all sessions are counted anyway.")
@@ -44,6 +49,10 @@ def stats(store: Store, *, as_json: bool) -> None:
     """Show counters of the store.
 
     Sessions, messages, bytes and so on, of all namespaces.
+
+    \b
+    Examples:
+      bamboo-sessions stats --json
     """
     counters = store.run_as_owner(lambda owner: owner.stats())
     if as_json:
@@ -60,6 +69,11 @@ def migrate(store: Store, *, new_epoch: bool, as_json: bool) -> None:
     """Bring the store's schema up to date.
 
     Every other command does so, too; this one says what it did. It makes the store if there is none.
+
+    \b
+    Examples:
+      bamboo-sessions migrate
+      bamboo-sessions --url restored.db migrate --new-epoch
     """
 
     async def work(owner: StoreAdmin) -> None:
@@ -96,6 +110,11 @@ def check(store: Store, *, repair: bool, as_json: bool) -> None:
 
     Broken rows, counts out of step, tool calls without results, of all namespaces. Nothing is changed without --repair,
     and --repair never drops what was written. The exit code is 1 if a problem remains.
+
+    \b
+    Examples:
+      bamboo-sessions check
+      bamboo-sessions check --repair
     """
     report = store.run_as_owner(lambda owner: owner.check(repair=repair))
     if as_json:

@@ -15,9 +15,12 @@ import msgspec
 from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.cached_reads import CachedReads
+from bamboo_sessions.coordination.encoding import encode_in_slices
+from bamboo_sessions.coordination.express import additions, commit_of, snapshot_after
 from bamboo_sessions.coordination.fencing import with_holder
 from bamboo_sessions.coordination.next_snapshot import committed_head, next_snapshot
 from bamboo_sessions.coordination.plan import UNCHANGED, HeadOnly, HeadPlan, Plan, Planned, Seen, Written, living_head
+from bamboo_sessions.coordination.saving import SavePlan
 from bamboo_sessions.domain.clock import EPOCH
 from bamboo_sessions.domain.errors import BambooSessionsError, LeaseLostError, SessionDeletedError, StorageError
 from bamboo_sessions.domain.head import SessionHead
@@ -82,6 +85,25 @@ class Committer:
         written = await self._run(_Change(key, on_head, heads_only=True, commit_id=commit_id), None)
         return living_head(key, written.after)
 
+    async def save(self, plan: SavePlan, start: Snapshot | None, commit_id: str | None) -> Written:
+        """Commit the plan of a save, by the express lane if it only adds to `start`; arguments as for `commit`."""
+        change = _Change(plan.key, cast("Callable[[Seen], Planned]", plan), heads_only=False, commit_id=commit_id)
+        added = additions(plan, start)
+        stored = await encode_in_slices(plan.added() if added is None else added, plan.encode)
+        if start is None or added is None:
+            return await self._run(change, start)
+        commit = commit_of(plan, start, stored)
+        try:
+            committed = await self._send(commit)
+        except RevisionConflict as exc:
+            return await self._run(change, await self._after_conflict(change, start, exc, attempt=0), attempt=1)
+        after = snapshot_after(plan, start, commit, committed)
+        if after is None:
+            return await self._publish(change, start, plan(start), committed)
+        self.counters.commits += 1
+        self._cache.publish(plan.key, after)
+        return Written(after, committed)
+
     async def append(self, commit: Commit) -> Committed:
         """A blind commit: it names no revision, so nothing conflicts. Readers of this process see it on return."""
         committed = await self._send(commit)
@@ -91,9 +113,9 @@ class Committer:
 
     # --- running a plan
 
-    async def _run(self, change: _Change, start: Seen) -> Written:
+    async def _run(self, change: _Change, start: Seen, attempt: int = 0) -> Written:
         try:
-            written = await self._attempts(change, start)
+            written = await self._attempts(change, start, attempt)
         except StorageError:
             raise
         except Exception:  # whatever a plan raises: it was made on a state that an earlier call has changed, perhaps
@@ -115,9 +137,9 @@ class Committer:
         committed = await self._storage.commit(commit)
         return Written(await self._after(change, commit, committed), committed)
 
-    async def _attempts(self, change: _Change, start: Seen) -> Written:
+    async def _attempts(self, change: _Change, start: Seen, first: int) -> Written:
         state = start if start is not None else await self._newest(change, None)
-        for attempt in range(CONFLICTS_BEFORE_TRANSACTION):
+        for attempt in range(first, CONFLICTS_BEFORE_TRANSACTION):
             planned, refusal = _planned(change, state)
             if planned.commit is None:
                 newest = await self._confirmed(change, state)
@@ -130,13 +152,17 @@ class Committer:
             try:
                 committed = await self._send(planned.commit)
             except RevisionConflict as exc:
-                self.counters.conflicts += 1
-                if not self._has_seen(change.key, exc.actual):
-                    await self._backoff.pause(attempt)
-                state = await self._newest(change, state, heard=self._storage.is_exact)
+                state = await self._after_conflict(change, state, exc, attempt)
                 continue
             return await self._publish(change, state, planned, committed)
         return await self._in_transaction(change, state)
+
+    async def _after_conflict(self, change: _Change, known: Seen, exc: RevisionConflict, attempt: int) -> Seen:
+        """The newest state, after a pause if it was another process that was faster."""
+        self.counters.conflicts += 1
+        if not self._has_seen(change.key, exc.actual):
+            await self._backoff.pause(attempt)
+        return await self._newest(change, known, heard=self._storage.is_exact)
 
     def _has_seen(self, key: SessionKey, revision: int) -> bool:
         """Whether this process made the commit that was in the way, or has read it since."""

@@ -17,7 +17,6 @@ from bamboo_sessions.coordination.backoff import Backoff
 from bamboo_sessions.coordination.cache import SessionCache
 from bamboo_sessions.coordination.cached_reads import CachedReads
 from bamboo_sessions.coordination.committing import Committer
-from bamboo_sessions.coordination.encoding import encode_in_slices
 from bamboo_sessions.coordination.fencing import check_fence
 from bamboo_sessions.coordination.foreign import check_base
 from bamboo_sessions.coordination.locks import SessionLocks
@@ -51,6 +50,7 @@ from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.working_copy import is_clean, link_of
 from bamboo_sessions.storage.commit import Commit, Committed, RecordWrite, SessionKey, State
+from bamboo_sessions.storage.ownership import OwnerChange
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.storage.query import DeleteQuery
 
@@ -164,6 +164,23 @@ class LockedSessionStore:
             self.cache.evict(SessionKey(key.namespace, session_id))
         return deleted or ((key.session_id,) if was_waiting else ())
 
+    async def set_owner(self, key: SessionKey, change: OwnerChange) -> SessionHead:
+        """Give a session and what is below it to another owner, under its lock; its head after that."""
+
+        async def work() -> SessionHead:
+            await self._save_waiting(key)
+            try:
+                heads = await self.storage.set_owner(key, change)
+            except StorageError as exc:
+                exc.commit_id = change.commit_id if exc.outcome_unknown else None
+                raise
+            for head in heads:
+                self.cache.evict(SessionKey(key.namespace, head.id))
+            return heads[0]
+
+        release = await self._lock(key)
+        return await self.tasks.run(work(), release)
+
     async def _called_off(self, key: SessionKey) -> bool:
         """Give up work that was to create a session, which is deleted before; whether there was any.
 
@@ -258,7 +275,7 @@ class LockedSessionStore:
             plan = plan.expecting(await self._save_waiting(plan.key, plan.if_revision))
         if link.is_foreign:
             await check_base(self.storage, plan.key, session)
-        if link.unsettled is not None and await self._settle(session, plan.commit_id) and plan.creating:
+        if link.unsettled is not None and await self._settle(session, plan) and plan.creating:
             return MergeReport(revision=session.revision, changed=True)  # it was this copy that made the session
         plan = caught_up(plan, session)
         link.unsettled = plan
@@ -280,9 +297,8 @@ class LockedSessionStore:
         return report_of(written)
 
     async def _commit(self, plan: SavePlan, commit_id: str | None) -> Written:
-        await encode_in_slices(plan.added(), plan.encode)
         start = None if plan.creating or plan.base is None else self._newest_known(plan.key, plan.base)
-        return await self._committer.commit(plan.key, plan, start=start, commit_id=commit_id)
+        return await self._committer.save(plan, start, commit_id)
 
     def _newest_known(self, key: SessionKey, base: Snapshot | None) -> Snapshot | None:
         """The newest committed state that is known: the cache's may be newer than a copy's base (L133)."""
@@ -291,23 +307,23 @@ class LockedSessionStore:
             return base
         return entry.snapshot
 
-    async def _settle(self, session: Session, next_id: str) -> bool:
+    async def _settle(self, session: Session, next_plan: SavePlan) -> bool:
         """Find out what became of earlier saves of what the copy has in it; whether one of its own was made.
 
-        If the outcome of its last save is unknown, its commit id is looked up first (G4): for good, unless `next_id` is
-        the same, so that what had not happened by then never will. If it was made, the copy becomes one of what is
-        committed now, and what was saved then isn't saved again over what others have committed since.
+        If the outcome of its last save is unknown, its commit id is looked up first (G4): for good, unless that of
+        `next_plan` is the same, so that what had not happened by then never will. If it was made, the copy becomes one
+        of what is committed now, and what was saved then isn't saved again over what others have committed since.
         Only under the session's lock: no save of this copy is under way then.
 
         Raises:
-            SessionDeletedError: It was made, and the session was deleted since.
+            SessionDeletedError: It was made, and the session was deleted since; or what waited was called off.
         """
         plan = link_of(session).unsettled
         if isinstance(plan, Waiting):
-            return plan.give_outcome_to(session)
+            return plan.give_outcome_to(session, creating=next_plan.creating)
         if not isinstance(plan, SavePlan):
             return False
-        state = await self._outcome(plan, is_final=next_id != plan.commit_id)
+        state = await self._outcome(plan, is_final=next_plan.commit_id != plan.commit_id)
         if state is not None:
             correct(session, plan, state)
         link_of(session).unsettled = None
@@ -402,7 +418,7 @@ class LockedSessionStore:
             except (StorageError, PreconditionFailedError):
                 raise
             except BambooSessionsError as exc:
-                if isinstance(exc, SessionNotFoundError) and self.waiting.has_waiting_parent(key, item):
+                if isinstance(exc, SessionNotFoundError) and self.waiting.has_waiting_parent(key):
                     message = f"Session {key.session_id!r} waits until the session above it is stored."
                     raise StorageUnavailableError(message, hint="Its work is kept in memory and retried.") from exc
                 self.waiting.refuse(key, item, exc)

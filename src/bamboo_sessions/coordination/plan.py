@@ -59,7 +59,8 @@ class Written(msgspec.Struct, frozen=True):
     Args:
         after: What is committed now.
         committed: The commit, if one was made; `replayed` if that was an earlier call with the same commit id.
-        planned: What the plan came to when it ran last; `None` of a call that was made before.
+        planned: What the plan came to when it ran last; `None` of a call that was made before, or of a save that only
+            added messages, all of them (see `express`).
     """
 
     after: Seen

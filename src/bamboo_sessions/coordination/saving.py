@@ -129,9 +129,9 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
 
     def added(self) -> Sequence[Message]:
         """The messages that the copy has and its base hasn't."""
-        known = self.base.messages if self.base is not None else NO_MESSAGES
-        messages = self.draft.messages
-        return messages[known.length :] if messages.extends(known) else differences(known, messages).added
+        if self.draft.additions is not None:
+            return self.draft.additions
+        return differences(self.base.messages if self.base is not None else NO_MESSAGES, self.draft.messages).added
 
     def sent(self) -> Snapshot:
         """What this save stands for: the copy as it was, less what a checkpoint holds back."""

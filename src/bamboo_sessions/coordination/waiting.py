@@ -18,6 +18,7 @@ import msgspec
 from bamboo_sessions.coordination.saving import SavePlan
 from bamboo_sessions.domain.clock import Clock
 from bamboo_sessions.domain.errors import BambooSessionsError, LeaseLostError, SessionDeletedError
+from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.limits import DIRTY_BYTES_MAX, UNSAVED_WORK_MAX
 from bamboo_sessions.domain.merge import rebase
 from bamboo_sessions.domain.message import Message
@@ -48,6 +49,7 @@ class Waiting(msgspec.Struct, eq=False):
         earlier: An earlier save of the copy that nobody knows the outcome of, and whose changes are in it, too.
         mine: The copy then: when the outcome is known, it is told anew what of it is new.
         is_done: Whether it waits no longer.
+        is_called_off: Whether that is since the session was deleted.
         outcome: What was committed then; `None`: nothing.
     """
 
@@ -57,16 +59,22 @@ class Waiting(msgspec.Struct, eq=False):
     earlier: SavePlan | None = None
     mine: Draft | None = None
     is_done: bool = False
+    is_called_off: bool = False
     outcome: Snapshot | None = None
 
-    def give_outcome_to(self, session: Session) -> bool:
+    def give_outcome_to(self, session: Session, *, creating: bool = False) -> bool:
         """Make a copy that has this work in it one of what became of that, with what was done to it since.
 
         Whether there was an outcome: not if it still waits, or if nothing of the session was ever committed.
+
+        Raises:
+            SessionDeletedError: It was to create the session, which was deleted before, and isn't created anew (G9).
         """
         link = link_of(session)
         if not self.is_done:
             return False
+        if self.outcome is None and self.is_called_off and not creating:
+            raise SessionDeletedError(session.id)
         link.unsettled = None
         if self.outcome is None:
             forget_base(session)
@@ -84,6 +92,7 @@ class _Chain:
         self.committed = committed
         self.items: deque[Waiting] = deque()
         self.gone: dict[str, list[Message]] = {}
+        self._stored: set[str] = set()
         self.view: Snapshot | None = None
 
     @property
@@ -102,6 +111,17 @@ class _Chain:
         self.view = view
         for message in item.overlay.gone:
             self.gone.setdefault(message.id, []).append(message)
+
+    def knows_all_versions(self, id_: str) -> bool:
+        """Whether a message was nowhere but in the work that waits: else only storage knows all its versions (G4)."""
+        committed = self.committed
+        return id_ not in self._stored and (committed is None or committed.messages.find(id_) is None)
+
+    def remove(self, item: Waiting) -> None:
+        """It waits no longer."""
+        self.items.remove(item)
+        self._stored.update(message.id for message in item.overlay.gone)
+        self.view = None
 
     def move_to(self, committed: Snapshot | None) -> None:
         """Be on top of `committed`, if that is newer than what it was on."""
@@ -131,8 +151,23 @@ class WaitingWork:
         return key in self._chains
 
     def sessions(self) -> tuple[SessionKey, ...]:
-        """The sessions whose work waits."""
-        return tuple(self._chains)
+        """The sessions whose work waits, each behind the one above it if that waits, too."""
+        ordered: dict[SessionKey, None] = {}
+        for key in self._chains:
+            path: dict[SessionKey, None] = {}
+            above: SessionKey | None = key
+            while above is not None and above not in path and above not in ordered:
+                path[above] = None
+                above = self._waiting_parent(above)
+            ordered.update(dict.fromkeys(reversed(path)))
+        return tuple(ordered)
+
+    def _waiting_parent(self, key: SessionKey) -> SessionKey | None:
+        """The session above this one, if this one is yet to be created, and work of that waits, too."""
+        first = self._chains[key].items[0].overlay
+        parent = first.draft.head.parent_session_id
+        above = SessionKey(key.namespace, parent) if first.before is None and parent is not None else None
+        return above if above in self._chains else None
 
     # --- accepting
 
@@ -155,7 +190,7 @@ class WaitingWork:
             base = _with_those_in(base, state, earlier.added())
         elif state is not None:  # it was to create the session
             gone = {**gone, **_versions_in(state, plan.draft, earlier.added())}
-        overlay = accepted(base, plan.draft, state, gone, committed=chain.committed, now=self._clock.now())
+        overlay = accepted(base, plan.draft, state, gone, chain.knows_all_versions, now=self._clock.now())
         if overlay is None and state is not None and earlier is not None:
             overlay = nothing_on(state)  # more may be told of it when the earlier save is settled
         if overlay is None:  # all of it waits already, or was committed
@@ -202,10 +237,9 @@ class WaitingWork:
         """Whether work that was accepted with this commit id waits."""
         return key in self._chains and any(item.commit_id == commit_id for item in self._chains[key].items)
 
-    def has_waiting_parent(self, key: SessionKey, item: Waiting) -> bool:
-        """Whether `item` creates a session below one whose work waits, too."""
-        parent = item.overlay.draft.head.parent_session_id
-        return item.overlay.before is None and parent is not None and SessionKey(key.namespace, parent) in self._chains
+    def has_waiting_parent(self, key: SessionKey) -> bool:
+        """Whether the oldest work of a session creates it below one whose work waits, too."""
+        return self._waiting_parent(key) is not None
 
     def creates(self, key: SessionKey) -> bool:
         """Whether work waits that creates the session."""
@@ -241,7 +275,7 @@ class WaitingWork:
         chain.move_to(committed)
         chain.view = None
         now = self._clock.now()
-        rest = accepted(earlier.sent(), mine, committed, {}, committed=committed, now=now) or nothing_on(committed)
+        rest = accepted(earlier.sent(), mine, committed, {}, chain.knows_all_versions, now=now) or nothing_on(committed)
         item.overlay = msgspec.structs.replace(rest, size=item.overlay.size)
 
     def durable(self, key: SessionKey, item: Waiting, after: Snapshot) -> None:
@@ -255,13 +289,13 @@ class WaitingWork:
         _log.error("session %r: work that waited in memory was refused: %s", key.session_id, exc)
         if len(self._refused) >= UNSAVED_WORK_MAX:
             _log.error("the list of refused work is full; dropped the oldest: %r", self._refused.popleft())
+        item.is_called_off = isinstance(exc, SessionDeletedError)
         self._refused.append(self._unsaved(key, item, exc.code, str(exc)))
         self._remove(key, self._chains[key], item)
 
     def _remove(self, key: SessionKey, chain: _Chain, item: Waiting) -> None:
         item.is_done, item.outcome = True, chain.committed
-        chain.items.remove(item)
-        chain.view = None
+        chain.remove(item)
         self.bytes -= item.overlay.size
         if not chain.items:
             del self._chains[key]
@@ -285,6 +319,20 @@ class WaitingWork:
             return committed
         chain.move_to(committed)
         return self._view(chain)
+
+    def heads(self, namespace: str) -> list[tuple[SessionHead, SessionHead | None]]:
+        """Of each session whose work waits the head that loads show, and the committed one, as far as it is known."""
+        found = []
+        for key, chain in self._chains.items():
+            view = self._view(chain) if key.namespace == namespace else None
+            if view is not None:
+                found.append((view.head, chain.committed.head if chain.committed is not None else None))
+        return found
+
+    def sessions_with(self, namespace: str, message_id: str) -> list[SessionKey]:
+        """The sessions whose work waits, and that have this message with it."""
+        views = ((key, self._view(chain)) for key, chain in self._chains.items() if key.namespace == namespace)
+        return [key for key, view in views if view is not None and view.messages.find(message_id) is not None]
 
     def _view(self, chain: _Chain) -> Snapshot | None:
         if chain.view is None:

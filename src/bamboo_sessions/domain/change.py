@@ -45,7 +45,7 @@ def head_kinds(before: SessionHead | None, after: SessionHead) -> tuple[ChangeKi
         return ("questions",) if after.questions else ()
     changed: dict[ChangeKind, bool] = {
         "questions": after.questions != before.questions,
-        "authoritative": group_changed(before, after),
+        "authoritative": group_changed(before, after) or after.owner != before.owner,
         "head": any(not json.same(getattr(before, name), getattr(after, name)) for name in REGISTERS)
         or not json.same(_plain_metadata(before, after), _plain_metadata(after, before)),
     }

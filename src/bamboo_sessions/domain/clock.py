@@ -6,6 +6,7 @@ Everything else gets a `Clock` handed in, so that tests can move time. Stored ti
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from math import isnan
 from typing import Final, Protocol
 
 from bamboo_sessions.domain.errors import InputError
@@ -51,15 +52,43 @@ def from_micros(micros: int) -> datetime:
     return EPOCH + micros * MICROSECOND
 
 
-def utc(moment: datetime, *, what: str) -> datetime:
-    """`moment` in UTC, as a plain `datetime`; raises `InputError` if it has no time zone, or can't be stored."""
+def utc(moment: object, *, what: str, error: type[InputError] = InputError) -> datetime:
+    """`moment` in UTC, as a plain `datetime`: an aware one, seconds since 1970, or ISO 8601 with a zone.
+
+    Raises `error`, which names `what`, if it has no time zone, or can't be stored.
+    """
+    given = moment
+    if isinstance(moment, int | float) and not isinstance(moment, bool):
+        moment = _from_seconds(moment)
+    elif isinstance(moment, str):
+        moment = _from_text(moment)
     if not isinstance(moment, datetime) or moment.tzinfo is None:
-        message = f"{what} must be a datetime with a time zone, not {moment!r}."
-        raise InputError(message, hint="Use datetime.now(timezone.utc), or set tzinfo.")
+        message = f"{what} must be a datetime with a time zone, not {given!r}."
+        raise error(message, hint="Use datetime.now(timezone.utc), or set tzinfo.")
     if not TIME_MIN <= moment < TIME_MAX:
-        message = f"{what} must be in the years {TIME_YEAR_MIN} to {TIME_YEAR_MAX} (UTC), not {moment.isoformat()}."
-        raise InputError(message, hint="Leave out a time that isn't known.")
+        shown = given.isoformat() if isinstance(given, datetime) else repr(given)
+        is_number = isinstance(given, int | float)
+        hint = "Divide milliseconds by 1000." if is_number else "Leave out a time that isn't known."
+        message = f"{what} must be in the years {TIME_YEAR_MIN} to {TIME_YEAR_MAX} (UTC), not {shown}."
+        raise error(message, hint=hint)
     at = moment.astimezone(UTC)
     if type(at) is not datetime:
         at = datetime.combine(at.date(), at.time(), UTC)
     return at.replace(fold=0)
+
+
+def _from_seconds(seconds: float) -> datetime | None:
+    """The time so many seconds after 1970; one that is out of range if no `datetime` can hold it."""
+    if isnan(seconds):
+        return None
+    try:
+        return EPOCH + timedelta(seconds=seconds)
+    except OverflowError:
+        return TIME_MAX
+
+
+def _from_text(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None

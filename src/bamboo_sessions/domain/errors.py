@@ -26,7 +26,8 @@ from typing import Any, ClassVar, Final, Literal
 class BambooSessionsError(Exception):
     """Root of all errors of this package.
 
-    `hint` is one sentence that says what to do, or `None`. `commit_id` names the commit whose outcome is unknown (else
+    `hint` is one sentence that says what to do, or `None`; tracebacks, pytest and the REPL show it as a note.
+    `commit_id` names the commit whose outcome is unknown (else
     `None`): hand it to the same call again (`commit_id=`).
     """
 
@@ -38,6 +39,8 @@ class BambooSessionsError(Exception):
         self.hint = hint
         self.outcome_unknown = outcome_unknown
         self.commit_id: str | None = None
+        if hint:
+            self.add_note(f"Hint: {hint}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Keep the structured attributes when an error travels between processes."""

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from bamboo_sessions.domain.call_groups import Kind, kind_of, makes_call
 from bamboo_sessions.domain.group_reader import GroupReader
 from bamboo_sessions.domain.history import FrozenMessages
-from bamboo_sessions.domain.message import Message, is_tool_result
+from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.placing import OpenGroup, Place
+from bamboo_sessions.domain.splices import Change
 
 
 class Gaps:
@@ -45,6 +46,8 @@ class Gaps:
         self._groups = GroupReader(len(durable), self._kind)
         self._opened: dict[int, OpenGroup] = {}
         self._added: dict[str, OpenGroup] = {}
+        self._place_of: dict[str, Place] = {}
+        self._joining: set[int] = set()
         self.places: dict[int, Place] = {}
 
     def _edited(self, index: int) -> Message:
@@ -70,13 +73,22 @@ class Gaps:
                 return None
         return index + 1
 
-    def part(self, gaps: Iterable[int]) -> None:
-        """Something is put into these gaps that stays there: it ends the groups in front, unless storage has them.
+    def part(self, added: Iterable[tuple[int, Kind]]) -> None:
+        """Keep additions in their gap if only what the save removes and edits makes one group of both sides.
 
-        Those are groups only by what the save removes and edits, and in the saver's copy they aren't.
+        A result or what a person says parts the two sides. All else belongs to the group, which goes on behind it.
+
+        Args:
+            added: The gaps that additions go to, and what these are.
         """
         committed = GroupReader.of(self._durable)
-        parted = {gap for gap in gaps if self._is_inside(self._groups, gap) and not self._is_inside(committed, gap)}
+        inside = [
+            (gap, kind)
+            for gap, kind in added
+            if self._is_inside(self._groups, gap) and not self._is_inside(committed, gap)
+        ]
+        parted = {gap for gap, kind in inside if kind in {Kind.RESULT, Kind.OTHER}}
+        self._joining = {gap for gap, _ in inside} - parted
         if parted:
             self._groups = GroupReader(len(self._durable), self._kind, parted)
 
@@ -88,22 +100,37 @@ class Gaps:
         return all(any(map(self._standing, side)) for side in (range(group.start, gap), range(gap, group.end)))
 
     def add(self, message: Message, gap: int) -> None:
-        """Put a message into a gap, behind what was put there before.
-
-        A result without a call, which would pass for one of another call of that id, goes in front of that one's group.
-        """
-        while (front := self._front_of_namesake(message, gap)) is not None:
-            gap = front
-        group = self._place(gap).add(message)
+        """Put a message into a gap, behind what was put there before."""
+        place = self._place_of[message.id] = self._place(gap)
+        group = place.add(message)
         if group is not None:
             self._added[message.id] = group
 
-    def _front_of_namesake(self, message: Message, gap: int) -> int | None:
-        group = self._groups.in_front(gap) if is_tool_result(message) else None
-        if group is None or group.text < gap:
-            return None
-        members = (one for index in range(group.start, group.end) for one in self._standing(index))
-        return group.start if any(makes_call(one, message.tool_call_id) for one in members) else None
+    def move_in_front(self, message: Message, call: Message) -> None:
+        """Put a message that was added directly in front of a call that stands further in front."""
+        self._place_of[message.id].take_out(message)
+        if call.id in self._place_of:
+            place = self._place_of[call.id]
+            place.put_in_front(message, call)
+        else:
+            index = self._index.get(call.id, self._index_of(call.id))
+            assert index is not None  # noqa: S101 - it stands there
+            place = self.places.setdefault(index, Place(index))
+            place.put_in_front(message)
+        self._place_of[message.id] = place
+
+    def changes(self) -> list[Change]:
+        """What becomes of the committed messages, and what is put between them, in order."""
+        indexes = {*self.places, *self._removed, *self._edits, *self._exchanged}
+        return [
+            Change(
+                index,
+                (*(self.places[index].messages() if index in self.places else ()), *self._exchanged.get(index, ())),
+                index in self._removed,
+                self._edits.get(index),
+            )
+            for index in sorted(indexes)
+        ]
 
     def group_of(self, id: str, call_id: str | None) -> OpenGroup | None:
         """The group of the message `id`; `None` if that isn't there, or doesn't make this call (any more)."""
@@ -139,6 +166,8 @@ class Gaps:
 
     def _place(self, gap: int) -> Place:
         group = self._groups.in_front(gap)
+        if group is not None and gap < group.end and gap in self._joining:
+            return self.places.setdefault(gap, Place(gap, self._open(group.start), is_inside=True))
         if group is not None:
             gap = max(gap, group.end)
             if group.start in self._opened:

@@ -109,10 +109,13 @@ def head_document(head: SessionHead) -> bytes:
     Raises `InputError` if a field can't be stored, before anything is written.
     """
     check_limit(f"Session {head.id!r}: metadata", len(head.metadata), METADATA_KEYS_MAX, "keys")
-    plain = msgspec.structs.replace(
+    kept = msgspec.structs.replace(
         head, revision=0, incarnation=0, message_count=0, questions=(), created_at=EPOCH, updated_at=EPOCH
     )
+    plain = msgspec.structs.replace(kept, metadata=json.EMPTY)  # what is frozen is sure to be read back
     document = json.encode_readable(plain, _HEAD, what=f"Session {head.id!r}")
+    if head.metadata:
+        document = json.encode(kept)
     check_limit(f"Session {head.id!r} without its messages", len(document), HEAD_BYTES_MAX, "bytes")
     return document
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, chain, count, islice, takewhile
+from itertools import chain, count, takewhile
 from operator import attrgetter, eq, is_
 from typing import Final, overload
 
@@ -73,11 +73,12 @@ class FrozenMessages(Sequence[Message]):
 
     def _hold(self, chunks: tuple[_Chunk, ...], ends: tuple[int, ...], id_max: str) -> None:
         """Hold `chunks`; `ends` are those of the first ones."""
-        more = accumulate((len(chunk.messages) for chunk in chunks[len(ends) :]), initial=ends[-1] if ends else 0)
+        length = ends[-1] if ends else 0
+        more = [length := length + len(chunk.messages) for chunk in chunks[len(ends) :]]
         self._chunks = chunks
-        self._ends = (*ends, *islice(more, 1, None))
+        self._ends = (*ends, *more)
         self._id_max = id_max  # no id is higher: new ones usually are, and needn't be looked for
-        self.length = self._ends[-1] if chunks else 0
+        self.length = length
 
     # --- other histories
 
@@ -86,6 +87,7 @@ class FrozenMessages(Sequence[Message]):
         new = tuple(messages)
         if not new:
             return self
+        id_max = max(self._id_max, _highest_id(new))
         kept = len(self._chunks)
         while kept:
             last = self._chunks[kept - 1].messages
@@ -93,7 +95,7 @@ class FrozenMessages(Sequence[Message]):
                 break
             new = last + new
             kept -= 1
-        return self._with_chunks(kept, len(self._chunks), _chunked(new))
+        return self._with_chunks(kept, len(self._chunks), _chunked(new), id_max)
 
     def spliced(self, start: int, stop: int, messages: Iterable[Message] = ()) -> FrozenMessages:
         """These messages with `messages` in the place of those from `start` up to `stop`.
@@ -107,11 +109,10 @@ class FrozenMessages(Sequence[Message]):
         touched = tuple(chain.from_iterable(chunk.messages for chunk in self._chunks[first : last + 1]))
         offset = self._start_of(first)
         new = (*touched[: start - offset], *messages, *touched[stop - offset :])
-        return self._with_chunks(first, last + 1, _chunked(new))
+        return self._with_chunks(first, last + 1, _chunked(new), max(self._id_max, _highest_id(new)))
 
-    def _with_chunks(self, first: int, last: int, new: tuple[_Chunk, ...]) -> FrozenMessages:
+    def _with_chunks(self, first: int, last: int, new: tuple[_Chunk, ...], id_max: str) -> FrozenMessages:
         """These messages with the chunks `new` in the place of those from `first` up to `last`."""
-        id_max = max([self._id_max, *(_highest_id(chunk.messages) for chunk in new)])
         result = FrozenMessages.__new__(FrozenMessages)
         result._hold((*self._chunks[:first], *new, *self._chunks[last:]), self._ends[:first], id_max)
         return result

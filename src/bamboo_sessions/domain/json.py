@@ -10,6 +10,7 @@ from __future__ import annotations
 import json as stdlib_json
 from collections.abc import Callable, Mapping
 from math import isfinite
+from operator import is_
 from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
@@ -35,7 +36,7 @@ class FrozenDict(dict[str, Any]):
     def __eq__(self, other: object) -> bool:
         """Two frozen objects are equal if they are stored alike; `{"a": 1}` and `{"a": True}` aren't."""
         equal = super().__eq__(other)
-        return encode(self) == encode(other) if equal is True and isinstance(other, FrozenDict) else equal
+        return _stored_alike(self, other) if equal is True and isinstance(other, FrozenDict) else equal
 
     def __ne__(self, other: object) -> bool:
         """The opposite."""
@@ -63,7 +64,7 @@ class FrozenList(list[Any]):
     def __eq__(self, other: object) -> bool:
         """As of `FrozenDict`."""
         equal = super().__eq__(other)
-        return encode(self) == encode(other) if equal is True and isinstance(other, FrozenList) else equal
+        return _stored_alike(self, other) if equal is True and isinstance(other, FrozenList) else equal
 
     def __ne__(self, other: object) -> bool:
         """The opposite."""
@@ -169,11 +170,32 @@ def thawed(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 def same(one: Any, other: Any) -> bool:  # noqa: ANN401 - any stored value
     """Whether two values are stored alike. Stricter than `==`, for which `1`, `1.0` and `True` are equal."""
-    if one is other:
+    if one is other or _share_leaves(one, other):
         return True
     if one != other:
         return False
     return (type(one) is type(other) and type(one) in _EXACT) or encode(one) == encode(other)
+
+
+def _stored_alike(one: object, other: object) -> bool:
+    """The same of two values that are equal."""
+    return _share_leaves(one, other) or encode(one) == encode(other)
+
+
+def _share_leaves(one: object, other: object) -> bool:
+    """Whether these are objects or arrays of the very same values, as a frozen one and its thawed copy are.
+
+    No text is looked at, however long it is.
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        if len(one) != len(other) or not all(map(is_, one, other)):
+            return False
+        pairs = zip(one.values(), other.values(), strict=True)
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = zip(one, other, strict=True)
+    else:
+        return False
+    return all(_share_leaves(mine, theirs) for mine, theirs in pairs if mine is not theirs)
 
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
@@ -199,20 +221,24 @@ def encode_plain(value: object) -> bytes | None:
 def decode(data: bytes, into: msgspec.json.Decoder[T], *, what: str) -> T:
     """The value in `data`; raises `StorageCorruptError`, naming `what`, if it can't be read (G8)."""
     try:
+        return _decoded(data, into)
+    except (ValueError, RecursionError) as exc:
+        message = f"{what} can't be decoded: {exc}"
+        raise StorageCorruptError(message, hint="Run `bamboo-sessions check` on this store.") from exc
+
+
+def _decoded(data: bytes, into: msgspec.json.Decoder[T]) -> T:
+    try:
         return into.decode(data)
     except (ValueError, RecursionError) as exc:
         try:
             return msgspec.convert(stdlib_json.loads(data), into.type)
         except (ValueError, RecursionError):
-            message = f"{what} can't be decoded: {exc}"
-            raise StorageCorruptError(message, hint="Run `bamboo-sessions check` on this store.") from exc
+            raise exc from None  # what msgspec says names the field
 
 
 def encode_readable(value: T, into: msgspec.json.Decoder[T], *, what: str) -> bytes:
-    """The bytes of `value`, which are sure to be read back as `value`; else `InputError`, before anything is written.
-
-    Structs check no types when they are made, so a field may hold what its reader would refuse (L86).
-    """
+    """The bytes of `value`, sure to be read back as `value`; else `InputError`, before anything is written (L86)."""
     return readable(value, encode, into, what=what)
 
 
@@ -220,9 +246,9 @@ def readable(value: T, encoded: Callable[[T], bytes], into: msgspec.json.Decoder
     """As `encode_readable`, with an encoding of one's own."""
     try:
         data = encoded(value)
-        is_same = decode(data, into, what=what) == value
-    except (TypeError, ValueError, RecursionError, StorageCorruptError) as exc:
-        raise InputError(f"{what} can't be stored: {exc}", hint="Use the types that its fields name.") from exc
+        is_same = _decoded(data, into) == value
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InputError(f"{what} can't be stored: {exc}.", hint="Use the types that its fields name.") from None
     if not is_same:
         raise InputError(f"{what} would not be read back as it is.", hint="Use the types that its fields name.")
     return data

@@ -159,6 +159,9 @@ CONFLICTS_BEFORE_TRANSACTION: Final = 3
 WAITING_CALLS_MAX: Final = 100_000
 """Calls that may wait for a storage's thread; one more is refused as `StorageUnavailableError`."""
 
+PORTAL_GRACE_SECONDS: Final = 1
+"""Seconds that closing a synchronous repository lets calls of other threads end by themselves: they know of it."""
+
 BUSY_TIMEOUT_MS: Final = 30_000
 """How long a SQLite writer waits for another process before `StorageUnavailableError`."""
 

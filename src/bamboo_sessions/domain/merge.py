@@ -34,6 +34,7 @@ class Policy(Enum):
     """How a field of the head is merged."""
 
     FIXED = "fixed at creation; a difference is an error"
+    OWNER = "what is committed: only `set_owner` changes it"
     AUTHORITATIVE = "one group: the side with the higher metadata_version; ties go to what is committed"
     REGISTER = "three-way; changed on both sides → the saver's, reported"
     SUMMARY = "a register that is dropped when the message that it covers isn't live"
@@ -45,7 +46,7 @@ class Policy(Enum):
 POLICY: Final[Mapping[str, Policy]] = {
     "id": Policy.FIXED,
     "namespace": Policy.FIXED,
-    "owner": Policy.FIXED,
+    "owner": Policy.OWNER,
     "kind": Policy.FIXED,
     "parent_session_id": Policy.FIXED,
     "root_session_id": Policy.FIXED,
@@ -86,10 +87,11 @@ _GROUP_OF: Final = attrgetter(*GROUP)
 _FOLLOWING: Final = frozenset({"metadata_version", "title_version", "authoritative_keys"})  # from what people set
 _VISIBLE_GROUP: Final = tuple(name for name in GROUP if name not in _FOLLOWING)
 REGISTERS: Final = (*fields_of(Policy.REGISTER), *fields_of(Policy.SUMMARY))
-_IDENTITY: Final = tuple(name for name in fields_of(Policy.FIXED) if name != "incarnation")
+_IDENTITY: Final = (*(name for name in fields_of(Policy.FIXED) if name != "incarnation"), "owner")
 _IDENTITY_OF: Final = attrgetter(*_IDENTITY)
 _STORED: Final = attrgetter(*(name for name, its in POLICY.items() if its not in {Policy.CLOCK, Policy.FIXED}))
 _ABSENT: Final = object()
+_AHEAD_MAX: Final = timedelta(seconds=CLOCK_AHEAD_SECONDS_MAX)
 
 
 class Merged(msgspec.Struct, frozen=True):
@@ -147,7 +149,7 @@ def merge(
     else:
         head, ignored = _merge_heads(base.head if base else None, mine.head, durable.head, conflicts)
     head = _without_stale_summary(head, durable.head, delta)
-    updated_at = _bounded(mine.head.updated_at, now)
+    updated_at = bounded(mine.head.updated_at, now)
     head_changed = _differs(head, durable.head)
     changed = head_changed or not delta.is_empty or (mine.time_set and updated_at > durable.head.updated_at)
     head = _clocked(head, durable.head, updated_at, delta.messages.length) if changed else durable.head
@@ -157,7 +159,7 @@ def merge(
 def _first(head: SessionHead, delta: HistoryDelta, now: datetime) -> Merged:
     """The first save of a session: as it is, a hand-set past time included."""
     head = _without_stale_summary(head, None, delta)
-    head = msgspec.structs.replace(head, updated_at=_bounded(head.updated_at, now), message_count=len(delta.messages))
+    head = msgspec.structs.replace(head, updated_at=bounded(head.updated_at, now), message_count=len(delta.messages))
     return Merged(head, delta.messages, delta, changed=True, head_changed=True)
 
 
@@ -224,13 +226,16 @@ def _with_group_version(base: SessionHead, mine: SessionHead) -> SessionHead:
 def _check_identity(mine: SessionHead, durable: SessionHead, *, has_base: bool) -> None:
     """A copy built by hand may leave fixed fields at their defaults; it may not contradict them.
 
-    The incarnation isn't looked at: a copy of another one is refused as deleted before anything is merged (G9).
+    A copy that was loaded may have the owner of then. The incarnation isn't looked at: a copy of another one is refused
+    as deleted before anything is merged (G9).
     """
     if _IDENTITY_OF(mine) == _IDENTITY_OF(durable):
         return
     for name in _IDENTITY:
         value, fixed = getattr(mine, name), getattr(durable, name)
         if value == fixed:
+            continue
+        if has_base and name == "owner":
             continue
         if has_base or not (name in {"created_at", "forked_from"} or is_left_out(mine, name)):
             message = f"Session {mine.id!r}: {name} is fixed at creation as {fixed!r} and can't become {value!r}."
@@ -334,8 +339,9 @@ def _differs(head: SessionHead, durable: SessionHead) -> bool:
     return not (all(map(is_, ours, theirs)) or all(map(json.same, ours, theirs)))
 
 
-def _bounded(moment: datetime, now: datetime) -> datetime:
-    return min(moment, now + timedelta(seconds=CLOCK_AHEAD_SECONDS_MAX))
+def bounded(moment: datetime, now: datetime) -> datetime:
+    """`moment`, or the latest time that a copy may set: clocks of writers differ."""
+    return min(moment, now + _AHEAD_MAX)
 
 
 def _clocked(head: SessionHead, durable: SessionHead, updated_at: datetime, count: int) -> SessionHead:

@@ -9,6 +9,7 @@ nothing else is put inside a call group (`gaps`). An addition is never dropped b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from operator import is_
 
 import msgspec
@@ -20,7 +21,7 @@ from bamboo_sessions.domain.history import Differences, FrozenMessages, Replaced
 from bamboo_sessions.domain.message import Message, is_tool_result, same_content
 from bamboo_sessions.domain.placing import OpenGroup, arranged, calls_elsewhere, newest_group
 from bamboo_sessions.domain.report import MergeConflict
-from bamboo_sessions.domain.splices import Change, Insertion, insertions, spliced
+from bamboo_sessions.domain.splices import Insertion, insertions, spliced
 
 
 class HistoryDelta(msgspec.Struct, frozen=True):
@@ -61,19 +62,19 @@ def merge_history(
     if mine.extends(base) and durable.extends(base):
         added = mine[base.length :]
         gained = durable[base.length :] if durable is not base else []
-        if not added or _can_follow(durable, added, gained):
+        if not added or can_follow(durable, added, gained):
             messages = durable.extended(added) if gained else mine
             at_end = (Insertion(tuple(added)),) if added else ()
             return HistoryDelta(messages, at_end, gained=tuple(message.id for message in gained))
     return _Merge(base, mine, durable, additions_only=additions_only).delta(replaced)
 
 
-def _can_follow(durable: FrozenMessages, added: Sequence[Message], gained: Sequence[Message]) -> bool:
+def can_follow(durable: FrozenMessages, added: Sequence[Message], gained: Sequence[Message] = ()) -> bool:
     """Whether `added` may stand behind `durable` as it is: no id twice, every tool result in the group of its call."""
     ids = {message.id for message in added}
     if len(ids) < len(added) or any(message.id in ids for message in gained):
         return False
-    if all(message.role != "tool" for message in added):
+    if "tool" not in [message.role for message in added]:
         return True
     elsewhere = {call_id: None if gained else newest_group(durable, call_id) for call_id in calls_elsewhere(added)}
     if None in elsewhere.values():
@@ -133,21 +134,11 @@ class _Merge:
         exchanged, slots = self._slots(replaced)
         gaps = Gaps(self.durable, self.index_of, removed=self.removed, edits=self.edits, exchanged=exchanged)
         orphaned = self._fill(gaps, slots)
-        indexes = {*gaps.places, *self.removed, *self.edits, *exchanged}
-        changes = [
-            Change(
-                index,
-                (*(gaps.places[index].messages() if index in gaps.places else ()), *exchanged.get(index, ())),
-                index in self.removed,
-                self.edits.get(index),
-            )
-            for index in sorted(indexes)
-        ]
-        messages = spliced(self.durable, changes)
+        messages = self._with_orphans_apart(gaps, orphaned)
         orphaned |= self._orphaned_by_changes(messages)
         return HistoryDelta(
             messages=messages,
-            insertions=insertions(self.durable, changes),
+            insertions=insertions(self.durable, gaps.changes()),
             edits=tuple(self.edits.values()),
             removals=tuple(message.id for message in self.removed.values()),
             gained=tuple(message.id for message in self.theirs.added if message.id not in self.added),
@@ -177,17 +168,14 @@ class _Merge:
         return exchanged, slots
 
     def _place_of(self, gone: str) -> int | None:
-        """The index of a message that was replaced; a result that somebody appended is no place (L124)."""
-        index = self.index_of(gone)
-        if index is None or (is_tool_result(self.durable[index]) and self.base.index_of(gone) is None):
-            return None
-        return index
+        """The index of a message of the base that was replaced; what somebody else appended is no place (L124)."""
+        return self.index_of(gone) if self.base.index_of(gone) is not None else None
 
     def _fill(self, gaps: Gaps, slots: Mapping[str, int]) -> set[str]:
         """Put the additions into their gaps, in the order of the copy; the ids of results that have no call."""
         places = {message.id: place for place, message in self.mine.unshared(self.base) if message.id in self.added}
         gap_of = self._gaps_of_additions(gaps, slots, places)
-        gaps.part(gap for id_, gap in gap_of.items() if not is_tool_result(self.added[id_]))
+        gaps.part((gap, kind_of(self.added[id_])) for id_, gap in gap_of.items())
         meant = self._calls_meant(places)
         orphaned: set[str] = set()
         for id_, gap in gap_of.items():
@@ -272,6 +260,24 @@ class _Merge:
     def _is_made_by_copy(self, message: Message, result: Message) -> bool:
         known = self.mine.find(message.id)
         return known is not None and makes_call(known, result.tool_call_id)
+
+    def _with_orphans_apart(self, gaps: Gaps, orphaned: AbstractSet[str]) -> FrozenMessages:
+        """The merged history, where no result without a call passes for one of another call of that id.
+
+        It goes in front of that call's group, and on in front of the next one, if that makes a call of the id.
+        """
+        while True:
+            messages = spliced(self.durable, gaps.changes())
+            groups = GroupReader.of(messages)
+            places = map(messages.finder(len(orphaned)), orphaned)
+            indexes = sorted(index for index in places if index is not None)
+            mistaken = [index for index in indexes if not _is_orphan(groups, messages, index)]
+            if not mistaken:
+                return messages
+            for index in mistaken:
+                group = groups.around(index)
+                assert group is not None  # noqa: S101 - it makes the call
+                gaps.move_in_front(messages[index], messages[group.start])
 
     def _orphaned_by_changes(self, messages: FrozenMessages) -> set[str]:
         """The committed results that had a call in their group, and have none any more."""

@@ -6,11 +6,11 @@ two first, so that the hash of the content is the hash of the bytes from `"role"
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json as stdlib_json
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
-from operator import attrgetter, is_
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypedDict, Unpack, get_args
 
 import msgspec
 
@@ -18,127 +18,104 @@ from bamboo_sessions.domain import json
 from bamboo_sessions.domain.clock import TIME_MAX, TIME_MIN, now, utc
 from bamboo_sessions.domain.errors import InputError, InvalidMessageError
 from bamboo_sessions.domain.ids import check_message_id, new_id
-from bamboo_sessions.domain.limits import MESSAGE_BYTES_MAX, check_limit
+from bamboo_sessions.domain.limits import ID_CHARS_MAX, MESSAGE_BYTES_MAX, check_limit
+from bamboo_sessions.domain.parts import (
+    AudioPart,
+    FilePart,
+    ImagePart,
+    Native,
+    Part,
+    TextPart,
+    ToolCall,
+    calls_of,
+    parts_of,
+    plain_text,
+    set_field,
+    wrong_type,
+)
+from bamboo_sessions.domain.values import Value, usage
+
+__all__ = [
+    "ROLES",
+    "AudioPart",
+    "Content",
+    "FilePart",
+    "ImagePart",
+    "Message",
+    "MessageChanges",
+    "MessageFields",
+    "Native",
+    "Part",
+    "Role",
+    "StoredMessage",
+    "TextPart",
+    "ToolCall",
+    "check_message",
+    "from_body",
+    "hash_of_body",
+    "is_tool_result",
+    "occurs_twice",
+    "same_content",
+    "to_stored",
+    "without_repeats",
+]
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "event"]
 ROLES: Final = frozenset(get_args(Role))
+Content = str | Sequence[Part]
+"""What a message may be made with: text, or parts."""
+
 _FrozenDict: Final = json.FrozenDict
-_set: Final = msgspec.structs.force_setattr
 
 
-class ToolCall(msgspec.Struct, frozen=True, gc=False):
-    """A model's wish to run a tool.
-
-    `arguments` is kept as it came: the JSON text that the model wrote (valid or not), or a JSON object.
-
-    Raises:
-        InvalidMessageError: Id or name isn't text.
-        InputError: The arguments are neither text nor a JSON object.
-    """
+class MessageFields(TypedDict, total=False):
+    """Fields of a `Message` that go by keyword, and what they may be given as."""
 
     id: str
-    name: str
-    arguments: str | dict[str, Any] = "{}"
-
-    def __post_init__(self) -> None:
-        """Check types, and freeze an object given as arguments."""
-        if type(self.id) is not str:
-            _set(self, "id", _text(self.id, "ToolCall.id"))
-        if type(self.name) is not str:
-            _set(self, "name", _text(self.name, "ToolCall.name"))
-        if type(self.arguments) is not str and type(self.arguments) is not _FrozenDict:
-            _set(self, "arguments", _arguments(self.arguments))
-
-    @property
-    def arguments_text(self) -> str:
-        """The arguments as JSON text, whichever way they were given."""
-        if isinstance(self.arguments, str):
-            return self.arguments
-        return json.encode(self.arguments).decode()
+    created_at: datetime | float | str
+    tool_success: bool | None
+    name: str | None
+    reasoning: str | None
+    metadata: Mapping[str, Any] | None
+    native: Native | None
 
 
-class TextPart(msgspec.Struct, frozen=True, gc=False, tag="text"):
-    """Text among other parts."""
+class MessageChanges(MessageFields, total=False):
+    """All fields of a `Message`, likewise."""
 
-    text: str
-
-
-class ImagePart(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="image"):
-    """An image by reference. `detail` is a provider's hint such as `"low"`."""
-
-    url: str
-    media_type: str | None = None
-    detail: str | None = None
+    role: Role
+    content: Content | None
+    tool_calls: Sequence[ToolCall] | None
+    tool_call_id: str | None
 
 
-class FilePart(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="file"):
-    """A file by reference."""
-
-    url: str
-    name: str | None = None
-    media_type: str | None = None
-
-
-class AudioPart(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="audio"):
-    """A recording by reference. `transcript` is what was said, if known."""
-
-    url: str
-    media_type: str | None = None
-    transcript: str | None = None
-
-
-Part = TextPart | ImagePart | FilePart | AudioPart
-Content = str | tuple[Part, ...]
-
-
-class Native(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A framework's own item, byte for byte, with the name of its format.
-
-    Args:
-        format: The name.
-        data: The item.
-        text: In the place of `data`: the item as text, kept as its UTF-8. Always `None` afterwards.
-    """
-
-    format: str
-    data: bytes = b""
-    text: str | None = None
-
-    def __post_init__(self) -> None:
-        """Keep the bytes, however they came."""
-        if type(self.format) is not str:
-            _set(self, "format", _text(self.format, "Native.format"))
-        if self.text is not None:
-            _set(self, "data", self.text.encode())
-            _set(self, "text", None)
-        elif isinstance(self.data, bytearray | memoryview):
-            _set(self, "data", bytes(self.data))
-        elif type(self.data) is not bytes:
-            raise _wrong_type("Native.data must be bytes (text can be given as `text`)", self.data)
-
-
-class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+class Message(Value, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One item of a conversation. Frozen: an edit is another `Message` with the same `id`.
 
     Args:
         id: Identity inside the session; a UUIDv7 by default.
-        created_at: When it was made, aware UTC; now by default.
+        created_at: When it was made, aware UTC; now by default. A number means seconds since 1970, text is ISO 8601
+            with its zone.
         role: Who speaks. An `"event"` is stored and paged, and never sent to a model.
-        content: Text, or parts (text, image, file, audio).
-        tool_calls: What the assistant wants to run.
+        content: Text, or parts (text, image, file, audio). `None` is an empty text.
+        tool_calls: What the assistant wants to run; `None` is nothing.
         tool_call_id: In a tool's result: the call that it belongs to.
         tool_success: In a tool's result: whether it worked. `None` if nobody said.
         name: The speaker's or the tool's name.
         reasoning: The model's own thinking, if it was given.
-        metadata: Any JSON.
+        metadata: Any JSON. `None` is none.
         native: The framework's own item, so that an adapter gives back exactly what it was given.
 
-    Equal messages are stored alike, however they were made.
+    All is checked here, so that no message can spoil a later save. Lists become tuples; parts and tool calls that are
+    dicts, or objects of OpenAI's SDK, become values if all of them is understood. Equal messages are stored alike,
+    however they were made.
 
     Raises:
-        InvalidMessageError: The role is unknown, `created_at` has no time zone, or a field has another type.
-        InputError: `metadata` isn't JSON.
+        InvalidMessageError: A field can't be taken; the error names the place, as in `Message.tool_calls[0].name`.
+        InputError: `metadata` or a call's arguments hold something that isn't JSON; likewise.
     """
+
+    _usual_way: ClassVar[str] = 'Message.user("Hello")'
 
     id: str = msgspec.field(default_factory=new_id)
     created_at: datetime = msgspec.field(default_factory=now)
@@ -152,39 +129,49 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
     metadata: Mapping[str, Any] = json.EMPTY
     native: Native | None = None
 
+    if TYPE_CHECKING:  # what may be given is more than what is kept
+
+        def __init__(
+            self,
+            *,
+            role: Role,
+            content: Content | None = "",
+            tool_calls: Sequence[ToolCall] | None = (),
+            tool_call_id: str | None = None,
+            **fields: Unpack[MessageFields],
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         """Check what the type checker can't, and bring each field into the one form that it is stored in (G4).
 
         It runs for each message that is decoded: conditions come in the order of what they cost.
         """
-        if type(self.id) is not str and isinstance(self.id, str):
-            _set(self, "id", str.__str__(self.id))
+        id_ = self.id
+        if type(id_) is not str or not (id_.isprintable() and 0 < len(id_) <= ID_CHARS_MAX):
+            set_field(self, "id", _id(id_))
         if type(self.role) is not str or self.role not in ROLES:
-            _set(self, "role", _role(self.role))
-        if type(self.created_at) is not datetime or self.created_at.tzinfo is not UTC:
-            _set(self, "created_at", _in_utc(self.id, self.created_at))
+            set_field(self, "role", _role(self.role))
+        at = self.created_at
+        if type(at) is not datetime or at.tzinfo is not UTC or not TIME_MIN <= at < TIME_MAX:
+            set_field(self, "created_at", _time(at))
         if type(self.content) is not str:
-            _set(self, "content", _content(self.content))
+            set_field(self, "content", _content(self.content))
         if type(self.tool_calls) is not tuple or self.tool_calls:
-            _set(
-                self,
-                "tool_calls",
-                _tuple_of(ToolCall, self.tool_calls, "Message.tool_calls must be a tuple of ToolCall"),
-            )
+            set_field(self, "tool_calls", calls_of(self.tool_calls, "Message.tool_calls"))
         if type(self.metadata) is not _FrozenDict or not (self.metadata or self.metadata is json.EMPTY):
-            _set(self, "metadata", json.frozen_object(self.metadata, what="Message.metadata"))
+            set_field(self, "metadata", _metadata(self.metadata))
         if self.tool_call_id is not None or self.name is not None or self.reasoning is not None:
             self._check_texts()
         if self.tool_success is not None and type(self.tool_success) is not bool:
-            raise _wrong_type("Message.tool_success must be a bool or None", self.tool_success)
-        if self.native is not None and not isinstance(self.native, Native):
-            raise _wrong_type("Message.native must be a Native", self.native)
+            raise wrong_type("Message.tool_success", "True, False or None", self.tool_success)
+        if self.native is not None and type(self.native) is not Native:
+            raise wrong_type("Message.native", "a Native", self.native, hint=f"Write {usage(Native)}.")
 
     def _check_texts(self) -> None:
         for field in ("tool_call_id", "name", "reasoning"):
             value = getattr(self, field)
             if value is not None and type(value) is not str:
-                _set(self, field, _text(value, f"Message.{field}"))
+                set_field(self, field, plain_text(value, f"Message.{field}"))
 
     @property
     def text(self) -> str:
@@ -195,7 +182,7 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
         return "\n".join(text for text in texts if text)
 
     @classmethod
-    def user(cls, content: Content, **fields: Any) -> Message:  # noqa: ANN401 - fields of Message
+    def user(cls, content: Content, **fields: Unpack[MessageFields]) -> Message:
         """What a person says. `fields` are further fields of `Message`."""
         return cls(role="user", content=content, **fields)
 
@@ -203,75 +190,84 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
     def assistant(
         cls,
         content: Content | None = "",
-        tool_calls: tuple[ToolCall, ...] | list[ToolCall] = (),
-        **fields: Any,  # noqa: ANN401 - fields of Message
+        tool_calls: Sequence[ToolCall] | None = (),
+        **fields: Unpack[MessageFields],
     ) -> Message:
-        """What the model says, and the tools it wants to run. `None`: it says nothing."""
-        return cls(role="assistant", content=content or "", tool_calls=tuple(tool_calls), **fields)
+        """What the model says, and the tools it wants to run. `None`: it says nothing, or runs nothing."""
+        return cls(role="assistant", content=content, tool_calls=tool_calls, **fields)
 
     @classmethod
-    def system(cls, content: str, **fields: Any) -> Message:  # noqa: ANN401 - fields of Message
+    def system(cls, content: Content, **fields: Unpack[MessageFields]) -> Message:
         """Instructions to the model."""
         return cls(role="system", content=content, **fields)
 
     @classmethod
-    def tool(cls, content: Content, *, tool_call_id: str, **fields: Any) -> Message:  # noqa: ANN401
+    def tool(cls, content: Content, *, tool_call_id: str, **fields: Unpack[MessageFields]) -> Message:
         """The result of the tool call `tool_call_id`."""
         return cls(role="tool", content=content, tool_call_id=tool_call_id, **fields)
 
+    def replace(self, **fields: Unpack[MessageChanges]) -> Message:
+        """This message with other `fields`, checked as those of any message. With its own `id` it is an edit."""
+        own = {name: getattr(self, name) for name in self.__struct_fields__}
+        return type(self)(**{**own, **fields})
 
-def _wrong_type(rule: str, value: object) -> InvalidMessageError:
-    return InvalidMessageError(f"{rule}, not {type(value).__name__}.", hint="Use the types that the fields name.")
+    def to_dict(self) -> dict[str, Any]:
+        """The message as a JSON object: what is stored of it, less fields that have their defaults."""
+        fields: dict[str, Any] = stdlib_json.loads(_body(self))
+        return fields
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Message:
+        """The message in what `to_dict` gave. It takes what the constructor takes, and raises what that raises."""
+        if not isinstance(fields, Mapping):
+            raise wrong_type("A message", "a dict", fields)
+        if unknown := [name for name in fields if name not in cls.__struct_fields__]:
+            hint = f"Write {usage(cls)}; `bamboo_sessions.formats` reads the messages of providers."
+            raise InvalidMessageError(f"A message has no field {unknown[0]!r}.", hint=hint)
+        return cls(**{"role": None, **fields, "native": _native(fields.get("native"))})
 
 
-def _text(value: object, field: str) -> str:
-    """`value` as plain text: a member of an enum would come back without its class."""
-    if not isinstance(value, str):
-        raise _wrong_type(f"{field} must be text", value)
-    return str.__str__(value)
+def _id(value: object) -> str:
+    return check_message_id(str.__str__(value) if isinstance(value, str) else value)  # type: ignore[arg-type]
 
 
 def _role(value: object) -> str:
     role = str.__str__(value) if isinstance(value, str) else value
     if not isinstance(role, str) or role not in ROLES:
-        message = f"{value!r} is no role of a message."
+        message = f"Message.role can't be {value!r}: that is no role of a message."
         raise InvalidMessageError(message, hint="Use one of: " + ", ".join(sorted(ROLES)) + ".")
     return role
 
 
-def _content(value: object) -> Content:
+def _time(moment: object) -> datetime:
+    return utc(moment, what="Message.created_at", error=InvalidMessageError)
+
+
+def _content(value: object) -> str | tuple[Part, ...]:
     """Text, or parts; `None` means that nothing is said (L138)."""
     if value is None:
         return ""
-    if isinstance(value, str):
-        return str.__str__(value)
-    return _tuple_of(
-        Part, value, "Message.content must be text, or a tuple of TextPart, ImagePart, FilePart, AudioPart"
-    )
+    return str.__str__(value) if isinstance(value, str) else parts_of(value, "Message.content")
 
 
-def _tuple_of(kind: Any, value: object, rule: str) -> tuple[Any, ...]:  # noqa: ANN401 - a class or a union of classes
-    wrong = [item for item in value if not isinstance(item, kind)] if isinstance(value, list | tuple) else [value]
-    if wrong:
-        raise _wrong_type(rule, wrong[0])
-    return tuple(value)  # type: ignore[arg-type]
+def _metadata(value: object) -> json.FrozenDict:
+    return json.EMPTY if value is None else json.frozen_object(value, what="Message.metadata")
 
 
-def _arguments(value: object) -> str | json.FrozenDict:
-    return str.__str__(value) if isinstance(value, str) else json.frozen_object(value, what="ToolCall.arguments")
-
-
-def _in_utc(id: str, moment: datetime) -> datetime:
+def _native(stored: object) -> object:
+    """A native item as `to_dict` has it: text, or bytes as base64."""
+    if not isinstance(stored, Mapping):
+        return stored
     try:
-        return utc(moment, what=f"Message {id!r}: created_at")
-    except InputError as exc:
-        raise InvalidMessageError(str(exc), hint=exc.hint) from exc
+        return msgspec.convert(dict(stored), Native)
+    except msgspec.ValidationError as exc:
+        raise InvalidMessageError(f"Message.native can't be read: {exc}.", hint="Pass what `to_dict` gave.") from None
 
 
 def _part_text(part: Part) -> str:
     match part:
-        case TextPart(text=text):
-            return text
+        case TextPart(text=said):
+            return said
         case AudioPart(transcript=transcript):
             return transcript or ""
         case _:
@@ -290,39 +286,35 @@ _checked: Final = msgspec.json.Decoder(Message)
 
 
 def check_message(value: object) -> Message:
-    """`value`, or `InvalidMessageError` if it isn't a message at all."""
-    if not isinstance(value, Message):
+    """`value`, or `InvalidMessageError` if it isn't just a message."""
+    if type(value) is not Message:
         message = f"A history holds Message objects, not {type(value).__name__}."
-        raise InvalidMessageError(message, hint="Use Message.user(…), Message.assistant(…), Message.tool(…).")
+        raise InvalidMessageError(message, hint=_hint_for(value))
     return value
+
+
+def _hint_for(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "Message.from_dict(…) makes one of a dict; `bamboo_sessions.formats` reads the messages of providers."
+    if isinstance(value, Message):
+        return "Keep what a subclass adds in `metadata`: it would be lost."
+    return "Use Message.user(…), Message.assistant(…), Message.tool(…)."
 
 
 def to_stored(message: Message) -> StoredMessage:
     """Encode `message`; raises `InvalidMessageError` or `LimitExceededError` before anything is written (L86)."""
     check_message(message)
-    check_message_id(message.id)
-    if not TIME_MIN <= message.created_at < TIME_MAX:
-        _in_utc(message.id, message.created_at)  # raises
-    body = (json.encode_plain(message) if _is_plain(message) else None) or _checked_body(message)
+    body = (json.encode_plain(message) if message.native is None else None) or _checked_body(message)
     check_limit(f"Message {message.id!r}", len(body), MESSAGE_BYTES_MAX, "bytes")
     return StoredMessage(message, body, hash_of_body(body))
 
 
-_DEFAULTED: Final = attrgetter(*Message.__struct_fields__[4:])  # all behind the content
-_DEFAULTS: Final = _DEFAULTED(Message(role="user"))
-
-
-def _is_plain(message: Message) -> bool:
-    """Whether it has a text and nothing else, as most messages do: that is sure to be read back as it is."""
-    return type(message) is Message and type(message.content) is str and all(map(is_, _DEFAULTED(message), _DEFAULTS))
-
-
 def _checked_body(message: Message) -> bytes:
-    """The stored form of `message`, which was read back to make sure of what its constructor doesn't check."""
+    """The stored form of `message`, which was read back: texts that aren't Unicode may come back as others."""
     try:
         return json.readable(message, _body, _checked, what=f"Message {message.id!r}")
     except InputError as exc:
-        raise InvalidMessageError(str(exc), hint=exc.hint) from exc
+        raise InvalidMessageError(str(exc), hint=exc.hint) from None
 
 
 class _NativeText(msgspec.Struct, frozen=True):
@@ -370,13 +362,19 @@ def is_tool_result(message: Message) -> bool:
     return message.role == "tool" and message.tool_call_id is not None
 
 
-def check_unique(messages: Iterable[Message]) -> None:
-    """Raise `InvalidMessageError` if two of `messages` have one id: one of them would be lost without a word (L115)."""
-    seen: set[str] = set()
-    for message in messages:
-        if message.id in seen:
-            raise occurs_twice(message.id)
-        seen.add(message.id)
+def without_repeats(messages: Iterable[Message]) -> tuple[tuple[Message, ...], tuple[str, ...]]:
+    """`messages`, each once, and the ids that occurred again with equal content.
+
+    Raises `InvalidMessageError` if an id occurs again with other content: one of them would be lost (L115).
+    """
+    first: dict[str, Message] = {}
+    repeated: list[str] = []
+    for message in map(check_message, messages):
+        if first.setdefault(message.id, message) is not message:
+            if not same_content(first[message.id], message):
+                raise occurs_twice(message.id)
+            repeated.append(message.id)
+    return tuple(first.values()), tuple(repeated)
 
 
 def occurs_twice(message_id: str) -> InvalidMessageError:

@@ -11,7 +11,7 @@ from typing import NoReturn, overload
 
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages, Replaced, equal_sequences
-from bamboo_sessions.domain.message import Message, check_message, occurs_twice
+from bamboo_sessions.domain.message import Message, check_message, occurs_twice, same_content
 
 
 class MessageList(MutableSequence[Message]):
@@ -20,19 +20,23 @@ class MessageList(MutableSequence[Message]):
     Messages can be appended, inserted, replaced and deleted. Replacing one by a message with the same id is an edit;
     assigning other messages to an item or a slice replaces: they take the place of what they replace, also where
     somebody else added behind it meanwhile. The order of existing messages can't be changed, and an id occurs once.
+    Adding a message at the end that is there already changes nothing (G4); the next save's report names it among the
+    duplicates.
 
     Raises:
         InvalidMessageError: What is put in isn't a message, or its id would occur twice; nothing was changed.
         InputError: `reverse` and `sort`.
     """
 
-    __slots__ = ("_appended", "_base", "_content", "_replaced", "_touch")
+    __slots__ = ("_additions", "_appended", "_base", "_content", "_repeated", "_replaced", "_touch")
 
     def __init__(self, base: FrozenMessages = NO_MESSAGES, touch: Callable[[], None] = lambda: None) -> None:
         self._base = base
         self._content = base
         self._appended: dict[str, Message] = {}  # stands behind `_content`, by id, until somebody looks at all
         self._replaced: dict[str, tuple[str, ...]] = {}
+        self._additions: list[Message] | None = []  # what `_content` has behind the base, if that is all
+        self._repeated: list[str] = []  # ids that were added again, until a save has told
         self._touch = touch
 
     # --- reading
@@ -45,20 +49,20 @@ class MessageList(MutableSequence[Message]):
     @overload
     def __getitem__(self, index: slice) -> list[Message]: ...
     def __getitem__(self, index: int | slice) -> Message | list[Message]:
-        return self.frozen()[index]
+        return self._frozen()[index]
 
     def __iter__(self) -> Iterator[Message]:
-        return iter(self.frozen())
+        return iter(self._frozen())
 
     def __reversed__(self) -> Iterator[Message]:
-        return reversed(self.frozen())
+        return reversed(self._frozen())
 
     def index_of(self, message_id: str) -> int | None:
         """The index of the message with this id, or `None`; quick at any length."""
-        return self.frozen().index_of(message_id)
+        return self._frozen().index_of(message_id)
 
     def __eq__(self, other: object) -> bool:
-        return equal_sequences(self.frozen(), other)
+        return equal_sequences(self._frozen(), other)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -69,15 +73,25 @@ class MessageList(MutableSequence[Message]):
 
     def append(self, value: Message) -> None:
         """Add a message at the end."""
-        check_message(value)
-        if value.id in self._appended or self._content.index_of(value.id) is not None:
-            raise occurs_twice(value.id)
-        self._appended[value.id] = value
-        self._touch()
+        self.extend((value,))
 
     def extend(self, values: Iterable[Message]) -> None:
         """Add messages at the end: all of them, or none if one is refused."""
-        self[len(self) :] = values
+        new: dict[str, Message] = {}
+        repeated: list[str] = []
+        for message in values:
+            id_ = check_message(message).id
+            known = new.get(id_) or self._appended.get(id_) or self._content.find(id_)
+            if known is None:
+                new[id_] = message
+            elif same_content(known, message):
+                repeated.append(id_)
+            else:
+                raise occurs_twice(id_)
+        self._repeated += repeated
+        if new:
+            self._appended |= new
+            self._touch()
 
     def insert(self, index: int, value: Message) -> None:
         """Add a message in front of the one at `index`."""
@@ -89,7 +103,7 @@ class MessageList(MutableSequence[Message]):
     @overload
     def __setitem__(self, index: slice, value: Iterable[Message]) -> None: ...
     def __setitem__(self, index: int | slice, value: Message | Iterable[Message]) -> None:
-        content = self.frozen()
+        content = self._frozen()
         values = value if isinstance(index, slice) and not isinstance(value, Message) else (value,)
         new = tuple(map(check_message, values))
         place = _place(index, len(content))
@@ -104,7 +118,7 @@ class MessageList(MutableSequence[Message]):
         self._remember_replaced(new, old)
 
     def __delitem__(self, index: int | slice) -> None:
-        content = self.frozen()
+        content = self._frozen()
         place = _place(index, len(content))
         gone = content[place]
         if place.step == 1:
@@ -130,6 +144,7 @@ class MessageList(MutableSequence[Message]):
 
     def _change(self, content: FrozenMessages) -> None:
         self._content = content
+        self._additions = None
         self._touch()
 
     def _remember_replaced(self, new: Sequence[Message], old: Sequence[Message]) -> None:
@@ -155,35 +170,35 @@ class MessageList(MutableSequence[Message]):
     # --- for the store
 
     @property
-    def base(self) -> FrozenMessages:
-        """What this was loaded as, or last saved as."""
-        return self._base
-
-    @property
-    def is_clean(self) -> bool:
+    def _is_clean(self) -> bool:
         """Whether nothing was done since."""
         return self._content is self._base and not self._appended
 
-    @property
-    def replaced(self) -> Replaced:
-        """Which messages took the place of which."""
-        return self._replaced
+    def _drafted(self) -> tuple[FrozenMessages, tuple[Message, ...] | None]:
+        """The content at this moment, and what of it was appended since, if nothing else was done."""
+        content = self._frozen()
+        return content, None if self._additions is None else tuple(self._additions)
 
-    def frozen(self) -> FrozenMessages:
+    def _frozen(self) -> FrozenMessages:
         """The content at this moment; costs as much as what was appended since the last look at it."""
         if self._appended:
-            self._content = self._content.extended(self._appended.values())
+            new = tuple(self._appended.values())
+            self._content = self._content.extended(new)
             self._appended = {}
+            if self._additions is not None:
+                self._additions += new
         return self._content
 
-    def copy(self, touch: Callable[[], None]) -> MessageList:
+    def _copy(self, touch: Callable[[], None]) -> MessageList:
         """An independent list with the same base and content; both are shared."""
         result = MessageList(self._base, touch)
-        result._content = self.frozen()
+        result._content = self._frozen()
         result._replaced = dict(self._replaced)
+        result._additions = None if self._additions is None else list(self._additions)
+        result._repeated = list(self._repeated)
         return result
 
-    def rebase(
+    def _rebase(
         self, base: FrozenMessages, content: FrozenMessages | None = None, replaced: Replaced | None = None
     ) -> None:
         """Become a list loaded as `base`, whose content is `content` (`None`: the base itself).
@@ -194,6 +209,7 @@ class MessageList(MutableSequence[Message]):
         if content is None or (len(content) == len(base) and content.extends(base)):
             content = base
         self._base, self._content, self._appended = base, content, {}
+        self._additions = [] if content is base else content[base.length :] if content.extends(base) else None
         places = {} if content is base else self._replaced if replaced is None else replaced
         self._replaced = {id_: place for id_, place in places.items() if base.index_of(id_) is None}
 

@@ -7,7 +7,7 @@ changes of any working copy are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -84,7 +84,13 @@ class Overlay(msgspec.Struct, frozen=True):
 
 
 def accepted(
-    base: Snapshot | None, mine: Draft, state: Snapshot | None, gone: Gone, *, committed: Snapshot | None, now: datetime
+    base: Snapshot | None,
+    mine: Draft,
+    state: Snapshot | None,
+    gone: Gone,
+    knows_all_versions: Callable[[str], bool],
+    *,
+    now: datetime,
 ) -> Overlay | None:
     """The overlay of a copy that was `base` and is `mine` now, on top of `state`; `None` if it changes nothing.
 
@@ -93,7 +99,7 @@ def accepted(
         mine: The copy.
         state: What is committed, with the overlays so far; `None`: nothing is known.
         gone: What these took out or edited.
-        committed: What is committed.
+        knows_all_versions: Whether `state` and `gone` have all versions of a message, since storage never had one.
         now: The present time.
 
     Raises:
@@ -102,7 +108,7 @@ def accepted(
     if state is None:
         merged = merge(base, mine, None, now=now)
         return Overlay(None, _draft(merged, mine), (), _size(merged))
-    repeated = _repeated(base, mine, state, gone, committed)
+    repeated = _repeated(base, mine, state, gone, knows_all_versions)
     mine = _without_known(base, mine, state, gone)
     merged = merge(base, mine, state, now=now)
     if not (merged.changed or repeated):
@@ -131,11 +137,11 @@ def _draft(merged: Merged, mine: Draft) -> Draft:
 
 
 def _repeated(
-    base: Snapshot | None, mine: Draft, state: Snapshot, gone: Gone, committed: Snapshot | None
+    base: Snapshot | None, mine: Draft, state: Snapshot, gone: Gone, knows_all_versions: Callable[[str], bool]
 ) -> tuple[Message, ...]:
     """The additions whose id has other content, as far as is known here.
 
-    That of a committed message may have been edited since it was theirs; of one that waits all versions are known.
+    That of one that storage had may have been edited since it was theirs; of one that waits all versions are known.
     """
     repeated = []
     for message in _added(base, mine):
@@ -143,7 +149,7 @@ def _repeated(
         known = versions if current is None else (current, *versions)
         if not known or any(same_content(message, version) for version in known):
             continue
-        if committed is None or committed.messages.find(message.id) is None:
+        if knows_all_versions(message.id):
             raise MessageIdConflictError(state.head.id, message.id)
         repeated.append(message)
     return tuple(repeated)

@@ -43,14 +43,18 @@ class Place:
         at: Its number: the index of the message in front of which it is.
         group: The group in front of it, if what is put here may still belong to that.
         is_behind: Whether that group ends directly in front of it; else texts or events stand between.
+        is_inside: Whether the group goes on behind it; what is put here doesn't end it.
     """
 
-    __slots__ = ("_at", "_blocks", "_group")
+    __slots__ = ("_at", "_blocks", "_group", "_is_inside")
 
-    def __init__(self, at: int, group: OpenGroup | None = None, *, is_behind: bool = True) -> None:
+    def __init__(
+        self, at: int, group: OpenGroup | None = None, *, is_behind: bool = True, is_inside: bool = False
+    ) -> None:
         self._at = at
         self._group = group
-        self._blocks: list[list[Message]] = [group.added] if group is not None and is_behind else []
+        self._is_inside = is_inside
+        self._blocks: list[list[Message]] = [group.added] if group is not None and is_behind and not is_inside else []
 
     def add(self, message: Message) -> OpenGroup | None:
         """Put `message` behind all that was put here; the group that it belongs to, if it makes calls.
@@ -58,6 +62,9 @@ class Place:
         A result whose call is known joins its group instead (`OpenGroup.join`).
         """
         kind, group = kind_of(message), self._group
+        if self._is_inside:
+            self._blocks.append([message])
+            return group if kind is Kind.CALL else None
         member = None
         if group is not None and not group.is_parted:
             member = belongs(kind, in_run=group.in_run, text_since=group.text_since)
@@ -77,6 +84,17 @@ class Place:
             self._group.is_parted = True
         self._group = OpenGroup(at=self._at, in_run=True) if kind is Kind.CALL else None
         return self._group
+
+    def put_in_front(self, message: Message, call: Message | None = None) -> None:
+        """Put `message` directly in front of a call that was put here; `None`: behind all."""
+        blocks = self._blocks
+        index = len(blocks) if call is None else next(n for n, block in enumerate(blocks) if block and block[0] is call)
+        blocks.insert(index, [message])
+
+    def take_out(self, message: Message) -> None:
+        """Take out what was put here."""
+        for block in self._blocks:
+            block[:] = [one for one in block if one is not message]
 
     def messages(self) -> list[Message]:
         """All that was put here, in order."""

@@ -173,10 +173,6 @@ def grouped(addresses: Iterable[int], rows: Iterable[tuple[int, int]] = ()) -> t
     return tuple(spans)
 
 
-def _pairs(rows: Sequence[tuple[int, int]]) -> Iterable[tuple[tuple[int, int], tuple[int, int]]]:
-    return zip(rows, rows[1:], strict=False)
-
-
 class Order:
     """Runs, and where an address stands in them."""
 

@@ -74,7 +74,7 @@ class Session:
         id: 1 to 512 characters without control characters.
         model: The model that the agent runs on.
         namespace: The tenant; saving to a repository of another namespace is refused.
-        owner: Whom it belongs to inside the namespace; fixed at creation.
+        owner: Whom it belongs to inside the namespace; `SessionRepository.set_owner` alone changes it.
         kind: `"root"`, `"child"`, or a word of your own; fixed at creation.
         parent_session_id: The session that spawned it (see `new_child`). It has to live when this one is created, which
             takes root, depth and, if it names none, its owner from it.
@@ -253,10 +253,6 @@ class Session:
         """Withdraw every open question that this copy sees."""
         self._change("questions", withdrawn(self.questions))
 
-    def record_answer(self, question: PendingQuestion) -> None:
-        """Put the answered `question` in the place of the open one; `SessionRepository.answer` decides if it may."""
-        self._change("questions", tuple(question if q.id == question.id else q for q in self.questions))
-
     def consume_question(self, question_id: str) -> PendingQuestion:
         """Take up an answer: an answered question becomes consumed when this copy is saved (L97)."""
         for question in self.questions:
@@ -314,12 +310,14 @@ class Session:
         twin._changes = dict(self._changes)
         twin._metadata = json.thawed(self._metadata)
         twin._touched_at = self._touched_at
-        twin._messages = self._messages.copy(twin._touch)
+        twin._messages = self._messages._copy(twin._touch)
         twin._mutations = self._mutations
         return twin
 
     def new_child(self, id: str, *, model: str | None = None) -> Session:
-        """A new session below this one: same root, owner and namespace, one level deeper.
+        """A new session below this one: same root and namespace, one level deeper.
+
+        It gets its owner when it is created: the one that its parent has then.
 
         If this one was made from its parent's id alone and isn't saved yet, nobody knows its root and depth: then those
         of the child are filled in when it is created.
@@ -329,7 +327,6 @@ class Session:
             id,
             model if model is not None else self.model,
             namespace=self.namespace,
-            owner=self.owner,
             kind="child",
             parent_session_id=self.id,
             root_session_id=self.root_session_id if is_placed else None,

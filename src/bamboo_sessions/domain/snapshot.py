@@ -6,6 +6,7 @@ import msgspec
 
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages, Replaced
+from bamboo_sessions.domain.message import Message
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -42,7 +43,8 @@ class Draft(msgspec.Struct, frozen=True):
     """A working copy, frozen at the moment of a call.
 
     `mutations` counts the changes that it had seen by then. `time_set` says that `updated_at` was set by hand, which
-    is a change in itself. A head that is not `head_touched` is that of the base, but for `updated_at`.
+    is a change in itself. A head that is not `head_touched` is that of the base, but for `updated_at`. `additions` are
+    the messages behind those of the base if nothing else was done to them; `None`: something may have been.
     """
 
     head: SessionHead
@@ -51,3 +53,4 @@ class Draft(msgspec.Struct, frozen=True):
     mutations: int = 0
     time_set: bool = False
     head_touched: bool = True
+    additions: tuple[Message, ...] | None = None

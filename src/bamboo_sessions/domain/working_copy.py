@@ -10,6 +10,7 @@ from bamboo_sessions.domain import json
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages, Replaced
+from bamboo_sessions.domain.question import PendingQuestion
 from bamboo_sessions.domain.session import Link, Session
 from bamboo_sessions.domain.snapshot import Draft, Snapshot
 
@@ -25,7 +26,7 @@ def copy_without_base(head: SessionHead, messages: FrozenMessages, clock: Clock 
     """A working copy that nobody committed as it is: saving it unites it with what is committed."""
     session = Session.__new__(Session)
     session._become(head, Link(), NO_MESSAGES, clock)
-    session._messages.rebase(NO_MESSAGES, messages)
+    session._messages._rebase(NO_MESSAGES, messages)
     return session
 
 
@@ -35,7 +36,7 @@ def copy_with_changes(
     """A working copy based on `base`, with the unsaved changes that make it `head` and `messages`."""
     session = copy_of(base, clock)
     rebase_copy(session, base, head, messages)
-    session._messages.rebase(base.messages, messages, replaced)
+    session._messages._rebase(base.messages, messages, replaced)
     return session
 
 
@@ -46,7 +47,7 @@ def link_of(session: Session) -> Link:
 
 def is_clean(session: Session) -> bool:
     """Whether a save would change nothing."""
-    if session._link.base is None or session._changes or not session._messages.is_clean:
+    if session._link.base is None or session._changes or not session._messages._is_clean:
         return False
     return session._metadata is None or json.same(session._metadata, session._head.metadata)
 
@@ -65,7 +66,24 @@ def freeze(session: Session) -> Draft:
         changes["updated_at"] = session._touched_at
     head = msgspec.structs.replace(session._head, **changes) if changes else session._head
     messages = session._messages
-    return Draft(head, messages.frozen(), dict(messages.replaced), session._mutations, time_set, head_touched)
+    content, added = messages._drafted()
+    replaced = dict(messages._replaced)
+    return Draft(head, content, replaced, session._mutations, time_set, head_touched, added)
+
+
+def repeated_in(session: Session) -> tuple[str, ...]:
+    """The ids of messages that were added to the copy though it had them, since a save has told of such."""
+    return tuple(session._messages._repeated)
+
+
+def forget_repeated(session: Session, told: tuple[str, ...]) -> None:
+    """Note that a save has told of the first ones of them."""
+    del session._messages._repeated[: len(told)]
+
+
+def record_answer(session: Session, question: PendingQuestion) -> None:
+    """Put the answered `question` in the place of the open one; `SessionRepository.answer` decides if it may."""
+    session._change("questions", tuple(question if q.id == question.id else q for q in session.questions))
 
 
 def unchanged_since(session: Session, draft: Draft) -> bool:
@@ -87,7 +105,7 @@ def rebase_copy(session: Session, base: Snapshot, head: SessionHead, messages: F
         session._metadata.update(json.thawed(metadata))
     elif session._metadata is None and metadata is not base.head.metadata:
         session._metadata = json.thawed(metadata)
-    session._messages.rebase(base.messages, messages)
+    session._messages._rebase(base.messages, messages)
 
 
 def forget_base(session: Session) -> None:
@@ -97,7 +115,7 @@ def forget_base(session: Session) -> None:
     session._head = draft.head
     session._changes = {}
     session._touched_at = None
-    session._messages.rebase(NO_MESSAGES, draft.messages)
+    session._messages._rebase(NO_MESSAGES, draft.messages)
 
 
 _COUNTED: Final = frozenset({"incarnation", "revision", "message_count"})

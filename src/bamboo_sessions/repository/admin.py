@@ -5,6 +5,7 @@ No handle of a namespace gives one away: whoever opened the store makes it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from bamboo_sessions.repository.bound import Bound, tiers_of
 from bamboo_sessions.repository.checking import checked
 from bamboo_sessions.repository.opening import Opening
 from bamboo_sessions.storage.open import Durability, storage_for
-from bamboo_sessions.storage.port import SessionStorage
+from bamboo_sessions.storage.port import Progress, SessionStorage
 
 
 class StoreAdmin:
@@ -68,6 +69,25 @@ class StoreAdmin:
         """
         parts = [Bound(self._tiers, name) async for name in self.namespaces()]
         return await checked(self._storage, None, parts, repair=repair)
+
+    async def backup(self, path: str | os.PathLike[str], *, on_progress: Progress | None = None) -> CheckReport:
+        """Copy the whole store, as it is at one moment, into a new file, and check the copy.
+
+        Writers and readers go on meanwhile. The copy is a store like any other: open it to read it, or put it in the
+        place of the original. Until it is complete it is called `….partial`; a cancelled call removes that.
+
+        Args:
+            path: The new file; nothing is overwritten.
+            on_progress: Called on the event loop, with the bytes that are written and those that there will be.
+
+        Returns:
+            What a check of the copy found. `ok` is false if the store is damaged; the copy is kept all the same.
+
+        Raises:
+            InputError: There is something of that name, or its folder isn't there; or the engine keeps no files, as
+                `memory://`. StorageError: The copy can't be written; nothing is left of it.
+        """
+        return await self._storage.backup(Path(path), on_progress=on_progress)
 
     async def stats(self) -> dict[str, int]:
         """Counters of the store: sessions, messages, bytes and so on, of all namespaces."""

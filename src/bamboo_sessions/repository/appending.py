@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bamboo_sessions.coordination.saving import check_commit_size
 from bamboo_sessions.domain.errors import InputError, PreconditionFailedError
 from bamboo_sessions.domain.head import SessionHead
-from bamboo_sessions.domain.message import Message, check_unique, to_stored
+from bamboo_sessions.domain.message import Message, to_stored, without_repeats
 from bamboo_sessions.domain.report import Appended
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.usage import TokenUsageRecord, check_record
@@ -54,7 +54,7 @@ async def append(
     Raises:
         SessionNotFoundError: There is none, and `create` is false.
         SessionDeletedError: It was deleted, also with `create`.
-        InvalidMessageError: Two of the messages have one id.
+        InvalidMessageError: Two of the messages have one id, and different content.
         MessageIdConflictError: A message id is taken by other content.
         PreconditionFailedError: `if_revision` or `if_last_message` was given and doesn't hold.
         InputError: There is nothing to write, or an argument can't be meant.
@@ -65,6 +65,7 @@ async def append(
     if not (messages or records or usage):
         message = f"Nothing to append to session {session_id!r}."
         raise InputError(message, hint="Pass at least one Message, or records= or usage=.")
+    new, repeated = without_repeats(messages)
     if bound.right is not None:
         incarnation = bound.right.incarnation
     commit = Commit(
@@ -73,7 +74,7 @@ async def append(
         at=bound.clock.now(),
         expected=on.if_revision,
         initial_head=first_head(bound, key, create, model),
-        insertions=(StoredInsertion(tuple(map(to_stored, messages)), None, in_order),) if messages else (),
+        insertions=(StoredInsertion(tuple(map(to_stored, new)), None, in_order),) if new else (),
         usage=tuple(map(check_record, usage)),
         records=on.records,
         incarnation=incarnation,
@@ -81,13 +82,13 @@ async def append(
         if_last_message=on.if_last_message,
         is_first_try=on.given is None,
     )
-    check_unique(messages)
     check_commit_size(commit)
     try:
         committed = await bound.store.append(commit)
     except RevisionConflict as exc:
         raise PreconditionFailedError(exc.expected, exc.actual, session_id=session_id) from None
-    return Appended(revision=committed.revision, message_count=committed.message_count, duplicates=committed.duplicates)
+    duplicates = (*committed.duplicates, *repeated)
+    return Appended(revision=committed.revision, message_count=committed.message_count, duplicates=duplicates)
 
 
 def first_head(bound: Bound, key: SessionKey, create: object, model: str | None) -> SessionHead | None:

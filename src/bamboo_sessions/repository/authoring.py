@@ -1,4 +1,4 @@
-"""What people set: title, pin, archive, values. Each raises `metadata_version`, and no stale save undoes it (G5).
+"""What people set: title, pin, archive, values, owner. Each raises `metadata_version`; no stale save undoes it (G5).
 
 Changes by authoritative writers go to the latest state, and run again if somebody else was faster. Each is idempotent
 (one that changes nothing bumps and writes nothing) and gives back the head as it is now. With `if_metadata_version` it
@@ -18,9 +18,11 @@ from bamboo_sessions.domain import json
 from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.errors import InputError, PreconditionFailedError
 from bamboo_sessions.domain.head import SessionHead
+from bamboo_sessions.domain.ids import check_name
 from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.repository.terms import terms
 from bamboo_sessions.storage.commit import Commit
+from bamboo_sessions.storage.ownership import OwnerChange
 
 
 async def rename(
@@ -125,6 +127,32 @@ async def remove_value(
         return _replaced(head, metadata=metadata, authoritative_keys=head.authoritative_keys - {key})
 
     return await _set(self._bound, session_id, change, if_metadata_version, commit_id)
+
+
+async def set_owner(
+    self: Handle,
+    session_id: str,
+    owner: str | None,
+    *,
+    if_metadata_version: int | None = None,
+    commit_id: str | None = None,
+) -> SessionHead:
+    """Give a session to another owner, as when a guest signs in; and what is below it that has the same owner.
+
+    All in one transaction, a commit for each session. Copies that were loaded before may still be saved: the owner
+    stays the new one.
+
+    Args:
+        session_id: Which session; a child alone may be given away, too.
+        owner: The new owner; `None`: nobody.
+        if_metadata_version: Refuse if the session's authoritative group has another version.
+        commit_id: Your name for this change; with that of one that was made, nothing is written (G4).
+    """
+    if owner is not None:
+        check_name(owner, what="owner")
+    bound, on = self._bound, terms(commit_id)
+    key = bound.writable(session_id)
+    return await bound.store.set_owner(key, OwnerChange(owner, bound.clock.now(), on.commit_id, if_metadata_version))
 
 
 async def _set(

@@ -5,20 +5,28 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TypedDict, Unpack
 
+import msgspec
+
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import check_name
 from bamboo_sessions.domain.limits import PAGE_DEFAULT
 from bamboo_sessions.domain.report import SessionPage
-from bamboo_sessions.repository.bound import Handle
+from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.repository.reading import shown_head
 from bamboo_sessions.storage.query import (
     ORDERS,
+    Cursor,
+    HeadPage,
     ListQuery,
     Order,
     check_page_limit,
+    cursor_behind,
     decode_cursor,
     encode_cursor,
+    in_order,
+    is_behind,
+    matches,
 )
 
 
@@ -51,10 +59,10 @@ async def list_sessions(
 ) -> SessionPage:
     """A page of sessions without their messages, each as `load` shows it. Filters apply before paging.
 
-    Filters and orders look at what is committed; what waits after a tolerant save shows in the rows.
+    Work of tolerant saves that isn't durable yet counts, also in filters and orders.
 
     Args:
-        limit: Rows at most, 1 to 1000.
+        limit: Rows at most, 1 to 1000. While work waits, a page may have fewer, and be followed by another.
         cursor: `next_cursor` of the page before.
         order: `-updated_at` (newest first), `updated_at`, `-created_at` or `created_at`.
         total: Count all that match, too; that reads them all.
@@ -74,10 +82,9 @@ async def list_sessions(
         total=total,
         **filters,
     )
-    page = await self._bound.storage.list_heads(query)
+    page = await _shown_page(self._bound, query)
     next_cursor = encode_cursor(page.next_cursor) if page.next_cursor else None
-    heads = tuple([await shown_head(self._bound, head) for head in page.heads])
-    return SessionPage(sessions=heads, next_cursor=next_cursor, total=page.total)
+    return SessionPage(sessions=page.heads, next_cursor=next_cursor, total=page.total)
 
 
 async def iter_sessions(
@@ -90,8 +97,39 @@ async def iter_sessions(
     _check_order(order)
     _check_filters(filters)
     query = ListQuery(self._bound.namespace, limit=check_page_limit(page_size), order=order, **filters)
-    async for head in self._bound.heads(query):
-        yield await shown_head(self._bound, head)
+    while True:
+        page = await _shown_page(self._bound, query)
+        for head in page.heads:
+            yield head
+        if page.next_cursor is None:
+            return
+        query = msgspec.structs.replace(query, cursor=page.next_cursor)
+
+
+async def _shown_page(bound: Bound, query: ListQuery) -> HeadPage:
+    """A page of what `load` shows: of sessions whose work waits, other rows than storage has, at other places."""
+    page = await bound.storage.list_heads(query)
+    waiting = bound.store.waiting.heads(query.namespace)
+    if not waiting:
+        return page
+    theirs = [head for head, _ in waiting if matches(head, query) and _is_within(head, query.cursor, page.next_cursor)]
+    known = {head.id for head, _ in waiting}
+    heads = in_order((*(head for head in page.heads if head.id not in known), *theirs), query.order)
+    next_cursor = page.next_cursor
+    if len(heads) > query.limit:
+        heads = heads[: query.limit]
+        next_cursor = cursor_behind(heads[-1], query.order)
+    shown = [await shown_head(bound, head) for head in heads]
+    total = page.total
+    if total is not None:
+        total += sum(matches(head, query) for head, _ in waiting)
+        total -= sum(matches(head, query) for _, head in waiting if head is not None)
+    return HeadPage(tuple(head for head in shown if head is not None), next_cursor, total)
+
+
+def _is_within(head: SessionHead, after: Cursor | None, through: Cursor | None) -> bool:
+    """Whether `head` belongs to the page between these two cursors; `None`: where the listing begins, or ends."""
+    return (after is None or is_behind(head, after)) and (through is None or not is_behind(head, through))
 
 
 def _check_filters(filters: SessionFilters) -> None:

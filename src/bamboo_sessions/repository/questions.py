@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.question import PendingQuestion, answered, find
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.working_copy import record_answer
 from bamboo_sessions.repository.bound import Handle
 from bamboo_sessions.repository.reworking import rework
 from bamboo_sessions.repository.terms import terms
@@ -55,13 +58,13 @@ async def answer(
         asked = find(session_id, session.questions, question)
         settled = answered(session_id, asked, text, answer_id=answer_id, at=now)
         if settled is not None:
-            session.record_answer(settled)
-            session.add_message(_result(settled, text))
+            record_answer(session, settled)
+            session.add_message(_result(settled, text, at=now))
 
     return await rework(self._bound, session_id, change, on)
 
 
-def _result(question: PendingQuestion, text: str) -> Message:
+def _result(question: PendingQuestion, text: str, *, at: datetime) -> Message:
     """The answer as a tool's result. Its id is fixed by the question, so it can't be written twice."""
     return Message.tool(
         text,
@@ -69,5 +72,5 @@ def _result(question: PendingQuestion, text: str) -> Message:
         id=question.answer_message_id,
         name=question.tool_name,
         tool_success=True,
-        created_at=question.answered_at,
+        created_at=at,
     )

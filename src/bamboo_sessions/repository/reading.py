@@ -126,13 +126,13 @@ async def _newer_of_both(bound: Bound, key: SessionKey) -> Session | None:
     return entry.working_copy(bound.clock)
 
 
-async def shown_head(bound: Bound, head: SessionHead) -> SessionHead:
-    """The head of a session as `load` shows it, with waiting work."""
+async def shown_head(bound: Bound, head: SessionHead) -> SessionHead | None:
+    """The head of a session as `load` shows it, with waiting work; `None`: it was deleted meanwhile."""
     key = SessionKey(bound.namespace, head.id)
     if key not in bound.store.waiting:
         return head
     session = await _with_waiting_work(bound, key)
-    return head if session is None else freeze(session).head
+    return None if session is None else freeze(session).head
 
 
 async def history(
@@ -189,6 +189,19 @@ async def model_view(self: Handle, session_id: str, *, limit: int | None = None)
 async def find_message(self: Handle, message_id: str) -> tuple[str, Message] | None:
     """A message of this namespace by its id alone, and the id of its session; `None` if no session has it now.
 
-    Forks have messages of their originals: then it is the original's, while that lives.
+    Forks have messages of their originals: then it is the original's, while that lives. Work of tolerant saves that
+    isn't durable yet counts.
     """
-    return await self._bound.storage.find_message(self._bound.namespace, check_message_id(message_id))
+    bound, waiting = self._bound, self._bound.store.waiting
+    found = await bound.storage.find_message(bound.namespace, check_message_id(message_id))
+    keys = waiting.sessions_with(bound.namespace, message_id)
+    if found is not None:
+        if bound.key(found[0]) not in waiting:
+            return found
+        keys.insert(0, bound.key(found[0]))
+    for key in keys:
+        session = await _with_waiting_work(bound, key)
+        message = freeze(session).messages.find(message_id) if session is not None else None
+        if message is not None:
+            return key.session_id, message
+    return None

@@ -93,6 +93,7 @@ class Records:
         limit: int | None = None,
         keys_only: Literal[True],
     ) -> AsyncIterator[str]: ...
+    @overload
     def scan(
         self,
         kind: str,
@@ -106,7 +107,21 @@ class Records:
         reverse: bool = False,
         limit: int | None = None,
         keys_only: bool = False,
-    ) -> AsyncIterator[Record] | AsyncIterator[str]:
+    ) -> AsyncIterator[Record | str]: ...
+    def scan(
+        self,
+        kind: str,
+        prefix: str = "",
+        *,
+        session: str | None = None,
+        shared: str | None = None,
+        after: str | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+        keys_only: bool = False,
+    ) -> AsyncIterator[Record | str]:
         """Records in the order of their keys, or backwards. Read page by page: each page is of one moment.
 
         Args:

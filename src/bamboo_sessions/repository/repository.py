@@ -27,6 +27,7 @@ from bamboo_sessions.repository import (
     authoring,
     checking,
     feed,
+    keeping,
     leases,
     lifecycle,
     listing,
@@ -108,6 +109,7 @@ class SessionRepository(Handle):
     archive = authoring.archive
     set_value = authoring.set_value
     remove_value = authoring.remove_value
+    set_owner = authoring.set_owner
     ask = questions.ask
     answer = questions.answer
 
@@ -137,6 +139,7 @@ class SessionRepository(Handle):
     # Looking after the namespace
     check = checking.check
     stats = checking.stats
+    backup = keeping.backup
 
     # Opening and closing
 

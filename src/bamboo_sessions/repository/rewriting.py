@@ -20,7 +20,7 @@ from bamboo_sessions.domain.change import head_kinds
 from bamboo_sessions.domain.clock import MICROSECOND
 from bamboo_sessions.domain.errors import InputError, MessageNotFoundError
 from bamboo_sessions.domain.history import FrozenMessages
-from bamboo_sessions.domain.message import Message, StoredMessage, check_unique, to_stored
+from bamboo_sessions.domain.message import Message, StoredMessage, to_stored, without_repeats
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.repository.bound import Bound, Handle
@@ -128,12 +128,14 @@ async def replace_history(
     records: Sequence[RecordWrite] = (),
     commit_id: str | None = None,
 ) -> Session:
-    """Make `messages` the whole history, in this order. All are checked before anything is written (L86)."""
+    """Make `messages` the whole history, in this order. All are checked before anything is written (L86).
+
+    A message that occurs again, with equal content, is there once; with other content it is an `InvalidMessageError`.
+    """
     bound = self._bound
     on = terms(commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
-    new = tuple(messages)
-    stored = tuple(to_stored(message) for message in new)
-    check_unique(new)
+    new, _ = without_repeats(messages)
+    stored = tuple(map(to_stored, new))
     key = bound.writable(session_id)
 
     def plan(state: State) -> Planned:

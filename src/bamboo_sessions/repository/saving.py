@@ -12,7 +12,7 @@ from bamboo_sessions.domain.message import to_stored
 from bamboo_sessions.domain.question import changed_since
 from bamboo_sessions.domain.report import MergeReport
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.working_copy import freeze, link_of
+from bamboo_sessions.domain.working_copy import forget_repeated, freeze, link_of, repeated_in
 from bamboo_sessions.repository.bound import Handle
 from bamboo_sessions.repository.lifecycle import begun, fork_head
 from bamboo_sessions.repository.terms import terms
@@ -75,7 +75,8 @@ async def save(
     """
     on = terms(commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
     self._bound.writable_copy(session)
-    return await self._bound.store.merge_save(
+    repeated = repeated_in(session)
+    report = await self._bound.store.merge_save(
         session,
         if_revision=on.if_revision,
         if_last_message=on.if_last_message,
@@ -83,13 +84,26 @@ async def save(
         commit_id=on.given,
         fence=self._bound.fence,
     )
+    return _told(session, report, repeated)
 
 
 async def checkpoint(self: Handle, session: Session, *, commit_id: str | None = None) -> MergeReport:
     """A save that adds only: removals and edits done to the copy are held back, and stay pending in it."""
     on = terms(commit_id)
     self._bound.writable_copy(session)
-    return await self._bound.store.merge_save(session, additions_only=True, commit_id=on.given, fence=self._bound.fence)
+    repeated = repeated_in(session)
+    report = await self._bound.store.merge_save(
+        session, additions_only=True, commit_id=on.given, fence=self._bound.fence
+    )
+    return _told(session, report, repeated)
+
+
+def _told(session: Session, report: MergeReport, repeated: tuple[str, ...]) -> MergeReport:
+    """`report`, with the messages that were added to the copy though it had them."""
+    if not repeated:
+        return report
+    forget_repeated(session, repeated)
+    return msgspec.structs.replace(report, duplicates=(*report.duplicates, *repeated))
 
 
 async def save_best_effort(self: Handle, session: Session, *, commit_id: str | None = None) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from types import TracebackType
 
 from bamboo_sessions.coordination.plan import Written, living
@@ -89,7 +88,7 @@ class Edit:
         self._is_entered = True
         await self._bound.store.save_waiting(self._key)
         self._session = self._bound.copy(self._key, await self._bound.store.load(self._key))
-        self._token = open_edits.set((*open_edits.get(), self._block))
+        open_edits.set((*open_edits.get(), self._block))
         return self._session
 
     async def __aexit__(
@@ -97,8 +96,7 @@ class Edit:
     ) -> None:
         """Commit, unless the block raised."""
         self._block.is_open = False
-        with suppress(ValueError):  # the block is left in another context than it was entered in
-            open_edits.reset(self._token)
+        open_edits.set(tuple(edit for edit in open_edits.get() if edit is not self._block))
         if kind is None:
             await self._commit(self._session)
 

@@ -17,9 +17,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK
+from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.lease import LeaseView, LeaseWish
@@ -41,6 +43,7 @@ from bamboo_sessions.storage.commit import (
     State,
     StoredInsertion,
 )
+from bamboo_sessions.storage.ownership import OwnerChange
 from bamboo_sessions.storage.query import (
     DeleteQuery,
     FeedPage,
@@ -283,6 +286,17 @@ class SessionStorage(ABC):
         """
 
     @abstractmethod
+    async def set_owner(self, key: SessionKey, change: OwnerChange) -> tuple[SessionHead, ...]:
+        """Give a living session another owner, and all below it that have its owner, in one transaction.
+
+        `ownership.commits_of` says which, and what it is to each of them: a commit, with its revision and its row in
+        the feed. Gives back the heads that were changed, the given one first; that alone if nothing had to be changed,
+        or the commit id is known.
+
+        Raises `SessionNotFoundError`, `SessionDeletedError`, and `PreconditionFailedError` by the change's condition.
+        """
+
+    @abstractmethod
     async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
         """Do `domain.lease.applied` to the run leases of a living session, as one atomic unit; what they are then.
 
@@ -325,6 +339,20 @@ class SessionStorage(ABC):
         Derived data is rebuilt, truth is never dropped. Of one namespace: its sessions and records, and whether the
         file that they are in is whole. `None`: of all, and what belongs to none (L130).
         """
+
+    async def backup(self, target: Path, *, on_progress: Progress | None = None) -> CheckReport:
+        """Copy the whole store, as it is at one moment, into a new file; the check of that copy, with `backup` set.
+
+        Others go on meanwhile. The copy has its name once it is on disk, and was checked. An engine that keeps no files
+        of its own refuses.
+
+        Raises:
+            InputError: This engine makes no backups; there is something of that name; the folder isn't there.
+        """
+        raise InputError(
+            f"{type(self).__name__} makes no backups by itself.",
+            hint="Export its sessions, or use what its database offers.",
+        )
 
     @abstractmethod
     async def stats(self, namespace: str | None = None) -> Mapping[str, int]:

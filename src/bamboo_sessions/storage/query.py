@@ -11,6 +11,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from bamboo_sessions.domain.change import SessionChange
+from bamboo_sessions.domain.clock import to_micros
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.limits import PAGE_DEFAULT, PAGE_MAX, RECORD_PAGE_BYTES_MAX
@@ -149,6 +150,45 @@ def page_of_records(found: Iterable[Record]) -> tuple[Record, ...]:
 def is_full(page: Sequence[Record], limit: int) -> bool:
     """Whether there may be more behind a page of records."""
     return len(page) >= limit or sum(len(record.value) for record in page) >= RECORD_PAGE_BYTES_MAX
+
+
+def matches(head: SessionHead, query: ListQuery) -> bool:
+    """Whether the filters of `query` let a session pass."""
+    equal = {
+        "owner": query.owner,
+        "kind": query.kind,
+        "pinned": query.pinned,
+        "archived": query.archived,
+        "parent_session_id": query.parent,
+        "root_session_id": query.root,
+        "has_question": query.has_question,
+        "run_status": query.run_status,
+    }
+    if any(wanted is not None and getattr(head, name) != wanted for name, wanted in equal.items()):
+        return False
+    if query.owner_prefix is not None and not (head.owner or "").startswith(query.owner_prefix):
+        return False
+    return query.updated_before is None or head.updated_at < query.updated_before
+
+
+def in_order(heads: Iterable[SessionHead], order: Order) -> list[SessionHead]:
+    """These heads in the order of a listing."""
+    return sorted(heads, key=lambda head: _place(head, order), reverse=order.startswith("-"))
+
+
+def cursor_behind(head: SessionHead, order: Order) -> Cursor:
+    """The cursor of a page that ends with `head`."""
+    return Cursor(order, *_place(head, order))
+
+
+def is_behind(head: SessionHead, cursor: Cursor) -> bool:
+    """Whether `head` belongs to the pages behind `cursor`."""
+    place, end = _place(head, cursor.order), (cursor.micros, cursor.session_id)
+    return place < end if cursor.order.startswith("-") else place > end
+
+
+def _place(head: SessionHead, order: str) -> tuple[int, str]:
+    return to_micros(getattr(head, order.lstrip("-"))), head.id
 
 
 def encode_cursor(cursor: Cursor) -> str:

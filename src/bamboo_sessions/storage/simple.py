@@ -25,6 +25,7 @@ from bamboo_sessions.domain.working_copy import copy_of
 from bamboo_sessions.storage.checks import check_commit, check_record_commit
 from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
 from bamboo_sessions.storage.memory import MemoryStorage
+from bamboo_sessions.storage.ownership import OwnerChange
 from bamboo_sessions.storage.port import Plan
 from bamboo_sessions.storage.query import DeleteQuery, Window, WindowQuery
 from bamboo_sessions.storage.record_plan import other_sessions
@@ -133,6 +134,17 @@ class SimpleStorage(MemoryStorage):
                         await _tried(self._wrapped.delete_session(each.session_id), unknown=True)
                     return await super().delete_tree(key, query)
             keys.update(tree)
+
+    async def set_owner(self, key: SessionKey, change: OwnerChange) -> tuple[SessionHead, ...]:
+        """Give a session, and those below it that this process knows, to another owner."""
+        keys = {key}
+        while True:
+            async with self._alone(keys):
+                if (tree := self._tree(key)) <= keys:
+                    for each in reversed(self._given_away(key, change)):  # likewise
+                        await _tried(self._wrapped.save_session(copy_of(each.target.snapshot)), unknown=True)
+                    return await super().set_owner(key, change)
+            keys |= tree
 
     async def read_lease(self, key: SessionKey) -> LeaseView | None:
         """The run leases of a living session: what this process gave; other processes know nothing of them."""

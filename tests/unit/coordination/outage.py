@@ -92,7 +92,7 @@ class Outage:
             case 9:
                 assert all(work.code == "storage_unavailable" for work in await self.sessions.flush())
             case 10:
-                self.break_something()
+                await self.break_something()
             case _:
                 await self.let_others_work()
 
@@ -172,10 +172,11 @@ class Outage:
         self.removed |= set(gone[-1:])
         self.removed_elsewhere |= set(gone[-1:])
 
-    def break_something(self) -> None:
+    async def break_something(self) -> None:
         """A fault before a call, or after it; or all is well for a while."""
         if self.chance.random() < 0.25:
             self.storage.heal()
+            await self.check_views()
             return
         call = self.chance.choice(FAULTY_CALLS)
         after = call == "commit" and self.chance.random() < 0.4
@@ -208,6 +209,17 @@ class Outage:
         for message in session.messages:
             if message.id in self.edited and message.id not in self.uncertain:
                 assert message.text == self.edited[message.id], f"{message.id}: {message.text}"
+
+    async def check_views(self) -> None:
+        """A list and look-ups by id show what a load shows."""
+        session = await self.sessions.load("chat")
+        heads = (await self.sessions.list_sessions(total=True)).sessions
+        shown = [] if session is None else [("chat", len(session.messages), session.updated_at)]
+        assert [(head.id, head.message_count, head.updated_at) for head in heads] == shown
+        messages = {} if session is None else {message.id: message for message in session.messages}
+        for id_ in {*messages, *self.accepted}:
+            found = await self.sessions.find_message(id_)
+            assert found == (("chat", messages[id_]) if id_ in messages else None), f"{id_}: {found}"
 
     async def check_stored(self) -> None:
         """The same of what is stored in the end, with nothing uncertain any more."""

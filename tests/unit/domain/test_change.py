@@ -27,6 +27,7 @@ CHANGES: dict[str, Any] = {
     "archived": True,
     "metadata_version": 1,
     "authoritative_keys": frozenset({"k"}),
+    "owner": "ann",
     "model": "m",
     "provider": "p",
     "reasoning_effort": "high",
@@ -42,7 +43,11 @@ CHANGES: dict[str, Any] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_each_field_of_a_head_is_one_kind(name: str) -> None:
     """A change of any field is told as the kind that its policy makes it; an equal value is no change."""
-    kinds = {Policy.AUTHORITATIVE: ("authoritative",), Policy.QUESTIONS: ("questions",)}
+    kinds = {
+        Policy.AUTHORITATIVE: ("authoritative",),
+        Policy.OWNER: ("authoritative",),
+        Policy.QUESTIONS: ("questions",),
+    }
     before = head_of()
     after = msgspec.structs.replace(before, **{name: CHANGES[name]})
     assert head_kinds(before, after) == kinds.get(POLICY[name], ("head",))

@@ -28,7 +28,7 @@ def test_times_of_other_zones_become_utc() -> None:
     assert utc(moment, what="It").tzinfo is UTC
 
 
-@pytest.mark.parametrize("bad", [datetime(2026, 1, 1), 0, None, "2026-01-01"])  # noqa: DTZ001 - naive on purpose
+@pytest.mark.parametrize("bad", [datetime(2026, 1, 1), True, None, "2026-01-01"])  # noqa: DTZ001 - naive on purpose
 def test_times_without_zone_are_refused(bad: datetime) -> None:
     """The error names what was given."""
     with pytest.raises(InputError, match=r"^It must be"):

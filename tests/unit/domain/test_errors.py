@@ -1,5 +1,6 @@
 import inspect
 import pickle
+import traceback
 from datetime import UTC, datetime
 
 import pytest
@@ -152,3 +153,14 @@ def test_what_is_not_known_is_not_said() -> None:
     held = errors.LeaseLostError("s", token=1, newer_token=2, holder="h")
     assert str(held).endswith("(token 2 by h).")
     assert str(errors.LimitExceededError("It", limit=10, actual=1_100)) == "It is too large: 1,100, the limit is 10."
+
+
+def test_a_traceback_shows_the_hint_once() -> None:
+    """The hint is a note of the error, also after a journey between processes."""
+    error = errors.SessionNotFoundError("s")
+    for shown in (error, pickle.loads(pickle.dumps(error))):  # noqa: S301 - our own bytes
+        lines = traceback.format_exception_only(shown)
+        assert lines == [
+            "bamboo_sessions.SessionNotFoundError: There is no session 's'.\n",
+            f"Hint: {error.hint}\n",
+        ]

@@ -45,6 +45,23 @@ def test_the_order_of_keys_does_not_matter(value: dict[str, strategies.Json]) ->
     assert json.encode(value) == json.encode(backwards)
 
 
+@given(strategies.metadata(), strategies.json_values(), st.sampled_from(["colour", "plan", "new"]))
+def test_same_tells_as_encodings_do(value: dict[str, strategies.Json], other: strategies.Json, key: str) -> None:
+    """A thawed copy that was changed, changed back, or not at all is the same if it is stored alike."""
+    frozen = json.frozen(value, what="It")
+    thawed = json.thawed(frozen)
+    assert json.same(thawed, frozen)
+    thawed[key] = other
+    assert json.same(thawed, frozen) == (json.encode(thawed) == json.encode(frozen))
+
+
+def test_thawed_copies_are_compared_without_a_look_at_what_is_in_them() -> None:
+    """Metadata that was only read costs a save next to nothing, however long its texts are."""
+    leaf = object()  # nothing that could be encoded
+    assert json.same({"a": [leaf, {"b": leaf}]}, {"a": [leaf, {"b": leaf}]})
+    assert json.FrozenDict(a=json.FrozenList([leaf])) == json.FrozenDict(a=json.FrozenList([leaf]))
+
+
 @pytest.mark.parametrize(("one", "other"), [(1, 1.0), (1, True), (0, False), ([1], [True]), ({"a": 0.0}, {"a": -0.0})])
 def test_same_is_stricter_than_equal(one: object, other: object) -> None:
     """Values that Python calls equal but that are stored differently aren't the same."""

@@ -109,11 +109,27 @@ def test_an_unknown_role_is_refused(role: object) -> None:
         Message(role=role)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("moment", [datetime(2026, 1, 1), "2026-01-01", None])  # noqa: DTZ001 - naive on purpose
+@pytest.mark.parametrize("moment", [datetime(2026, 1, 1), "2026-01-01", "today", None, True])  # noqa: DTZ001 - naive
 def test_a_time_without_zone_is_refused(moment: object) -> None:
     """A naive time would mean something else on each machine."""
-    with pytest.raises(InvalidMessageError, match="time zone"):
-        Message.user("x", created_at=moment)
+    with pytest.raises(InvalidMessageError, match="created_at must be a datetime with a time zone"):
+        Message.user("x", created_at=moment)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "moment", [1_767_323_045, 1_767_323_045.0, "2026-01-02T03:04:05Z", "2026-01-02T05:04:05+02:00"]
+)
+def test_a_time_that_is_plain_is_taken(moment: float | str) -> None:
+    """A number means seconds since 1970, text is ISO 8601 with its zone."""
+    assert Message.user("x", created_at=moment).created_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("seconds", [1_767_323_045_000, 1e300, float("inf"), -1e11])
+def test_milliseconds_are_no_seconds(seconds: float) -> None:
+    """A number far out of range is refused, with what it may be."""
+    with pytest.raises(InvalidMessageError, match="years 2 to 9998") as refused:
+        Message.user("x", created_at=seconds)
+    assert refused.value.hint == "Divide milliseconds by 1000."
 
 
 def test_a_time_in_another_zone_is_kept_as_utc_to_the_microsecond() -> None:
@@ -131,20 +147,23 @@ def test_a_time_in_another_zone_is_kept_as_utc_to_the_microsecond() -> None:
     [
         lambda: {"content": 5},
         lambda: {"content": b"x"},
-        lambda: {"content": ("text",)},
+        lambda: {"content": (5,)},
+        lambda: {"content": [{"type": "video", "url": "u"}]},
+        lambda: {"content": [{"type": "text"}]},
+        lambda: {"content": [{"type": "text", "text": "x", "cache_control": {}}]},
         lambda: {"content": {TextPart("x")}},
         lambda: {"tool_calls": (ToolCall("c", 5),)},  # type: ignore[arg-type]
         lambda: {"tool_calls": (ToolCall("c", "f", [1]),)},  # type: ignore[arg-type]
         lambda: {"tool_calls": (ToolCall("c", "f", None),)},  # type: ignore[arg-type]
-        lambda: {"tool_calls": ({"id": "c", "name": "f"},)},
+        lambda: {"tool_calls": ({"id": "c"},)},
+        lambda: {"tool_calls": ({"id": "c", "name": "f", "args": {}},)},
+        lambda: {"tool_calls": ({"id": "c", "type": "custom", "function": {"name": "f"}},)},
         lambda: {"tool_calls": "no"},
-        lambda: {"tool_calls": None},
         lambda: {"tool_call_id": 5},
         lambda: {"tool_success": "yes"},
         lambda: {"tool_success": 1},
         lambda: {"name": 1.5},
         lambda: {"reasoning": b"x"},
-        lambda: {"metadata": None},
         lambda: {"metadata": [1]},
         lambda: {"native": b"x"},
         lambda: {"native": Native("f", "text")},  # type: ignore[arg-type]
@@ -161,7 +180,7 @@ def test_L138_what_no_save_would_take_is_refused_when_the_message_is_made(
 
 def test_L138_no_content_is_an_empty_text() -> None:
     """A message that only calls tools has `None` for its content in some formats; it is stored like an empty text."""
-    for one in (Message(role="assistant", content=None), Message.assistant(None)):  # type: ignore[arg-type]
+    for one in (Message(role="assistant", content=None), Message.assistant(None)):
         assert one.content == ""
         assert to_stored(one).content_hash == to_stored(Message.assistant()).content_hash
 
@@ -169,7 +188,6 @@ def test_L138_no_content_is_an_empty_text() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"content": (TextPart(5),)},  # type: ignore[arg-type]
         {"id": ""},
         {"id": "a\nb"},
         {"id": "\ud800"},
@@ -179,9 +197,9 @@ def test_L138_no_content_is_an_empty_text() -> None:
     ],
 )
 def test_L86_what_could_not_be_read_back_is_refused_before_it_is_written(fields: dict[str, object]) -> None:
-    """What the constructor lets through is refused at the door, not found out when the session is loaded (L86)."""
+    """It is refused when the message is made, not found out when the session is loaded (L86)."""
     with pytest.raises(InvalidMessageError):
-        to_stored(Message(**{"role": "user", **fields}))  # type: ignore[arg-type]
+        Message(**{"role": "user", **fields})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("moment", [datetime.max, datetime.min])  # noqa: DTZ901 - the edges
@@ -236,7 +254,7 @@ def test_messages_can_be_pickled_and_copied() -> None:
 
 def test_lists_become_tuples() -> None:
     """Content and tool calls given as lists are kept as tuples, so that a message stays frozen."""
-    one = Message(role="assistant", content=[TextPart("a")], tool_calls=[ToolCall("c", "f")])  # type: ignore[arg-type]
+    one = Message(role="assistant", content=[TextPart("a")], tool_calls=[ToolCall("c", "f")])
     assert one.content == (TextPart("a"),)
     assert one.tool_calls == (ToolCall("c", "f"),)
     assert from_body(to_stored(one).body) == one
@@ -271,6 +289,27 @@ def test_arguments_as_text() -> None:
     """Text arguments are kept as they came, valid or not; objects are shown as JSON."""
     assert ToolCall("c", "f", '{"a": ').arguments_text == '{"a": '
     assert ToolCall("c", "f", {"b": 1, "a": "\ud800"}).arguments_text == '{"a":"\\ud800","b":1}'
+
+
+@pytest.mark.parametrize("arguments", [{"a": [1, {}]}, '{"a": [1, {}]}', ' {"a":[1,{}]}'])
+def test_arguments_as_a_dict(arguments: dict[str, object] | str) -> None:
+    """However they were given, the arguments come as a dict of one's own."""
+    call = ToolCall("c", "f", arguments)
+    call.arguments_dict["a"].clear()
+    assert call.arguments_dict == {"a": [1, {}]}
+
+
+def test_no_arguments_are_an_empty_dict() -> None:
+    """Some models write nothing for a tool without arguments."""
+    assert ToolCall("c", "f", "").arguments_dict == ToolCall("c", "f").arguments_dict == {}
+
+
+@pytest.mark.parametrize("arguments", ['{"a": ', "[1]", "null", "\ud800", "[" * 100_000])
+def test_arguments_that_are_no_dict(arguments: str) -> None:
+    """What a model wrote wrongly is kept, and asking for it as a dict is an error that names the call."""
+    with pytest.raises(InputError, match=r"call 'c7' of 'find'") as caught:
+        _ = ToolCall("c7", "find", arguments).arguments_dict
+    assert caught.value.hint
 
 
 @given(st.binary(max_size=60))

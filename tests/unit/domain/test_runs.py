@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import msgspec
 import pytest
@@ -169,6 +169,6 @@ def test_addresses_become_few_spans(addresses: list[int], expected: tuple[Span, 
 def test_what_is_left_of_spans(lengths: list[int]) -> None:
     """Spans without every second of their parts are the other parts."""
     edges = list(accumulate(lengths, initial=0))
-    parts = list(zip(edges, edges[1:], strict=False))
+    parts = list(pairwise(edges))
     left = without([(0, edges[-1])], parts[1::2])
     assert [n for span in left for n in range(*span)] == [n for span in parts[::2] for n in range(*span)]

@@ -159,14 +159,14 @@ def test_copies_keep_the_fence() -> None:
 
 
 def test_children_know_their_tree() -> None:
-    """The root stays the same through the tree, the depth grows, and owner and namespace are inherited."""
+    """The root stays the same through the tree, the depth grows, the namespace is inherited, and the owner follows."""
     root = Session("root", "m", namespace="n", owner="o", workspace="/w")
     child = root.new_child("child")
     grandchild = child.new_child("grandchild", model="other")
     assert (child.kind, child.parent_session_id, child.root_session_id) == ("child", "root", "root")
     assert (grandchild.parent_session_id, grandchild.root_session_id) == ("child", "root")
     assert (root.spawn_depth, child.spawn_depth, grandchild.spawn_depth) == (0, 1, 2)
-    assert (grandchild.namespace, grandchild.owner, grandchild.workspace) == ("n", "o", "/w")
+    assert (grandchild.namespace, grandchild.owner, grandchild.workspace) == ("n", None, "/w")
     assert (child.model, grandchild.model) == ("m", "other")
 
 

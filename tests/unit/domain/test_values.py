@@ -192,7 +192,10 @@ _NO_TOKENS = {
         ),
         (LeaseInfo(session_id="s", holder="h", token=1, expires_at=EPOCH), {"waiting": 0}),
         (Snapshot(HEAD, FrozenMessages()), {"messages_bytes": 0, "is_committed": True}),
-        (Draft(HEAD, FrozenMessages()), {"replaced": {}, "mutations": 0, "time_set": False, "head_touched": True}),
+        (
+            Draft(HEAD, FrozenMessages()),
+            {"replaced": {}, "mutations": 0, "time_set": False, "head_touched": True, "additions": None},
+        ),
         (Insertion(()), {"after": None}),
         (
             HistoryDelta(FrozenMessages()),

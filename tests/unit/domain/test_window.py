@@ -244,7 +244,7 @@ def test_an_assistant_that_says_nothing_is_left_out() -> None:
 
 def test_calls_that_only_an_assistant_can_make() -> None:
     """What looks like a call in a person's message isn't one: it is shown without."""
-    (shown,) = model_view([Message.user("u", tool_calls=(ToolCall("a", "f"),)), _result("a")])
+    (shown,) = model_view([Message(role="user", content="u", tool_calls=(ToolCall("a", "f"),)), _result("a")])
     assert shown.tool_calls == ()
 
 

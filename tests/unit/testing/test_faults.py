@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from anyio.lowlevel import checkpoint
 
 from bamboo_sessions import (
     BambooSessionsError,
+    InputError,
     MemoryStorage,
     SchemaVersionError,
     SessionStorage,
@@ -23,6 +25,7 @@ from bamboo_sessions import (
 from bamboo_sessions.domain.lease import LeaseState, LeaseWish
 from bamboo_sessions.domain.search_query import parse
 from bamboo_sessions.storage.commit import RecordScope
+from bamboo_sessions.storage.ownership import OwnerChange
 from bamboo_sessions.storage.query import DeleteQuery, ListQuery, RecordQuery, WindowQuery
 from bamboo_sessions.storage.search_query import SearchQuery
 from bamboo_sessions.testing import FaultyStorage
@@ -62,22 +65,22 @@ async def test_every_call_of_the_port_is_passed_on(storage: FaultyStorage) -> No
     assert await storage.scan_records("default", scope, RecordQuery("k")) == ()
     assert await storage.scan_record_keys("default", scope, RecordQuery("k")) == ()
     assert await storage.find_message("default", "a") == ("s", user("a"))
-    position = await storage.feed_position()
-    assert position == await storage.inner.feed_position()
+    assert await storage.feed_position() == await storage.inner.feed_position()
     assert await storage.read_changes("default", None, 9) == await storage.inner.read_changes("default", None, 9)
-    assert await storage.start_epoch() != position
+    assert await storage.start_epoch() != await MemoryStorage().feed_position()
     assert await storage.prune_changes(timedelta(days=1), limit=9) == 0
     assert await storage.purge_versions(START, 9) == 0
     assert not (await storage.search(SearchQuery(namespace="default", text=parse("nowhere")))).hits
     assert (await storage.commit(appending("s", user("b")))).revision == 2
     assert await storage.transact(KEY, lambda _: None) is None
-    view = await storage.change_lease(KEY, LeaseWish("release", token=1))
-    assert view.state == LeaseState()
+    assert [head.owner for head in await storage.set_owner(KEY, OwnerChange("ann", START, "change"))] == ["ann"]
+    assert (await storage.change_lease(KEY, LeaseWish("release", token=1))).state == LeaseState()
     assert await storage.read_lease(KEY) is not None
     assert await storage.write_records(recording(scope=scope)) == ()
-    assert await storage.next_namespace(None) == "default"
-    assert (await storage.check()).ok
+    assert (await storage.next_namespace(None), (await storage.check()).ok) == ("default", True)
     assert (await storage.stats())["sessions"] == 1
+    with pytest.raises(InputError, match="MemoryStorage makes no backups"):
+        await storage.backup(Path("copy.db"))
     assert await storage.delete_tree(KEY, DeleteQuery(at=START)) == ("s",)
     await storage.aclose()
     assert set(storage.calls) == CALLS

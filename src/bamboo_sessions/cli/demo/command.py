@@ -69,7 +69,7 @@ def demo(
     keep: Path | None,
     as_json: bool,
 ) -> None:
-    """Show that nothing acknowledged is lost, on real conversations.
+    """Show what the product does, and race it against a plain store.
 
     Runtime writers in two processes replay conversations into the same sessions, each saving whole copies that are old
     by then. People in a third process rename, pin, set values, append and answer meanwhile. Every process notes what
@@ -79,6 +79,11 @@ def demo(
     With --naive the same load goes to a plain store, to show what it loses.
 
     Exit code: 0 if nothing was off, else 1. With --naive losses are what is to be shown: 0 if the run was completed.
+
+    \b
+    Examples:
+      bamboo-sessions demo
+      bamboo-sessions demo --input conversations.jsonl.gz --keep demo.db
     """
     _check_keep(keep)
     read_conversations(input_, sessions=sessions)  # what is wrong with it is told before any process starts

@@ -23,7 +23,7 @@ from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.question import PendingQuestion, answered, find
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.working_copy import copy_without_base, freeze
+from bamboo_sessions.domain.working_copy import copy_without_base, freeze, record_answer
 from bamboo_sessions.repository import SessionRepository
 
 
@@ -176,7 +176,7 @@ class NaiveStore:
             question = find(session_id, session.questions, question_id)
             settled = answered(session_id, question, text, answer_id=None, at=SYSTEM_CLOCK.now())
             if settled is not None:
-                session.record_answer(settled)
+                record_answer(session, settled)
                 call, id = settled.tool_call_id, settled.answer_message_id
                 place = next((i for i, m in enumerate(session.messages) if call in {c.id for c in m.tool_calls}), None)
                 session.messages.insert(

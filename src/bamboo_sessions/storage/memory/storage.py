@@ -24,10 +24,22 @@ from bamboo_sessions.domain.tree import below
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
 from bamboo_sessions.storage.feed_position import parse_position
-from bamboo_sessions.storage.memory import check, commits, leases, listing, purge, records, trees, usage, windows
+from bamboo_sessions.storage.memory import (
+    check,
+    commits,
+    leases,
+    listing,
+    ownership,
+    purge,
+    records,
+    trees,
+    usage,
+    windows,
+)
 from bamboo_sessions.storage.memory.commits import Prepared
 from bamboo_sessions.storage.memory.contents import Contents
 from bamboo_sessions.storage.memory.session import StoredSession, taken_over
+from bamboo_sessions.storage.ownership import OwnerChange
 from bamboo_sessions.storage.port import Hear, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
@@ -164,6 +176,9 @@ class MemoryStorage(SessionStorage):
     async def delete_tree(self, key: SessionKey, query: DeleteQuery) -> tuple[str, ...]:
         return trees.delete_tree(self._contents, key, query)
 
+    async def set_owner(self, key: SessionKey, change: OwnerChange) -> tuple[SessionHead, ...]:
+        return ownership.set_owner(self._contents, key, change)
+
     async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
         return leases.change(self._contents, key, wish)
 
@@ -198,6 +213,13 @@ class MemoryStorage(SessionStorage):
         return (
             [] if trees.replayed(self._contents, key, query) is not None else trees.doomed(self._contents, key, query)
         )
+
+    def _given_away(self, key: SessionKey, change: OwnerChange) -> list[Prepared]:
+        """What `set_owner` would install."""
+        return ownership.prepare(self._contents, key, change)
+
+    def _tree(self, key: SessionKey) -> set[SessionKey]:
+        return set(self._contents.tree(key))
 
     def _lives(self, key: SessionKey) -> bool:
         return isinstance(self._contents.sessions.get(key), StoredSession)

@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
@@ -30,6 +31,7 @@ from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.checks import check_record_commit
 from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
 from bamboo_sessions.storage.feed_position import parse_position
+from bamboo_sessions.storage.ownership import OwnerChange
 from bamboo_sessions.storage.port import Hear, News, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
@@ -42,8 +44,20 @@ from bamboo_sessions.storage.query import (
     WindowQuery,
 )
 from bamboo_sessions.storage.sqlite.history import reads, windows
-from bamboo_sessions.storage.sqlite.sessions import commits, feed, leases, listing, made, news, records, trees, usage
+from bamboo_sessions.storage.sqlite.sessions import (
+    commits,
+    feed,
+    leases,
+    listing,
+    made,
+    news,
+    ownership,
+    records,
+    trees,
+    usage,
+)
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
+from bamboo_sessions.storage.sqlite.sessions.portable import PortableCommit, decoded, is_portable, outcome_of
 from bamboo_sessions.storage.sqlite.sessions.rows import find, living_revision
 from bamboo_sessions.storage.sqlite.transactions.budget import Budget, TooLong, weight_of
 from bamboo_sessions.storage.sqlite.transactions.connection import (
@@ -55,6 +69,7 @@ from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE, not_und
 from bamboo_sessions.storage.sqlite.transactions.place import check_place
 from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_COMMIT_BYTES_MAX, LOOP_MESSAGES_MAX
 from bamboo_sessions.storage.sqlite.upkeep import counters, purge, run
+from bamboo_sessions.storage.sqlite.upkeep.backup import back_up
 from bamboo_sessions.storage.sqlite.upkeep.repair import backup_path
 
 if TYPE_CHECKING:
@@ -96,6 +111,7 @@ class SqliteStorage(SessionStorage):
         self._busy_timeout_ms = busy_timeout_ms
         self._create_parents = create_parents
         self._clock = clock
+        self._apply = partial(_apply, str(self._path), clock)
         self._life = asyncio.Lock()
         self._engine = self._new_engine()
         self._news = news.NewsDesk()
@@ -109,7 +125,7 @@ class SqliteStorage(SessionStorage):
         return self._engine.read_on_loop(work)
 
     def _new_engine(self) -> Engine:
-        return Engine(str(self._path), self._durability, self._busy_timeout_ms)
+        return Engine(str(self._path), self._durability, self._busy_timeout_ms, partial(_carry_out, self._apply))
 
     # --- life
 
@@ -131,7 +147,9 @@ class SqliteStorage(SessionStorage):
         engine: Engine | None = getattr(self, "_engine", None)
         if engine is not None and engine.is_open:
             engine.abandon()
-            warnings.warn(f"{self._path} was never closed: await aclose()", ResourceWarning, stacklevel=2, source=self)
+            if not engine.is_inherited:  # a forked child can't close it
+                complaint = f"{self._path} was never closed: await aclose()"
+                warnings.warn(complaint, ResourceWarning, stacklevel=2, source=self)
 
     # --- what this process has heard
 
@@ -267,17 +285,14 @@ class SqliteStorage(SessionStorage):
     async def commit(self, commit: Commit) -> Committed:
         weight = weight_of(commit)
         is_short = weight is not None and weight <= LOOP_COMMIT_BYTES_MAX
-        done = await self._engine.write(lambda c: self._applied(c, commit), weight or commit.size, is_short=is_short)
+        done = await self._engine.write(
+            lambda c: self._apply(c, commit),
+            weight or commit.size,
+            is_short=is_short,
+            portable=PortableCommit(commit, self._apply) if is_short and is_portable(commit) else None,
+        )
         self._news.tell(News(commit.key, has_commit=True))
         return done
-
-    def _applied(self, connection: apsw.Connection, commit: Commit) -> Committed:
-        try:
-            return commits.apply(connection, commit, self._clock.now())
-        except BambooSessionsError:
-            raise
-        except NONSENSE as exc:
-            raise not_understood(self._engine.path, exc) from exc
 
     async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
         return await self._read(lambda c: made.find_commit(c, key, commit_id), small=True)
@@ -293,7 +308,7 @@ class SqliteStorage(SessionStorage):
             with understanding(str(self._path)):
                 state = reads.read(connection, key) if known is None else reads.read_newer(connection, key, known)
             commit = plan(state)
-            return None if commit is None else self._applied(connection, commit)
+            return None if commit is None else self._apply(connection, commit)
 
         done = await self._engine.write(work)
         self._news.tell(News(key, has_commit=True))
@@ -304,6 +319,16 @@ class SqliteStorage(SessionStorage):
         for session_id in deleted:
             self._news.tell(News(SessionKey(key.namespace, session_id), has_commit=True))
         return deleted
+
+    async def set_owner(self, key: SessionKey, change: OwnerChange) -> tuple[SessionHead, ...]:
+        def work(connection: apsw.Connection) -> tuple[SessionHead, ...]:
+            with understanding(str(self._path)):
+                return ownership.set_owner(connection, key, change, self._clock.now())
+
+        heads = await self._engine.write(work)
+        for head in heads:
+            self._news.tell(News(SessionKey(key.namespace, head.id), has_commit=True))
+        return heads
 
     async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
         view, is_changed = await self._engine.write(lambda c: leases.change(c, key, wish, self._clock.now()))
@@ -333,8 +358,27 @@ class SqliteStorage(SessionStorage):
         problems = await self._engine.search.check(repair=repair)
         return msgspec.structs.replace(report, problems=(*report.problems, *problems))
 
+    async def backup(self, target: Path, *, on_progress: Progress | None = None) -> CheckReport:
+        return await back_up(self._engine, target, on_progress)
+
     async def stats(self, namespace: str | None = None) -> Mapping[str, int]:
         if namespace is not None:
             return await self._engine.read_aside(lambda c: counters.of_namespace(c, namespace))
         counts = await self._engine.read_aside(lambda c: counters.of_store(c, self._path))
         return {**counts, "search_bytes": self._engine.search.size}
+
+
+def _apply(path: str, clock: Clock, connection: apsw.Connection, commit: Commit) -> Committed:
+    try:
+        return commits.apply(connection, commit, clock.now())
+    except BambooSessionsError:
+        raise
+    except NONSENSE as exc:
+        raise not_understood(path, exc) from exc
+
+
+def _carry_out(
+    apply: Callable[[apsw.Connection, Commit], Committed], text: bytes, connection: apsw.Connection
+) -> bytes:
+    """Make a commit of another process's."""
+    return outcome_of(apply(connection, decoded(text)))

@@ -52,6 +52,7 @@ MODULES: Final = (
     "repository.leasing",
     "repository.lifecycle",
     "repository.loading",
+    "repository.owning",
     "repository.reading",
     "repository.retrying",
     "repository.rewriting",

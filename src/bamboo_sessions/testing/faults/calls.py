@@ -23,6 +23,7 @@ READS: Final = frozenset(
         "read_changes",
         "search",
         "next_namespace",
+        "backup",
         "stats",
     }
 )
@@ -34,6 +35,7 @@ WRITES: Final = frozenset(
         "settle",
         "transact",
         "delete_tree",
+        "set_owner",
         "write_records",
         "prune_changes",
         "purge_versions",

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 from bamboo_sessions.domain.errors import StorageError, StorageUnavailableError
@@ -18,6 +19,7 @@ from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.snapshot import Snapshot, Tombstone
 from bamboo_sessions.domain.usage import TokenUsageTotals
 from bamboo_sessions.storage.commit import Commit, Committed, RecordCommit, RecordScope, SessionKey, State
+from bamboo_sessions.storage.ownership import OwnerChange
 from bamboo_sessions.storage.port import Hear, Plan, Progress, SessionStorage
 from bamboo_sessions.storage.query import (
     DeleteQuery,
@@ -251,6 +253,10 @@ class FaultyStorage(SessionStorage):
         """Pass on."""
         return await self._do("delete_tree", lambda: self.inner.delete_tree(key, query))
 
+    async def set_owner(self, key: SessionKey, change: OwnerChange) -> tuple[SessionHead, ...]:
+        """Pass on."""
+        return await self._do("set_owner", lambda: self.inner.set_owner(key, change))
+
     async def change_lease(self, key: SessionKey, wish: LeaseWish) -> LeaseView:
         """Pass on."""
         return await self._do("change_lease", lambda: self.inner.change_lease(key, wish))
@@ -268,6 +274,10 @@ class FaultyStorage(SessionStorage):
     async def check(self, namespace: str | None = None, *, repair: bool = False) -> CheckReport:
         """Pass on."""
         return await self._do("check", lambda: self.inner.check(namespace, repair=repair))
+
+    async def backup(self, target: Path, *, on_progress: Progress | None = None) -> CheckReport:
+        """Pass on."""
+        return await self._do("backup", lambda: self.inner.backup(target, on_progress=on_progress))
 
     async def stats(self, namespace: str | None = None) -> Mapping[str, int]:
         """Pass on."""

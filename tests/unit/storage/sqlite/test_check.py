@@ -108,10 +108,7 @@ _TRUTH = [
     ("UPDATE commits SET kinds = 1 WHERE position = 1", "checksum"),
     ("UPDATE commits SET at = at + 1 WHERE position = 3", "checksum"),
     ("DELETE FROM sessions WHERE session_id = 's'", "orphans"),
-    (
-        'UPDATE commits SET body = CAST(replace(body, \'"created_at":"2\', \'"created_at":"1\') AS BLOB) WHERE lines > 0',
-        "checksum",
-    ),
+    ('UPDATE commits SET body = CAST(replace(body, \'"created_at":"2\', \'"created_at":"1\') AS BLOB)', "checksum"),
     ("UPDATE commits SET shape = CAST(replace(shape, '[', '[ ') AS BLOB) WHERE shape IS NOT NULL", "checksum"),
     ("UPDATE heads SET document = CAST(replace(document, '\"pinned\":true', '\"pinned\": true') AS BLOB)", "checksum"),
     ("UPDATE sessions SET metadata_version = 7 WHERE session_id = 's'", "checksum"),

@@ -28,6 +28,7 @@ from bamboo_sessions.storage.sqlite.sessions.commits import apply
 from bamboo_sessions.storage.sqlite.transactions import connection, migrations
 from bamboo_sessions.storage.sqlite.transactions.connection import value_of
 from bamboo_sessions.storage.sqlite.transactions.open_file import OpenFile
+from bamboo_sessions.storage.sqlite.transactions.others import Others
 from bamboo_sessions.storage.sqlite.transactions.wal import Log
 from bamboo_sessions.storage.sqlite.transactions.worker import Request
 from bamboo_sessions.storage.sqlite.transactions.writer import Writer
@@ -207,7 +208,7 @@ class _FaultyFile:
             str(path)
         )  # as the engine's readers do: the log outlives the writer's connection
         self.kept_open.execute("SELECT 1 FROM sessions").fetchall()
-        self.writer = Writer(file, self._connect, Log(str(path), lambda: None), 1000)
+        self.writer = Writer(file, self._connect, Log(str(path), lambda: None), Others(str(path), 0), 1000)
 
     def _connect(self) -> _Faulty:
         connection = _Faulty(str(self.path))

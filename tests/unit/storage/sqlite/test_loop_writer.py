@@ -20,6 +20,8 @@ from bamboo_sessions.storage.sqlite import SqliteStorage
 from bamboo_sessions.storage.sqlite.sessions import commits
 from bamboo_sessions.storage.sqlite.transactions import worker
 from bamboo_sessions.storage.sqlite.transactions.loop_writer import LoopWriter
+from bamboo_sessions.storage.sqlite.transactions.others import Guests, Others
+from bamboo_sessions.storage.sqlite.transactions.pace import Pace
 from bamboo_sessions.storage.sqlite.transactions.tuning import (
     LOOP_COMMIT_BYTES_MAX,
     LOOP_GROUP_BYTES_MAX,
@@ -50,10 +52,14 @@ class Watched:
             return apply(connection, commit, now)
 
         def run(
-            writer: Writer, connection: apsw.Connection, requests: Sequence[Request], outcomes: type[BaseException]
+            writer: Writer,
+            connection: apsw.Connection,
+            requests: Sequence[Request],
+            guests: Sequence[Guests],
+            outcomes: type[BaseException],
         ) -> bool:
             self.groups.append(len(requests))
-            return run_in(writer, connection, requests, outcomes=outcomes)
+            return run_in(writer, connection, requests, guests, outcomes=outcomes)
 
         monkeypatch.setattr(commits, "apply", applied)
         monkeypatch.setattr(Writer, "_run_in", run)
@@ -80,27 +86,11 @@ async def test_the_first_commit_learns_how_quick_the_disk_is(
     """Nobody knows at first, so it is made by the writer thread; from then on the disk's pace decides."""
     watched = Watched(monkeypatch)
     await _append(storage, "1")
-    writer = storage._engine._writer
-    assert writer.sync_seconds is not None
-    for seconds in (LOOP_SYNC_SECONDS_MAX, LOOP_SYNC_SECONDS_MAX * 1.01):
-        writer.sync_seconds = seconds
+    pace = storage._engine._writer.pace = Pace()
+    for seconds in (LOOP_SYNC_SECONDS_MAX, LOOP_SYNC_SECONDS_MAX * 10):
+        pace.learn(seconds)
         await _append(storage, "2")
     assert watched.places == ["elsewhere", "here", "elsewhere"]
-
-
-async def test_one_slow_sync_sends_commits_away_for_a_while(storage: SqliteStorage) -> None:
-    """A disk that takes 50 ms once has to be quick many times before the event loop waits for it again."""
-    await _append(storage, "1")
-    writer = storage._engine._writer
-    writer.sync_seconds = 0.0001
-    writer._learn(0.05)
-    assert not storage._engine._loop_writer.is_quick
-    for _ in range(8):
-        writer._learn(0.0001)
-    assert not storage._engine._loop_writer.is_quick
-    for _ in range(32):
-        writer._learn(0.0001)
-    assert storage._engine._loop_writer.is_quick
 
 
 async def test_what_takes_long_is_not_made_here(storage: SqliteStorage, watched: Watched) -> None:
@@ -221,10 +211,10 @@ async def test_L45_the_event_loop_waits_for_no_lock(storage: SqliteStorage, path
 
 async def test_L45_the_event_loop_does_not_push_in(storage: SqliteStorage, watched: Watched) -> None:
     """While it is another process's turn, commits are left to the writer thread, which queues."""
-    turn = Turn(storage._engine.path, 60.0)
-    turn.take()
+    turn = Turn(storage._engine.path)
+    assert turn.take_at_once()
     waiting = _append(storage, "1")
-    while not (queue := storage._engine._writer._turn._queue) or not queue.is_waiting:
+    while storage._engine._writing.is_idle:
         await anyio.lowlevel.checkpoint()
     assert not waiting.done()
     turn.close()
@@ -250,23 +240,24 @@ async def test_a_failing_disk_is_told_by_the_writer_thread(storage: SqliteStorag
 
 
 @pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit, TimeoutError])
-@pytest.mark.parametrize("place", ["_run_if_free", "_begin", "_run_in", "_commit"])
+@pytest.mark.parametrize("place", ["take_turn_at_once", "guests", "_begin", "_run_in", "_commit"])
 @pytest.mark.parametrize("is_over", [True, False])
 async def test_a_signal_leaves_nothing_locked(
     storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch, place: str, signal: type[BaseException], *, is_over: bool
 ) -> None:
     """A handler that raises, before or after any step, ends the commit; nothing stays locked, for nobody (L90)."""
     writer = storage._engine._writer
-    step = getattr(Writer, place)
+    owner = Writer if hasattr(Writer, place) else Others
+    step = getattr(owner, place)
 
-    def interrupted(self: Writer, *args: object, **options: object) -> None:
+    def interrupted(self: object, *args: object, **options: object) -> None:
         if is_over:
             step(self, *args, **options)
         raise signal
 
     request = Request(lambda c: c.execute("INSERT INTO meta VALUES ('x', 1)"), 0, None, None)
     with monkeypatch.context() as patch:
-        patch.setattr(Writer, place, interrupted)
+        patch.setattr(owner, place, interrupted)
         with pytest.raises(signal):
             writer.run_at_once([request])
     monkeypatch.setattr(LoopWriter, "is_quick", False)

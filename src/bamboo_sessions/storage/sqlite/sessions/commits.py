@@ -112,12 +112,15 @@ class _Checked(msgspec.Struct, frozen=True):
 def apply(connection: apsw.Connection, commit: Commit, now: datetime) -> Committed:
     """Apply `commit`; the rules are those of `SessionStorage.commit`."""
     check_commit(commit)
+    row = None
+    if not commit.is_first_try:
+        row = find(connection, commit.key)
+        if row is not None and (made := find_made(connection, row.key, commit.commit_id)):
+            return _replayed(connection, commit, row, made)
     done = apply_usual(connection, commit, now)
     if done is not None:
         return done
-    row = find(connection, commit.key)
-    if row is not None and not commit.is_first_try and (made := find_made(connection, row.key, commit.commit_id)):
-        return _replayed(connection, commit, row, made)
+    row = row or find(connection, commit.key)
     if row_of(connection, _IS_BURNT, (commit.commit_id, *commit.key)) is not None:
         raise burnt(commit.commit_id)
     given, checked = _checked(connection, commit, row)

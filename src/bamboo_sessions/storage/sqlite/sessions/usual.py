@@ -2,7 +2,7 @@
 
 One UPDATE of the session's row has all of admission in its condition, and one INSERT is the commit. If no row is
 updated, nothing was written, and the general way tells why, or finds that it may be done: a conflict, a session that
-was deleted, a newer run lease, message ids that have to be looked for.
+was deleted, a newer run lease, message ids that have to be looked for. Whether the commit was made before is asked before.
 """
 
 from __future__ import annotations
@@ -79,7 +79,6 @@ def _only_insertion(commit: Commit) -> StoredInsertion | None:
     """What a commit adds at the end, if that is all that it does and nothing else has to be looked at."""
     if (
         len(commit.insertions) != 1
-        or not commit.is_first_try
         or commit.expected == 0
         or commit.head is not None
         or commit.if_last_message is not None

@@ -40,8 +40,9 @@ from bamboo_sessions.storage.sqlite.transactions.errors import translated, under
 from bamboo_sessions.storage.sqlite.transactions.loop_writer import LoopWriter
 from bamboo_sessions.storage.sqlite.transactions.migrations import prepare
 from bamboo_sessions.storage.sqlite.transactions.open_file import OpenFile, forks
+from bamboo_sessions.storage.sqlite.transactions.others import CarryOut, Others
 from bamboo_sessions.storage.sqlite.transactions.wal import Log
-from bamboo_sessions.storage.sqlite.transactions.worker import Batch, Request, Worker
+from bamboo_sessions.storage.sqlite.transactions.worker import Batch, Portable, Request, Worker
 from bamboo_sessions.storage.sqlite.transactions.writer import Writer
 
 T = TypeVar("T")
@@ -59,7 +60,9 @@ _numbers: Final = count(1)
 class Engine:
     """An open database file. Made, used and closed on one event loop's thread."""
 
-    def __init__(self, path: str, durability: Durability, busy_timeout_ms: int) -> None:
+    def __init__(
+        self, path: str, durability: Durability, busy_timeout_ms: int, carry_out: CarryOut | None = None
+    ) -> None:
         self.path = path = os.path.realpath(path)  # SQLite keeps its log beside the file, not beside a link to it
         self._durability = durability
         self._busy_timeout_ms = busy_timeout_ms
@@ -74,13 +77,16 @@ class Engine:
         self._checkpointer: apsw.Connection | None = None
         self._checkpoint_queued = False
         self._file = OpenFile(path)
-        self._writer = Writer(self._file, self._connect, Log(path, self._queue_checkpoint), busy_timeout_ms)
+        self._others = Others(path, self.number, carry_out)
+        log = Log(path, self._queue_checkpoint)
+        self._writer = Writer(self._file, self._connect, log, self._others, busy_timeout_ms)
         self._writing = Worker(
             "bamboo-sessions writer",
             self._writer.run,
             self._writer.finish,
             batch=Batch(GROUP_COMMITS_MAX, GROUP_BYTES_MAX),
             after=self._writer.tend_log,
+            is_due=lambda: self._writer.log.is_due,
         )
         self._loop_writer = LoopWriter(self._writer, self._writing)
         self._reading = Worker("bamboo-sessions reader", self._run_reads, self._close_reader)
@@ -124,13 +130,18 @@ class Engine:
 
     def abandon(self) -> None:
         """Let go without waiting: nobody closed it."""
-        if forks() != self._born_after:
+        if self.is_inherited:
             _left_behind.append(self)
         elif self._is_open:
             self._is_open = False
             for worker in (self._writing, self._reading, self._upkeep):
                 worker.stop()
             self.search.stop()
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this is a forked child, and the engine its parent's."""
+        return forks() != self._born_after
 
     @property
     def is_open(self) -> bool:
@@ -146,7 +157,7 @@ class Engine:
 
     def check_not_forked(self) -> None:
         """Raise `StorageError` in a forked child."""
-        if forks() != self._born_after:
+        if self.is_inherited:
             raise StorageError(
                 f"{self.path} was opened by the process that this one was forked from.",
                 hint="Close the store before the fork, or start processes with `spawn`; then open it in each of them.",
@@ -154,19 +165,22 @@ class Engine:
 
     # --- work
 
-    async def write(self, work: Work[T], size: int = 0, *, is_short: bool = False) -> T:
+    async def write(
+        self, work: Work[T], size: int = 0, *, is_short: bool = False, portable: Portable | None = None
+    ) -> T:
         """Run `work` as one transaction, durable when this returns. `work` may run again.
 
         Args:
             work: What to do.
             size: Bytes that it writes, roughly.
             is_short: It takes a fraction of a millisecond, and may be done on this thread.
+            portable: How another process does it, if that has its turn; `None`: it can't.
         """
         self.check_usable()
         if is_short and self._loop_writer.is_quick:
-            result = await self._loop_writer.write(work, size)
+            result = await self._loop_writer.write(work, size, portable)
         else:
-            result = await self._writing.submit(work, size)
+            result = await self._writing.submit(work, size, portable)
         self.search.written()
         return result
 
@@ -205,6 +219,7 @@ class Engine:
     def _prepare(self, _: object) -> None:
         """Make the file ready, and the connections, so that the first calls needn't wait for them."""
         self._file.open()
+        self._others.join(f"{self._file.identity} {self._durability}")
         prepare(self.path, busy_timeout_ms=self._busy_timeout_ms)
         self._writer.connection()
         reads.warm_up(self._reader_connection())

@@ -18,9 +18,8 @@ from typing import Any, TypeVar
 from bamboo_sessions.storage.sqlite.transactions.tuning import (
     LOOP_GROUP_BYTES_MAX,
     LOOP_GROUP_COMMITS_MAX,
-    LOOP_SYNC_SECONDS_MAX,
 )
-from bamboo_sessions.storage.sqlite.transactions.worker import Request, Worker, check_room, settle
+from bamboo_sessions.storage.sqlite.transactions.worker import Portable, Request, Worker, check_room, settle
 from bamboo_sessions.storage.sqlite.transactions.writer import Writer
 
 T = TypeVar("T")
@@ -43,11 +42,10 @@ class LoopWriter:
 
     @property
     def is_quick(self) -> bool:
-        """Whether the disk has been quick enough of late."""
-        seconds = self._writer.sync_seconds
-        return seconds is not None and seconds <= LOOP_SYNC_SECONDS_MAX
+        """Whether the disk has been quick enough of late, and has not stalled."""
+        return self._writer.pace.is_quick
 
-    async def write(self, work: Callable[[Any], T], size: int) -> T:
+    async def write(self, work: Callable[[Any], T], size: int, portable: Portable | None = None) -> T:
         """Run `work` as one transaction, durable when this returns. `work` may run again. `size` is in bytes."""
         loop = asyncio.get_running_loop()
         if not self._is_crowded and self._is_alone(loop):
@@ -57,10 +55,10 @@ class LoopWriter:
                     raise request.error
                 result: T = request.result
                 return result
-            return await self._worker.submit(work, size)
+            return await self._worker.submit(work, size, portable)
         check_room(len(self._gathered) + self._worker.waiting)
         future: asyncio.Future[T] = loop.create_future()
-        self._gather(Request(work, size, loop, future), loop)
+        self._gather(Request(work, size, loop, future, portable), loop)
         return await future
 
     def _gather(self, request: Request, loop: asyncio.AbstractEventLoop) -> None:
@@ -111,7 +109,8 @@ class LoopWriter:
         return group
 
     def _run(self, group: list[Request]) -> bool:
-        done = self._writer.run_at_once(group)
+        """Commit, unless the thread is at it, or has something to do first: the writer is used by one at a time."""
+        done = self._worker.is_idle and self._writer.run_at_once(group)
         if done and self._writer.log.is_due:
             self._worker.wake()
         return done
@@ -122,6 +121,5 @@ class LoopWriter:
 
     def finish(self) -> None:
         """Leave what was gathered to the thread: the loop may not have another turn."""
-        self._writer.recover()
         group, self._gathered = self._gathered, []
         self._hand_over(group)

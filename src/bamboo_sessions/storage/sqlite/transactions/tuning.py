@@ -46,14 +46,36 @@ NEWS_ROWS_MAX: Final = 256
 LOCK_POLL_SECONDS: Final = 0.0005
 """How often a writer that waits for another process asks again."""
 
-TURN_WAIT_SECONDS: Final = 1.0
-"""How long a writer queues behind other processes before it asks SQLite all the same: the first may be stopped."""
+TURN_POLL_SECONDS: Final = 0.0001
+"""How often a writer looks at first whether it is its turn: a little oftener than a quick disk syncs."""
+
+TURN_POLLS: Final = 8
+"""After a long wait, how many looks the same time again would have: it waits an eighth longer than it must."""
+
+TURN_WAIT_SECONDS: Final = 0.045
+"""How long a writer waits for its turn before it asks SQLite all the same: whoever has it may be stopped."""
+
+TURN_WAIT_SYNCS: Final = 3
+"""And how many syncs longer, on a slow disk: that of whoever has the turn, and that of the next one."""
+
+SLOT_BYTES_MAX: Final = 64 * 1024
+"""Bytes of the requests that a process lets others carry out at once, and of what became of them."""
 
 FILE_CHECK_SECONDS: Final = 1.0
 """How long reads may go on, at most, without a look whether the paths still name the files that are open: 5 µs."""
 
 LOOP_SYNC_SECONDS_MAX: Final = 0.0005
 """How long the disk may take on average for commits to be made on the event loop's thread: what it stands still for."""
+
+REMEMBERED_COMMITS: Final = 8
+"""How many of the last commits make most of the average time of one."""
+
+LOOP_STALL_SECONDS: Final = 0.005
+"""A sync that took longer than that held the event loop up so that somebody notices."""
+
+LOOP_STALLS_APART: Final = 100
+"""For how many times its length no commit is made on the event loop's thread afterwards: a disk that stalls each few
+hundred commits stalls again meanwhile, and holds up the writer's thread only; at worst the loop loses a hundredth."""
 
 PAGES_SECONDS: Final = 0.00002
 """What writing one commit's pages takes, without waiting for the disk. Roughly."""
@@ -108,6 +130,9 @@ PROBLEMS_MAX: Final = 1_000
 
 FULL_CHECK_BYTES_MAX: Final = 1 << 30
 """Bytes of a file up to which a check also compares indexes with tables, which takes seconds for each GB."""
+
+BACKUP_STEPS: Final = 10_000
+"""Steps of SQLite's machine between two looks at how far a backup is: about a millisecond."""
 
 FEW_SESSIONS_MAX: Final = 2_000
 """Sessions that pass a filter up to which they are sorted, in place of looking for them in the order of the page."""

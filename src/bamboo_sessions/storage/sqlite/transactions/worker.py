@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from bamboo_sessions.domain.errors import BambooSessionsError, StorageError, StorageUnavailableError
 from bamboo_sessions.domain.limits import WAITING_CALLS_MAX
@@ -24,10 +24,29 @@ T = TypeVar("T")
 _log: Final = logging.getLogger("bamboo_sessions")
 
 
-class Request:
-    """A piece of work, its size in bytes, who waits for it (`None`: nobody), and what became of it."""
+class Portable(Protocol):
+    """A request that another process can carry out."""
 
-    __slots__ = ("error", "future", "loop", "result", "size", "work")
+    def encode(self) -> bytes:
+        """The request as bytes."""
+        ...
+
+    def decode(self, outcome: bytes) -> object:
+        """The result, of what the other process made of it."""
+        ...
+
+    def again(self, connection: Any, /) -> object:  # noqa: ANN401 - as any work
+        """Carry it out here, unless another process did."""
+        ...
+
+
+class Request:
+    """A piece of work, its size in bytes, who waits for it (`None`: nobody), and what became of it.
+
+    `portable`: how another process does it; `None`: it can't. `was_posted`: whether another process may have done it.
+    """
+
+    __slots__ = ("error", "future", "loop", "portable", "result", "size", "was_posted", "work")
 
     def __init__(
         self,
@@ -35,11 +54,14 @@ class Request:
         size: int,
         loop: asyncio.AbstractEventLoop | None,
         future: asyncio.Future[Any] | None,
+        portable: Portable | None = None,
     ) -> None:
         self.work = work
         self.size = size
         self.loop = loop
         self.future = future
+        self.portable = portable
+        self.was_posted = False
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -72,7 +94,8 @@ class Worker:
         run: Does a batch.
         finish: Called in the thread when it ends.
         batch: Bounds of a batch.
-        after: Called in the thread after a batch was answered, and when somebody wakes it.
+        after: Called in the thread after a batch was answered, and when somebody wakes it, if it `is_due`.
+        is_due: Whether there is something to do afterwards.
     """
 
     def __init__(
@@ -83,20 +106,23 @@ class Worker:
         *,
         batch: Batch = ONE_BY_ONE,
         after: Callable[[], None] = lambda: None,
+        is_due: Callable[[], bool] = lambda: False,
     ) -> None:
         self._queue: SimpleQueue[Request | None] = SimpleQueue()
         self._run = run
         self._finish = finish
         self._after = after
+        self._is_due = is_due
         self._batch = batch
         self._is_over = False
+        self._given = self._taken = self._done = 0
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def submit(self, work: Callable[[Any], T], size: int = 0) -> asyncio.Future[T]:
+    def submit(self, work: Callable[[Any], T], size: int = 0, portable: Portable | None = None) -> asyncio.Future[T]:
         """Queue `work`; the future brings its result to the running event loop.
 
         Raises `StorageUnavailableError` if too much is waiting already.
@@ -104,11 +130,12 @@ class Worker:
         check_room(self.waiting)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self.put(Request(work, size, loop, future))
+        self.put(Request(work, size, loop, future, portable))
         return future
 
     def put(self, request: Request) -> None:
         """Queue a request, however much is waiting. May be called on any thread."""
+        self._given += 1
         self._queue.put(request)
         if self._is_over:
             self._refuse_waiting()
@@ -125,6 +152,11 @@ class Worker:
     def waiting(self) -> int:
         """How many requests are queued."""
         return self._queue.qsize()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is queued, nor being done or tidied up after. For the only thread that queues."""
+        return self._done == self._given
 
     def stop(self) -> None:
         """Let the thread end once it has done what is queued. Doesn't wait."""
@@ -148,9 +180,14 @@ class Worker:
         requests, going = self._next()
         if requests:
             self._guarded(requests)
-            _wake(requests)
+        is_due = self._is_due()
+        if not is_due:
+            self._done = self._taken  # before anybody hears of it, and asks `is_idle`
+        _wake(requests)
         del requests  # nothing is kept alive while waiting
-        self._logging("tidying up", self._after)
+        if is_due:
+            self._logging("tidying up", self._after)
+            self._done = self._taken
         return going
 
     def _guarded(self, requests: Sequence[Request]) -> None:
@@ -184,6 +221,7 @@ class Worker:
     def _next(self) -> tuple[list[Request], bool]:
         """All that is waiting, within the bounds; and whether to go on."""
         first = self._queue.get()
+        self._taken += 1
         if first is _NOTHING:
             return [], True
         if first is None:
@@ -194,6 +232,7 @@ class Worker:
                 request = self._queue.get_nowait()
             except Empty:
                 break
+            self._taken += 1
             if request is None:
                 return requests, False
             if request is _NOTHING:

@@ -4,7 +4,8 @@ All of them run inside one transaction, and one COMMIT, with one fsync, makes th
 before COMMIT has returned (G1). A request that is refused (a conflict, a plan that raises) has written nothing by
 then and is left out; no savepoint is needed, which would copy every page. Whatever else fails may have written
 a part, or have ended the whole transaction with the work of the others in it (L101): then the transaction is rolled
-back and the requests run again, one by one. A connection that can't be rolled back, or whose file failed, is thrown
+back and the requests run again, one by one. Requests of other processes that wait are in the same transaction
+(`others`), and never worth a second one. A connection that can't be rolled back, or whose file failed, is thrown
 away (L90).
 """
 
@@ -13,34 +14,33 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from threading import RLock
+from itertools import chain
 from typing import Final
 
 import apsw
 
 from bamboo_sessions.domain.errors import StorageError
+from bamboo_sessions.domain.limits import GROUP_BYTES_MAX
 from bamboo_sessions.storage.sqlite.transactions import tuning
 from bamboo_sessions.storage.sqlite.transactions.connection import Patience, close
 from bamboo_sessions.storage.sqlite.transactions.errors import translated
 from bamboo_sessions.storage.sqlite.transactions.open_file import OpenFile
-from bamboo_sessions.storage.sqlite.transactions.turns import Turn
+from bamboo_sessions.storage.sqlite.transactions.others import Guests, Others
+from bamboo_sessions.storage.sqlite.transactions.pace import Pace
 from bamboo_sessions.storage.sqlite.transactions.wal import Log
 from bamboo_sessions.storage.sqlite.transactions.worker import Request
 
 _log: Final = logging.getLogger("bamboo_sessions")
 
-_REMEMBERED_COMMITS: Final = 8
-"""How many of the last commits make most of the average time of one."""
-
 
 class Writer:
-    """Owns the connection that writes. Threads may call it at the same time: one of them works, the others wait.
+    """Owns the connection that writes. Used by one thread at a time.
 
     Args:
         file: The file: whether it is still the one that is open.
         connect: Opens a connection.
         log: The file's write-ahead log.
+        others: The other processes on the file.
         busy_timeout_ms: How long a transaction waits for another process's, in milliseconds.
     """
 
@@ -49,6 +49,7 @@ class Writer:
         file: OpenFile,
         connect: Callable[[], apsw.Connection],
         log: Log,
+        others: Others,
         busy_timeout_ms: int,
     ) -> None:
         self._file = file
@@ -56,13 +57,10 @@ class Writer:
         self.log = log
         self._busy_timeout_seconds = busy_timeout_ms / 1000
         self._open: apsw.Connection | None = None
-        self._mutex = RLock()
-        self._may_be_held = False  # by the event loop's thread, since a signal's handler raised there
-        self._turn = Turn(file.path, tuning.TURN_WAIT_SECONDS)
+        self._others = others
         self._patience = Patience(0)
         self._was_written = False
-        self.sync_seconds: float | None = None
-        """How long the disk takes to make a group of commits durable, on average of late; `None`: nobody knows yet."""
+        self.pace = Pace()
 
     # --- the connection
 
@@ -82,9 +80,8 @@ class Writer:
 
     def finish(self) -> None:
         """Close everything for good."""
-        with self._mutex:
-            self.close()
-            self._turn.close()
+        self.close()
+        self._others.close()
 
     def _committed(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self.log.committed(pages)
@@ -95,53 +92,54 @@ class Writer:
 
     def run(self, requests: Sequence[Request]) -> None:
         """Run `requests`, together if it can be, and fill in results and errors."""
-        with self._mutex:
-            self._patience.seconds = self._busy_timeout_seconds
-            try:
-                self._turn.take()
-                if len(requests) == 1 or not self._run_together(requests):
-                    for request in requests:
-                        self._run_alone(request)
-            except BaseException:
-                self.close()  # whatever state it is in
-                raise
-            finally:
-                self._turn.give()
+        self._patience.seconds = self._busy_timeout_seconds
+        try:
+            left = self._others.take_turn(requests, self._turn_seconds)
+            if len(left) < len(requests):
+                self._check_file(requests)
+            if left:
+                self._run_in_turn(left)
+        except BaseException:
+            self.close()  # whatever state it is in
+            raise
+        finally:
+            self._others.give_turn()
+
+    @property
+    def _turn_seconds(self) -> float:
+        return tuning.TURN_WAIT_SECONDS + tuning.TURN_WAIT_SYNCS * (self.pace.seconds or 0.0)
+
+    def _run_in_turn(self, requests: Sequence[Request]) -> None:
+        connection = self._begun(requests)
+        if connection is None:
+            return
+        guests = self._others.guests(GROUP_BYTES_MAX)
+        if len(requests) == 1 and not guests:
+            self._run_single(connection, requests[0])
+        elif not self._run_in(connection, requests, guests, outcomes=BaseException):
+            for request in requests:
+                self._run_alone(request)
 
     def run_at_once(self, requests: Sequence[Request]) -> bool:
         """As `run`, if nobody has to be waited for and nothing fails; `False`: nothing was committed, nobody is told.
 
-        A signal's handler may raise anywhere in here, since this is the thread that handles signals.
+        A signal's handler may raise anywhere in here, since this is the thread that handles signals. That ends it; what
+        it would leave behind if it came at the very end, the next one finds (`_begin`, `Turn.give`).
         """
-        self.recover()
-        self._may_be_held = True
         try:
-            return self._mutex.acquire(blocking=False) and self._run_if_free(requests)
-        finally:
-            self.recover()
-
-    def recover(self) -> None:
-        """Let go what this thread holds: at the end of a commit, and after one that a signal's handler ended."""
-        if not self._may_be_held:
-            return
-        if self._mutex.acquire(blocking=False):  # else another thread has it, and this one nothing
-            self._roll_back()
-            self._turn.give()
-            with suppress(RuntimeError):  # that is how a lock says that this thread doesn't hold it any more
-                while True:
-                    self._mutex.release()
-        self._may_be_held = False
-
-    def _run_if_free(self, requests: Sequence[Request]) -> bool:
-        try:
-            if self._open is None or not self._turn.take_at_once():
+            if self._open is None or not self._others.take_turn_at_once():
                 return False
             self._patience.seconds = 0.0
-            return self._run_in(self._begin(), requests, outcomes=Exception)
+            connection = self._begin()
+            guests = self._others.guests(tuning.LOOP_GROUP_BYTES_MAX)
+            return self._run_in(connection, requests, guests, outcomes=Exception)
         except apsw.Error:
             return False
+        except BaseException:
+            self._roll_back()
+            raise
         finally:
-            self._turn.give()
+            self._others.give_turn()
 
     def _begin(self) -> apsw.Connection:
         connection = self.connection()
@@ -150,34 +148,51 @@ class Writer:
         connection.execute("BEGIN IMMEDIATE")
         return connection
 
-    def _run_together(self, requests: Sequence[Request]) -> bool:
-        """Whether that could be done; if not, nothing has happened."""
+    def _begun(self, requests: Sequence[Request]) -> apsw.Connection | None:
+        """The connection, in a transaction; `None`: that can't be, and `requests` have their errors."""
         try:
-            connection = self._begin()
+            return self._begin()
         except apsw.Error as exc:
             self._fail(requests, exc)
-            return True
-        return self._run_in(connection, requests, outcomes=BaseException)
+        except StorageError:  # the file was replaced
+            for request in requests:
+                request.error = self._file.error(outcome_unknown=request.was_posted)
+        return None
 
     def _run_in(
-        self, connection: apsw.Connection, requests: Sequence[Request], *, outcomes: type[BaseException]
+        self,
+        connection: apsw.Connection,
+        requests: Sequence[Request],
+        guests: Sequence[Guests],
+        *,
+        outcomes: type[BaseException],
     ) -> bool:
         """Run all in the transaction that was begun, and commit it; `False` if nothing has happened.
 
         `outcomes` is what a request may raise as its outcome; else it is a signal, which ends all.
         """
+        group = [*requests, *chain.from_iterable(each.requests for each in guests)]
         try:
-            for request in requests:
+            for request in group:
                 _run_among_others(connection, request, outcomes)
         except (apsw.Error, _Torn):
             self._roll_back()
             return False
-        return self._commit(connection, requests)
+        done = self._commit(connection, group)
+        if done:
+            for each in guests:
+                self._others.tell(each)
+        return done
 
     def _run_alone(self, request: Request) -> None:
+        connection = self._begun([request])
+        if connection is not None:
+            self._run_single(connection, request)
+
+    def _run_single(self, connection: apsw.Connection, request: Request) -> None:
+        """Run one in the transaction that was begun, and commit it."""
         request.error = None
         try:
-            connection = self._begin()
             request.result = request.work(connection)
         except apsw.Error as exc:
             self._fail([request], exc)
@@ -202,7 +217,7 @@ class Writer:
         except apsw.Error as exc:
             self._fail(requests, exc, outcome_unknown=True)
         if self._was_written:
-            self._learn(time.perf_counter() - start - len(requests) * tuning.PAGES_SECONDS)
+            self.pace.learn(time.perf_counter() - start - len(requests) * tuning.PAGES_SECONDS)
             self._check_file(requests)
         return True
 
@@ -214,12 +229,6 @@ class Writer:
         for request in requests:
             request.result, request.error = None, self._file.error(outcome_unknown=True)
 
-    def _learn(self, seconds: float) -> None:
-        before = seconds if self.sync_seconds is None else self.sync_seconds
-        self.sync_seconds = before + (seconds - before) / _REMEMBERED_COMMITS
-
-    # --- failing
-
     def _fail(self, requests: Sequence[Request], exc: apsw.Error, *, outcome_unknown: bool = False) -> None:
         code = 0
         if self._open is not None:
@@ -230,6 +239,7 @@ class Writer:
                 error = translated(exc, self._file.path, system_errno=code, outcome_unknown=outcome_unknown)
             else:
                 error = self._file.error(outcome_unknown=outcome_unknown)
+            error.outcome_unknown |= request.was_posted  # somebody may be making it just now
             error.__cause__ = exc
             request.result, request.error = None, error
 
@@ -249,20 +259,19 @@ class Writer:
 
     def tend_log(self) -> None:
         """After a group was answered: look after the write-ahead log."""
-        with self._mutex:
-            connection = self._open
-            if connection is None or not self.log.is_due:
-                return
-            self._patience.seconds = tuning.LOG_WAIT_MS / 1000
-            try:
-                if self._file.is_in_place():
-                    self.log.tend(connection)
-            except apsw.Error as exc:
-                _log.error("%s: the log could not be copied into the file: %s", self._file.path, exc)
-                self.close()  # the next request opens another one, and is told if that fails
-            except BaseException:  # noqa: BLE001 - the thread has to go on, and nobody waits for this
-                _log.exception("%s: looking after the log failed", self._file.path)
-                self.close()
+        connection = self._open
+        if connection is None:
+            return
+        self._patience.seconds = tuning.LOG_WAIT_MS / 1000
+        try:
+            if self._file.is_in_place():
+                self.log.tend(connection)
+        except apsw.Error as exc:
+            _log.error("%s: the log could not be copied into the file: %s", self._file.path, exc)
+            self.close()  # the next request opens another one, and is told if that fails
+        except BaseException:  # noqa: BLE001 - the thread has to go on, and nobody waits for this
+            _log.exception("%s: looking after the log failed", self._file.path)
+            self.close()
 
 
 class _Torn(Exception):

@@ -9,14 +9,13 @@ from typing import Final
 
 import apsw
 
-from bamboo_sessions.domain.errors import StorageCorruptError, StorageError
+from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.sqlite.history import ids
 from bamboo_sessions.storage.sqlite.history.log import write_runs
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
 from bamboo_sessions.storage.sqlite.sessions.rows import FILTERS, SessionRow, filters_of, find
 from bamboo_sessions.storage.sqlite.transactions.connection import value_of
-from bamboo_sessions.storage.sqlite.transactions.open_file import make_file
 from bamboo_sessions.storage.sqlite.upkeep.check import COUNTED_QUESTIONS, DELETED, counted
 
 _COUNT: Final = "UPDATE sessions SET message_count = ?, message_bytes = ?, last_id = max(last_id, ?) WHERE key = ?"
@@ -27,28 +26,6 @@ def backup_path(path: Path, moment: datetime) -> Path:
     stem = f"{path.name}.backup-{moment:%Y%m%dT%H%M%SZ}"
     names = (stem, *(f"{stem}-{number}" for number in range(2, 1_000)))
     return next(place for name in names if not (place := path.with_name(name)).exists())
-
-
-def back_up(connection: apsw.Connection, backup: Path) -> None:
-    """Copy the file as it is now; raises `StorageError` rather than overwrite anything, and leaves no half copy."""
-    if backup.exists():
-        raise StorageError(f"{backup} exists already.", hint="Try again.")
-    make_file(str(backup), beside=connection.filename)
-    connection.execute("PRAGMA query_only = 0").fetchall()  # a reader's setting; only the copy is written
-    try:
-        connection.execute("VACUUM INTO ?", (str(backup),)).fetchall()
-    except BaseException:
-        _remove_half(backup)
-        raise
-    finally:
-        connection.execute("PRAGMA query_only = 1").fetchall()
-
-
-def _remove_half(backup: Path) -> None:
-    """What is no backup must not look like one, nor fill the disk."""
-    for file in (backup, backup.with_name(backup.name + "-journal")):
-        with suppress(OSError):
-            file.unlink(missing_ok=True)
 
 
 def remove_leftovers(connection: apsw.Connection, table: str) -> bool:

@@ -16,6 +16,7 @@ from bamboo_sessions.domain.report import CheckReport, Problem
 from bamboo_sessions.storage.sqlite.transactions.engine import Engine
 from bamboo_sessions.storage.sqlite.transactions.tuning import PROBLEMS_MAX
 from bamboo_sessions.storage.sqlite.upkeep import check, repair
+from bamboo_sessions.storage.sqlite.upkeep.copying import copy
 
 _LEFTOVERS: Final = "leftovers"
 
@@ -44,7 +45,7 @@ def _report(problems: list[Problem], sessions: int = 0, messages: int = 0) -> Ch
 
 async def mend(engine: Engine, backup: Path, namespace: str | None) -> CheckReport:
     """Back up, mend what can be mended, and check again; says of each problem whether it is gone."""
-    await engine.read_aside(partial(repair.back_up, backup=backup))
+    await engine.read_aside(partial(copy, target=backup))
     before = await find_problems(engine, namespace)
     if any(problem.kind == _LEFTOVERS for problem in before.problems):
         for table in check.OWNED:

@@ -11,6 +11,7 @@ from bamboo_sessions.testing.conformance.repository.lease_face import LeaseFaceC
 from bamboo_sessions.testing.conformance.repository.leasing import LeasingConformance
 from bamboo_sessions.testing.conformance.repository.lifecycle import LifecycleConformance
 from bamboo_sessions.testing.conformance.repository.loading import LoadingConformance
+from bamboo_sessions.testing.conformance.repository.owning import OwningConformance
 from bamboo_sessions.testing.conformance.repository.reading import PagesConformance
 from bamboo_sessions.testing.conformance.repository.retrying import RetryingConformance
 from bamboo_sessions.testing.conformance.repository.rewriting import RewritingConformance
@@ -30,6 +31,7 @@ __all__ = [
     "LeasingConformance",
     "LifecycleConformance",
     "LoadingConformance",
+    "OwningConformance",
     "PagesConformance",
     "RepositoryCase",
     "RepositoryConformance",
@@ -48,6 +50,7 @@ class RepositoryConformance(
     CallGroupsConformance,
     ChangingConformance,
     AuthoringConformance,
+    OwningConformance,
     AskingConformance,
     RewritingConformance,
     PagesConformance,

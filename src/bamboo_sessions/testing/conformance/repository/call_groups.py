@@ -169,16 +169,35 @@ class CallGroupsConformance(RepositoryCase):
         assert [message.id for message in await sessions.model_view("s")] == ["a"]
 
     async def test_L115_two_messages_of_one_id_are_refused(self, sessions: SessionRepository) -> None:
-        """An append or a new history with two messages of one id is refused, equal or not; nothing is written."""
+        """By a copy, an append and a new history, if their contents differ; nothing is changed."""
         await saved(sessions, user("a"))
-        for second in (user("b"), user("other", id="b")):
-            with pytest.raises(InvalidMessageError, match="'b' occurs twice"):
-                await sessions.append("s", user("b"), second)
-            with pytest.raises(InvalidMessageError, match="'b' occurs twice"):
-                await sessions.replace_history("s", [user("b"), second])
-            with pytest.raises(InvalidMessageError, match="'b' occurs twice"):
-                Session("new").messages.extend([user("b"), second])
+        both = [user("b"), user("other", id="b")]
+        with pytest.raises(InvalidMessageError, match="'b' occurs twice"):
+            await sessions.append("s", *both)
+        with pytest.raises(InvalidMessageError, match="'b' occurs twice"):
+            await sessions.replace_history("s", both)
+        with pytest.raises(InvalidMessageError, match="'b' occurs twice"):
+            Session("new").messages.extend(both)
         assert await ids_of(sessions) == "a"
+
+    async def test_L115_a_message_that_is_there_already_is_named(self, sessions: SessionRepository) -> None:
+        """G4: adding a message again changes nothing, in a copy as in an append, and the report names it, once."""
+        new = Session("s")
+        new.add_message(user("a"))
+        new.add_message(user("a"))
+        await sessions.create(new)
+        assert (await sessions.append("s", user("b"), user("b"))).duplicates == ("b",)
+        copy = await sessions.get("s")
+        copy.add_message(user("a"))
+        copy.messages.extend([user("c"), user("b"), user("c")])
+        report = await sessions.save(copy)
+        assert (set(report.duplicates), report.changed, await ids_of(sessions)) == ({"a", "b", "c"}, True, "a b c")
+        copy.add_message(user("a"))
+        report = await sessions.save(copy)
+        assert (report.duplicates, report.changed) == (("a",), False)
+        assert (await sessions.save(copy)).duplicates == ()
+        await sessions.replace_history("s", [user("a"), user("d"), user("a")])
+        assert await ids_of(sessions) == "a d"
 
     async def test_a_history_that_is_written_anew_tells_what_is_new(self, sessions: SessionRepository) -> None:
         """The feed names only messages that weren't there before; the others are kept, also in another order."""

@@ -87,6 +87,7 @@ CASES: Final = (
     Case("archive", lambda s, id, name: s.archive(id, commit_id=name), lambda r: r.archived),
     Case("set_value", lambda s, id, name: s.set_value(id, "k", 1, commit_id=name), lambda r: r.metadata["k"]),
     Case("remove_value", lambda s, id, name: s.remove_value(id, "old", commit_id=name), lambda r: dict(r.metadata)),
+    Case("set_owner", lambda s, id, name: s.set_owner(id, "new", commit_id=name), lambda r: r.owner, "set_owner"),
     Case(
         "apply_generated_title",
         lambda s, id, name: s.apply_generated_title(id, "New", force=True, commit_id=name),

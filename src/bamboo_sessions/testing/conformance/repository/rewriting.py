@@ -107,7 +107,7 @@ class RewritingConformance(RepositoryCase):
     async def test_L86_a_bad_replacement_changes_nothing(self, sessions: SessionRepository) -> None:
         """All messages are checked before the old ones go."""
         await saved(sessions, *users("a", "b"))
-        for bad in ([user("c"), user("c")], [user("c"), "text"], [Message.user("x", id="\0")]):
+        for bad in ([user("c"), user("d", id="c")], [user("c"), "text"], [user("c"), Message.user("\ud83d\ude00")]):
             with pytest.raises(InvalidMessageError):
                 await sessions.replace_history("s", bad)  # type: ignore[arg-type]
         assert ids_of(await sessions.load("s", fresh=True)) == ["a", "b"]
