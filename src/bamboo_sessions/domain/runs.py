@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import msgspec
@@ -164,7 +165,7 @@ def grouped(addresses: Iterable[int], rows: Iterable[tuple[int, int]] = ()) -> t
             last of the addresses: then spans may go over several rows.
     """
     spans: list[Span] = []
-    following = {address_of(before, lines): address_of(after, 0) for (before, lines), (after, _) in _pairs(tuple(rows))}
+    following = {address_of(before, lines): address_of(after, 0) for (before, lines), (after, _) in pairwise(rows)}
     for address in sorted(addresses):
         if spans and address in {spans[-1][1], following.get(spans[-1][1])}:
             spans[-1] = (spans[-1][0], address + 1)

@@ -47,12 +47,12 @@ async def test_L96_a_file_of_each_format_is_opened(path: Path, number: int, file
     connection.close()
     async with SessionRepository.open(path) as sessions:
         assert await content_of(sessions) == TEXTS
-        assert (await sessions.check()).ok
+        assert (await sessions.storage.check()).ok
         await sessions.append("plain", Message.user("now"))
         await sessions.append("edited", Message.tool("late", tool_call_id="call"))
         assert [message.text for message in (await sessions.get("plain")).messages] == [*TEXTS["plain"], "now"]
         assert (await sessions.get("edited")).messages[2].text == "late"
-        assert (await sessions.check()).ok
+        assert (await sessions.storage.check()).ok
 
 
 async def test_the_page_shows_one_message_a_row(path: Path) -> None:

@@ -2,7 +2,8 @@
 
 One UPDATE of the session's row has all of admission in its condition, and one INSERT is the commit. If no row is
 updated, nothing was written, and the general way tells why, or finds that it may be done: a conflict, a session that
-was deleted, a newer run lease, message ids that have to be looked for. Whether the commit was made before is asked before.
+was deleted, a newer run lease, message ids that have to be looked for. Whether this very commit was made before,
+the caller has asked.
 """
 
 from __future__ import annotations

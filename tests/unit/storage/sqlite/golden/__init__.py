@@ -44,6 +44,6 @@ async def fill(sessions: SessionRepository) -> None:
 
 async def content_of(sessions: SessionRepository) -> dict[str, list[str]]:
     """The texts of all sessions."""
-    page = await sessions.list()
+    page = await sessions.list_sessions()
     found = {head.id: (await sessions.get(head.id)).messages for head in page.sessions}
     return {id_: [message.text for message in found[id_]] for id_ in TEXTS if id_ in found}
