@@ -482,4 +482,4 @@ def test_L85_whoever_waited_for_the_lock_finds_the_schema_made(path: Path, monke
 
     monkeypatch.setattr(migrations, "_migrate", be_slower)
     migrations.prepare(str(path), busy_timeout_ms=1_000)
-    assert rows(path, "SELECT count(*) FROM meta") == [(3,)]
+    assert rows(path, "SELECT count(*) FROM meta") == [(6,)]

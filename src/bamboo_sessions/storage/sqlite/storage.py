@@ -43,7 +43,7 @@ from bamboo_sessions.storage.query import (
     Window,
     WindowQuery,
 )
-from bamboo_sessions.storage.sqlite.history import reads, windows
+from bamboo_sessions.storage.sqlite.history import ids, reads, windows
 from bamboo_sessions.storage.sqlite.sessions import (
     commits,
     feed,
@@ -67,7 +67,7 @@ from bamboo_sessions.storage.sqlite.transactions.connection import (
 from bamboo_sessions.storage.sqlite.transactions.engine import Engine
 from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE, not_understood, understanding
 from bamboo_sessions.storage.sqlite.transactions.place import check_place
-from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_COMMIT_BYTES_MAX, LOOP_MESSAGES_MAX
+from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_COMMIT_BYTES_MAX, LOOP_MESSAGES_MAX, ROW_BYTES_MAX
 from bamboo_sessions.storage.sqlite.upkeep import counters, purge, run
 from bamboo_sessions.storage.sqlite.upkeep.backup import back_up
 from bamboo_sessions.storage.sqlite.upkeep.repair import backup_path
@@ -291,6 +291,8 @@ class SqliteStorage(SessionStorage):
             is_short=is_short,
             portable=PortableCommit(commit, self._apply) if is_short and is_portable(commit) else None,
         )
+        if commit.history_from is not None or commit.size > ROW_BYTES_MAX:
+            self._engine.write_behind(ids.fill)
         self._news.tell(News(commit.key, has_commit=True))
         return done
 

@@ -116,14 +116,16 @@ def fill_now_and_then(connection: apsw.Connection, position: int) -> None:
         fill(connection)
 
 
-def fill(connection: apsw.Connection) -> None:
-    """Index what is behind the index, as much as a short transaction takes."""
+def fill(connection: apsw.Connection) -> bool:
+    """Index what is behind the index, as much as a short transaction takes; whether there is more."""
     entries: list[Entry] = []
     through = lines = 0
+    is_full = False
     cursor = connection.execute(_NEXT)
     for position, session, kinds, commit_id, count, body in cursor:
         lines += count
-        if through and lines > IDS_LINES_MAX:
+        is_full = bool(through) and lines > IDS_LINES_MAX
+        if is_full:
             break
         through = position
         entries += entries_of(session, position, kinds, commit_id, body)
@@ -132,6 +134,7 @@ def fill(connection: apsw.Connection) -> None:
         entries.sort(key=lambda entry: (entry[0], isinstance(entry[1], str), *entry[1:]))
         connection.executemany(_ADD, entries)
         connection.execute("UPDATE meta SET value = ? WHERE name = 'ids_through'", (through,))
+    return is_full
 
 
 def entries_of(session: int, position: int, kinds: int, commit_id: bytes | str, body: bytes | None) -> list[Entry]:

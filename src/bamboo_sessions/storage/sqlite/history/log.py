@@ -6,7 +6,7 @@ as it is wanted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import apsw
@@ -15,6 +15,7 @@ import msgspec
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.runs import (
     END,
+    LINE_BITS,
     UNSHAPED,
     Order,
     Run,
@@ -31,9 +32,9 @@ from bamboo_sessions.storage.sqlite.transactions.budget import Budget, bounded
 from bamboo_sessions.storage.sqlite.transactions.connection import Row, rows_of, value_of
 
 _RUNS: Final = msgspec.json.Decoder(tuple[Run, ...])
-_ROWS: Final = """
-    SELECT position, {column} FROM commits WHERE session = ? AND lines > 0 AND position BETWEEN ? AND ?
-    ORDER BY position {order}"""
+_ROWS: Final = f"""
+    SELECT position, {{column}} FROM commits WHERE session = ? AND lines > 0 AND position BETWEEN ? AND ?
+    AND (position << {LINE_BITS} | lines - 1) >= ? ORDER BY position {{order}}"""  # noqa: S608 - constants
 _SHAPES: Final = """
     SELECT position, first, revision, lines, shape FROM commits WHERE session = ? AND shape IS NOT NULL
     ORDER BY position"""
@@ -70,7 +71,9 @@ class Log(msgspec.Struct, frozen=True):
         """Positions and bodies of the rows that can have lines in `spans`."""
         sql = _ROWS.format(column=bounded("body", self.budget), order="DESC" if backwards else "ASC")
         for span in reversed(spans) if backwards else spans:
-            cursor = self.connection.execute(sql, (self.session, position_of(span[0]), position_of(span[1] - 1)))
+            start, stop = span
+            args = (self.session, position_of(start), position_of(stop - 1), start)
+            cursor = self.connection.execute(sql, args)
             try:
                 for position, body in cursor:
                     if self.budget is not None:
@@ -86,7 +89,7 @@ class Log(msgspec.Struct, frozen=True):
     def all_living(self) -> list[Line]:
         """All living lines, read in one go."""
         sql = _ROWS.format(column=bounded("body", self.budget), order="ASC")
-        rows = [(position, body) for position, body in rows_of(self.connection, sql, (self.session, 0, END))]
+        rows = [(position, body) for position, body in rows_of(self.connection, sql, (self.session, 0, END, 0))]
         if self.budget is not None:
             for _, body in rows:
                 self.budget.spend_value(body)
@@ -96,17 +99,24 @@ class Log(msgspec.Struct, frozen=True):
         """The positions of its rows, and how many lines each has."""
         return [(position, lines) for position, lines in rows_of(self.connection, _COUNTS, (self.session,))]
 
-    def count(self) -> int:
-        """How many lines live."""
+    def stretches(self) -> Iterator[range]:
+        """The addresses of the living lines, in their order, a row's part at a time; reads no line."""
         rows = self.counts()
         positions = [position for position, _ in rows]
-        count = 0
-        for span in self.order.living():
-            for index in parts_of(positions, span):
+        for start, stop in self.order.living():
+            for index in parts_of(positions, (start, stop)):
                 position, lines = rows[index]
                 first = address_of(position, 0)
-                count += max(0, min(first + lines, span[1]) - max(first, span[0]))
-        return count
+                yield range(max(first, start), min(first + lines, stop))
+
+    def count(self) -> int:
+        """How many lines live."""
+        return sum(map(len, self.stretches()))
+
+    def read(self, addresses: Iterable[int]) -> dict[int, bytes]:
+        """Some lines."""
+        spans = [(address, address + 1) for address in sorted(addresses)]
+        return {line.address: line.body for line in self.lines(spans)}
 
 
 def assembled(rows: Sequence[tuple[int, bytes]], spans: Sequence[Span]) -> list[Line]:

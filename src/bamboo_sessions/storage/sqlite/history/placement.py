@@ -8,6 +8,7 @@ Nothing is written here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 import msgspec
@@ -23,7 +24,6 @@ from bamboo_sessions.storage.sqlite.history import ids
 from bamboo_sessions.storage.sqlite.history.lines import Line, message_of
 from bamboo_sessions.storage.sqlite.history.log import Log
 
-_READ_AT_ONCE: Final = 16
 _READ_BLINDLY: Final = 64
 """Messages from the end among which a call is looked for before the index of ids is asked."""
 
@@ -137,9 +137,14 @@ class _Entry(NamedTuple):
     address: int
     home: list[StoredMessage] | None
 
+    @property
+    def name(self) -> int:
+        """A number of its own."""
+        return self.address or -id(self.message)
+
 
 class _Arranging:
-    """A history while a commit is put into it. Its end is read backwards, as far as a call has to be looked for."""
+    """A history while a commit is put into it. Calls are looked for in its end, which is read backwards, or by ids."""
 
     def __init__(self, log: Log, removed: Sequence[int]) -> None:
         order = Order(ended(log.order.runs, grouped(removed))) if removed else log.order
@@ -161,61 +166,83 @@ class _Arranging:
             self._add(messages)
             return
         by_id = {stored.message.id: stored for stored in messages}
-        joined, tail = arranged([stored.message for stored in messages], self._group)
-        for number, run in sorted(joined, key=lambda part: -part[0]):  # none moves those that follow
-            self._insert(number, [by_id[message.id] for message in run])
+        groups: dict[int, _Entry] = {}
+        joined, tail = arranged([stored.message for stored in messages], lambda call_id: self._group(call_id, groups))
+        for name, run in joined:
+            self._insert(groups[name], [by_id[message.id] for message in run])
         self._add([by_id[message.id] for message in tail])
 
     def _add(self, messages: Sequence[StoredMessage]) -> None:
         self._tail += messages
         self._end += (_Entry(stored.message, 0, self._tail) for stored in messages)
 
-    def _insert(self, number: int, messages: Sequence[StoredMessage]) -> None:
-        """Put messages behind the entry `number` from the end, counted from 1."""
-        index = len(self._end) - number
-        anchor = self._end[index]
+    def _insert(self, anchor: _Entry, messages: Sequence[StoredMessage]) -> None:
+        """Put messages directly behind one."""
         home, at = anchor.home, 0
         if home is None:
             home = self.gap(anchor.address, anchor.message.id).messages
         else:
             at = 1 + next(at for at, stored in enumerate(home) if stored.message is anchor.message)
         home[at:at] = messages
-        self._end[index + 1 : index + 1] = [_Entry(stored.message, 0, home) for stored in messages]
-
-    def _group(self, call_id: str) -> CommittedGroup | None:
-        """The group of the newest message that makes a call; it is named by its last message, counted from the end."""
-        self._read_to(call_id)
-        messages = [entry.message for entry in self._end]
-        group = newest_group(messages, call_id)
-        return None if group is None else group._replace(last=len(messages) - group.last)
-
-    def _read_to(self, call_id: str) -> None:
-        """Read the history backwards up to the newest message that makes a call, if there is one."""
-        while newest_call([entry.message for entry in self._end], call_id) is None and self._unread is not None:
-            if len(self._end) < _READ_BLINDLY:
-                self._read(_READ_AT_ONCE)
-                continue
-            found = ids.find(self._log.connection, self._log.session, ids.CALL, [call_id]).get(call_id, [])
-            makers = [line.address for line in found if self._log.order.lives(line.address)]
-            makers += [gap.behind for gap in self._gaps.values() if any(_makes(each, call_id) for each in _of(gap))]
-            if makers:
-                nearest = max(makers, key=self._place)
-                while self._unread is not None and (not self._end or self._end[0].address != nearest):
-                    self._read(1)
-            return
-
-    def _read(self, count: int) -> None:
-        assert self._unread is not None  # noqa: S101 - asked before
-        for _ in range(count):
-            line = next(self._unread, None)
-            if line is None:
-                self._unread = None
-                self._end[:0] = self._entries_behind(FRONT_ADDRESS)
+        for index, entry in enumerate(self._end):
+            if entry.name == anchor.name:
+                self._end[index + 1 : index + 1] = [_Entry(stored.message, 0, home) for stored in messages]
                 return
-            gap = self._gaps.get(line.address)
-            edited = None if gap is None else gap.edited
-            message = message_of(self._log.session_id, line.body) if edited is None else edited.message
-            self._end[:0] = [_Entry(message, line.address, None), *self._entries_behind(line.address)]
+
+    def _group(self, call_id: str, groups: dict[int, _Entry]) -> CommittedGroup | None:
+        """The group of the newest message that makes a call. Its name is that of its last message, put in `groups`."""
+        while newest_call(_messages(self._end), call_id) is None and len(self._end) < _READ_BLINDLY and self._read():
+            pass
+        entries = self._end
+        if newest_call(_messages(entries), call_id) is None:
+            maker = self._newest_maker(call_id)
+            if maker is None:
+                return None
+            entries = self._from(maker, call_id)
+        group = newest_group(_messages(entries), call_id)
+        if group is None:
+            return None
+        last = entries[group.last]
+        groups[last.name] = last
+        return group._replace(last=last.name)
+
+    def _newest_maker(self, call_id: str) -> int | None:
+        """The line of the newest message that makes a call, or behind which there is one; the index of ids tells."""
+        found = ids.find(self._log.connection, self._log.session, ids.CALL, [call_id]).get(call_id, [])
+        makers = [line.address for line in found if self._log.order.lives(line.address)]
+        makers += [gap.behind for gap in self._gaps.values() if any(_makes(each, call_id) for each in _of(gap))]
+        return max(makers, key=self._place, default=None)
+
+    def _from(self, address: int, call_id: str) -> list[_Entry]:
+        """The history from the newest message that makes a call on, up to what ends its group, or to the end."""
+        spans = self._log.order.living(after=address) if address != FRONT_ADDRESS else self._log.order.living()
+        own = [] if address == FRONT_ADDRESS else list(self._log.lines([(address, address + 1)]))
+        entries = self._entries_behind(FRONT_ADDRESS) if address == FRONT_ADDRESS else []
+        for line in chain(own, self._log.lines(spans)):
+            entries += self._entries_of(line)
+            group = newest_group(_messages(entries), call_id)
+            if group is not None and not group.is_open:
+                return entries
+        return [*entries, *(_Entry(stored.message, 0, self._tail) for stored in self._tail)]
+
+    def _read(self) -> bool:
+        """Read one more line, from the end of the history on; whether there was one."""
+        if self._unread is None:
+            return False
+        line = next(self._unread, None)
+        if line is None:
+            self._unread = None
+            self._end[:0] = self._entries_behind(FRONT_ADDRESS)
+            return False
+        self._end[:0] = self._entries_of(line)
+        return True
+
+    def _entries_of(self, line: Line) -> list[_Entry]:
+        """The message of a line as it will be, and what comes behind it."""
+        gap = self._gaps.get(line.address)
+        edited = None if gap is None else gap.edited
+        message = message_of(self._log.session_id, line.body) if edited is None else edited.message
+        return [_Entry(message, line.address, None), *self._entries_behind(line.address)]
 
     def _entries_behind(self, address: int) -> list[_Entry]:
         gap = self._gaps.get(address)
@@ -248,3 +275,7 @@ def _inserted(inside: Sequence[Gap], tail: Sequence[StoredMessage]) -> tuple[Ins
 
 def _makes(stored: StoredMessage, call_id: str) -> bool:
     return makes_call(stored.message, call_id)
+
+
+def _messages(entries: Sequence[_Entry]) -> list[Message]:
+    return [entry.message for entry in entries]

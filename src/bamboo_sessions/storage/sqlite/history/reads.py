@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain, takewhile
+from operator import eq
 from typing import Final
 
 import apsw
@@ -19,12 +21,11 @@ from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.ids import check_message_id
 from bamboo_sessions.domain.message import Message
-from bamboo_sessions.domain.runs import position_of
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.commit import SessionKey, State
 from bamboo_sessions.storage.sqlite.history.ids import find_everywhere
 from bamboo_sessions.storage.sqlite.history.lines import Line, decoded, message_of, messages_of
-from bamboo_sessions.storage.sqlite.history.log import log_of
+from bamboo_sessions.storage.sqlite.history.log import log_at, log_of
 from bamboo_sessions.storage.sqlite.sessions.heads import head_of, read_document, read_head, with_counters
 from bamboo_sessions.storage.sqlite.sessions.rows import COLUMNS, SessionRow, find, living_revision, row_at
 from bamboo_sessions.storage.sqlite.transactions.budget import Budget, check_short
@@ -51,7 +52,6 @@ _SHORT: Final = f"""
 _FIRST_ROWS: Final = 32
 _KNOWN: Final = """
     SELECT position FROM commits WHERE session = ? AND lines > 0 AND revision <= ? ORDER BY position DESC LIMIT 1"""
-_REVISIONS: Final = "SELECT position FROM commits WHERE session = ? AND lines > 0 AND revision > ?"
 
 
 def warm_up(connection: apsw.Connection) -> None:
@@ -191,15 +191,27 @@ def _check_count(row: SessionRow, found: int, counted: int) -> None:
 
 
 def _reshaped(connection: apsw.Connection, row: SessionRow, known: Snapshot, budget: Budget | None) -> FrozenMessages:
-    """The messages in their order now, reusing those that are known."""
-    by_id = {message.id: message for message in known.messages}
-    fresh = {position for (position,) in rows_of(connection, _REVISIONS, (row.key, known.revision))}
-    messages = []
-    for line in log_of(connection, row, budget).all_living():
-        message = None if position_of(line.address) in fresh else by_id.get(line.head.id)
-        messages.append(message_of(row.session_id, line.body) if message is None else message)
-    _check_count(row, len(messages), row.message_count)
-    return FrozenMessages(messages)
+    """The messages in their order now. Those that are known aren't read, and stretches that stay are shared."""
+    log = log_of(connection, row, budget)
+    before = list(chain.from_iterable(log_at(connection, row, known.revision).stretches()))
+    now = list(chain.from_iterable(log.stretches()))
+    _check_count(row, len(now), row.message_count)
+    _check_count(row, len(before), len(known.messages))
+    start = _common(before, now)
+    end = _common(before[start:][::-1], now[start:][::-1])
+    places = {address: place for place, address in enumerate(before[start : len(before) - end], start)}
+    changed = now[start : len(now) - end]
+    fresh = log.read(address for address in changed if address not in places)
+    messages = [
+        known.messages[places[address]] if address in places else message_of(row.session_id, fresh.get(address))
+        for address in changed
+    ]
+    return known.messages.spliced(start, len(before) - end, messages)
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many items both begin with."""
+    return sum(takewhile(bool, map(eq, one, other)))
 
 
 def find_message(connection: apsw.Connection, namespace: str, message_id: str) -> tuple[str, Message] | None:

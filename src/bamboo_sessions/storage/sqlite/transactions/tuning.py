@@ -170,8 +170,8 @@ IDS_COMMITS: Final = 32
 IDS_LINES_MAX: Final = 2_048
 """Messages whose ids are indexed in one transaction at most: about 10 ms."""
 
-ROW_LINES_MAX: Final = 1_024
-"""Messages in one row of `commits`; a longer commit has several."""
+ROW_LINES_MAX: Final = 256
+"""Messages in one row of `commits`; a longer commit has several: whoever reads one message reads its row."""
 
-ROW_BYTES_MAX: Final = 256 * 1024
-"""Bytes of messages in one row, unless it is a single one: who reads one message reads its row."""
+ROW_BYTES_MAX: Final = 64 * 1024
+"""Bytes of messages in one row, likewise, unless it is a single one."""
