@@ -70,7 +70,7 @@ find_uv() {
   printf '%s\n' "$private/bin/uv"
 }
 
-# Makes the environment equal to requirements.lock. Quiet when all is well, and quick when nothing changed.
+# Makes the environment equal to requirements.lock: says so, for it may take a while; quick when nothing changed.
 setup() {
   local uv stamp wanted
   stamp=$bin/../.synced
@@ -78,6 +78,7 @@ setup() {
   if [ -x "$bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
     return
   fi
+  printf 'Setting the project up in %s ...\n' "${bin%/bin}" >&2
   uv=$(find_uv)
   (cd "$root" && "$uv" python find --system --quiet >/dev/null 2>&1) || no_python
   (

@@ -36,3 +36,29 @@ def test_delete_spares_what_runs(cli: Cli) -> None:
     assert "worker-7 runs it" in refused.err
     assert "--force" in refused.err
     assert (kept.code, forced.code) == (0, 0)
+
+
+def test_cleanup_spares_what_runs(cli: Cli) -> None:
+    """A tree that an agent is running is left by a clean-up, and told: exit code 1."""
+    spared, listed = _while_leased(cli, ("cleanup", "all"), ("list",))
+    assert spared.code == 1
+    assert "Error: Session 'a' stays: " in spared.err
+    assert listed.out.startswith("a\t")
+
+
+def test_a_lease_is_shown_and_released(cli: Cli) -> None:
+    """`lease show` names holder and token; `lease release` ends the lease with that token, and no other."""
+    shown, wrong, released, nobody, again = _while_leased(
+        cli,
+        ("lease", "show", "a", "--json"),
+        ("lease", "release", "a", "--token", "7"),
+        ("lease", "release", "a", "--token", "1"),
+        ("lease", "show", "a"),
+        ("lease", "release", "a", "--token", "1"),
+    )
+    assert (shown.json["holder"], shown.json["token"]) == ("worker-7", 1)
+    assert wrong.code == 2
+    assert (released.code, released.err) == (0, "Released.\n")
+    assert (nobody.code, nobody.out, nobody.err) == (0, "", "Nobody runs session 'a'.\n")
+    assert again.code == 3
+    assert cli("lease", "show", "nobody").code == 3

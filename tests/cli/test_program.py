@@ -165,7 +165,9 @@ def test_a_plain_path_is_a_store(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    "args", [("list",), ("search", "word"), ("watch", "--no-follow"), ("cleanup", "all"), ("show", "a")], ids=" ".join
+    "args",
+    [("list",), ("search", "word"), ("watch", "--no-follow"), ("cleanup", "all"), ("show", "a"), ("export",)],
+    ids=" ".join,
 )
 def test_nothing_here_names_the_store(cli: Cli, args: tuple[str, ...]) -> None:
     """Whoever finds nothing is told where it was looked for: the store and the namespace."""

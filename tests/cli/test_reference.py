@@ -7,6 +7,7 @@ import click
 import pytest
 
 from bamboo_sessions.cli import INTERRUPTED, app, failures
+from bamboo_sessions.cli.commands import COMMANDS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
 CONTEXT = click.Context(app.program)
@@ -33,6 +34,17 @@ def _options(*commands: click.Command, hidden: bool = False) -> set[str]:
 def test_every_command_is_documented() -> None:
     """Each command has its section, and each section its command."""
     assert set(SECTION) == set(app.program.list_commands(CONTEXT))
+
+
+def test_commands_are_grouped_alike() -> None:
+    """The page has the commands under the headings that the overview has."""
+    groups: dict[str, str] = {}
+    heading = ""
+    for level, title in re.findall(r"^(##|###) (.+)$", PAGE, flags=re.MULTILINE):
+        heading = title if level == "##" else heading
+        if level == "###":
+            groups[title] = heading
+    assert groups == {name: COMMANDS[name].group for name in app.program.list_commands(CONTEXT)}
 
 
 @pytest.mark.parametrize("name", app.program.list_commands(CONTEXT))

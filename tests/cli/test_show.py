@@ -241,3 +241,13 @@ def test_ids_are_shown(cli: Cli) -> None:
     cli.ok("append", "--create", "a", "Hello", "--message-id", "m1")
     assert "m1" not in cli.ok("show", "a").out
     assert cli.ok("show", "a", "--ids").out.splitlines()[3].endswith("Z  m1")
+
+
+def test_messages_stand_apart(cli: Cli) -> None:
+    """There is an empty line before each speaker, on a terminal as elsewhere."""
+    cli.ok("append", "--create", "a", "Hello")
+    cli.ok("append", "a", "Anybody there?")
+    for shown in (cli.in_terminal("show", "a").bare, cli.ok("show", "a").out):
+        lines = shown.splitlines()
+        speakers = [number for number, line in enumerate(lines) if line.startswith("user ")]
+        assert [lines[number - 1] for number in speakers] == ["", ""]

@@ -34,7 +34,7 @@ async def test_L41_unrelated_sessions_do_not_wait_for_one_another(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(sessions.save, chat)
         await stall.reached.wait()
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             await sessions.append("another", Message.user("quick"), create=True)
             await sessions.rename("another", "title")
             assert texts(await sessions.get("another")) == ["quick"]
@@ -85,7 +85,7 @@ async def test_L44_copies_of_a_long_transcript_share_their_messages(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(sessions.save, session)
         await stall.reached.wait()
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             one, other = await sessions.get("chat"), await sessions.get("chat")
         stall.release()
     assert len(one.messages) == len(other.messages) == 5_000

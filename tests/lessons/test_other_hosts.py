@@ -139,7 +139,7 @@ async def test_L137_a_commit_that_becomes_visible_late_is_told_when_it_is() -> N
     """Nobody commits anything after it, and the subscriber is told all the same; so is one that reads to the end."""
     database = LaggingDatabase(feed_delay_seconds_max=0.05)
     async with SessionRepository.open(database.connect()) as sessions:
-        async with aclosing(sessions.changes()) as feed, asyncio.timeout(10):
+        async with aclosing(sessions.changes()) as feed, asyncio.timeout(60):
             following = asyncio.ensure_future(anext(feed))
             await sessions.create(Session("s"))
             assert (await following).session_id == "s"
@@ -163,7 +163,7 @@ async def test_L137_late_commits_come_once_and_each_session_in_order(seed: int) 
         await asyncio.gather(write(one, "a"), write(other, "b"))
         told: list[tuple[str, int]] = []
         position: str | None = None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(told) < 22:
                 async with aclosing(other.changes(after=position)) as feed:
                     change = await anext(feed)

@@ -39,7 +39,7 @@ def show(store: Store, *, session_id: str, as_json: bool) -> None:
     Examples:
       bamboo-sessions lease show chat-42 --json
     """
-    held = store.run(lambda sessions: sessions.lease_of(session_id))
+    held = store.run(lambda sessions: _holder(sessions, session_id))
     if as_json:
         print_json(document(held))
     elif held is None:
@@ -66,7 +66,7 @@ def release(store: Store, *, session_id: str, token: int, as_json: bool) -> None
     """
 
     async def work(sessions: SessionRepository) -> LeaseInfo | None:
-        if await sessions.lease_of(session_id) is None:
+        if await _holder(sessions, session_id) is None:
             message = f"Nobody runs session {session_id!r}."
             raise CommandFailedError(message, hint="There is nothing to release.", exit_code=NOT_FOUND)
         await sessions.release_lease(session_id, token=token)
@@ -77,3 +77,10 @@ def release(store: Store, *, session_id: str, token: int, as_json: bool) -> None
         print_json(document(held))
     else:
         note("Released." if held is None else f"Released; {held.holder} runs it now.")
+
+
+async def _holder(sessions: SessionRepository, session_id: str) -> LeaseInfo | None:
+    held = await sessions.lease_of(session_id)
+    if held is None:
+        await sessions.history(session_id, limit=1)  # raises if there is no such session
+    return held

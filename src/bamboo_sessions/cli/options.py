@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any, Final
 
 import click
@@ -91,5 +90,7 @@ def _debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
         click.echo(f"bamboo-sessions, version {version('bamboo-sessions')}")
         ctx.exit()

@@ -148,6 +148,9 @@ def _print_styled(lines: Iterable[Line]) -> None:
 
     screen = console()
     for line in lines:
+        if not line.pieces:
+            screen.print()
+            continue
         text = Text.assemble(*line.pieces)
         if line.cut:
             text.truncate(max(screen.width - line.indent, 1), overflow="ellipsis")

@@ -59,7 +59,7 @@ def _list_formats(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 @click.command("import")
-@click.argument("words", metavar="[FORMAT] FILE…", nargs=-1, required=True)
+@click.argument("words", metavar="[FORMAT] FILE…", nargs=-1, required=True, type=click.Path())  # completed as files
 @click.option(
     "--list-formats",
     is_flag=True,
@@ -195,7 +195,7 @@ async def _export(store: Store, sessions: SessionRepository, wanted: tuple[str, 
     from bamboo_sessions.cli.formats.openai_chat import from_session
 
     out = sys.stdout.buffer
-    exit_code = 0
+    exit_code, count = 0, 0
     with _progress(quiet_stdout=not is_terminal()) as progress:
         bar = progress.add_task("export", total=len(wanted) or await _count(sessions)) if progress is not None else None
         async for session_id in _ids(sessions, wanted):
@@ -206,6 +206,7 @@ async def _export(store: Store, sessions: SessionRepository, wanted: tuple[str, 
                 exit_code = FAILED
             else:
                 if session is not None:
+                    count += 1
                     out.write(_encoded(from_session(head_of(session), session.messages)))
                     out.flush()
                 elif wanted:
@@ -213,6 +214,8 @@ async def _export(store: Store, sessions: SessionRepository, wanted: tuple[str, 
                     exit_code = exit_code or NOT_FOUND
             if progress is not None and bar is not None:
                 progress.advance(bar)
+    if not (count or wanted or exit_code):
+        note(f"No sessions in {store.place}.")
     return exit_code
 
 

@@ -85,7 +85,7 @@ class SessionCache:
     def publish(self, key: SessionKey, snapshot: Snapshot) -> None:
         """Let readers see a committed snapshot; an older one than the entry's changes nothing."""
         entry = self._entries.get(key)
-        if entry is None or entry.by_hand or snapshot.revision >= entry.snapshot.revision:
+        if entry is None or entry.by_hand or snapshot.head.revision >= entry.snapshot.head.revision:
             self._put(key, Entry(snapshot))
 
     def doubt(self, key: SessionKey) -> None:

@@ -25,17 +25,19 @@ from bamboo_sessions.domain.clock import EPOCH
 from bamboo_sessions.domain.errors import BambooSessionsError, LeaseLostError, SessionDeletedError, StorageError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.limits import CONFLICTS_BEFORE_TRANSACTION
+from bamboo_sessions.domain.message import to_stored
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.commit import Commit, Committed, RevisionConflict, SessionKey, State
 from bamboo_sessions.storage.port import SessionStorage
 
 
 class _Change(msgspec.Struct, frozen=True):
-    """One change under way. `commit_id` is one of the caller's, which may have been used by an earlier call."""
+    """One change under way. `commit_id` is one of the caller's, which an earlier `call` may have been made with."""
 
     key: SessionKey
     plan: Callable[[Seen], Planned]
     heads_only: bool
+    call: str
     commit_id: str | None
 
 
@@ -59,20 +61,23 @@ class Committer:
         self.counters = WriteCounters()
 
     async def commit(
-        self, key: SessionKey, plan: Plan, *, start: State = None, commit_id: str | None = None
+        self, key: SessionKey, plan: Plan, *, call: str = "", start: State = None, commit_id: str | None = None
     ) -> Written:
         """Commit a plan.
 
         Args:
             key: Which session.
             plan: The change.
+            call: Which call it is, as the plan's commits say.
             start: A state to try first without asking storage; it may be old, the commit compares anyway.
             commit_id: The caller's own: if the plan is refused, or has nothing to do, an earlier call may have made it.
         """
-        change = _Change(key, cast("Callable[[Seen], Planned]", plan), heads_only=False, commit_id=commit_id)
+        change = _Change(key, cast("Callable[[Seen], Planned]", plan), heads_only=False, call=call, commit_id=commit_id)
         return await self._run(change, start)
 
-    async def commit_head(self, key: SessionKey, plan: HeadPlan, *, commit_id: str | None = None) -> SessionHead:
+    async def commit_head(
+        self, key: SessionKey, plan: HeadPlan, *, call: str = "", commit_id: str | None = None
+    ) -> SessionHead:
         """Commit a plan that looks at the head alone; the head after it.
 
         Raises:
@@ -82,17 +87,18 @@ class Committer:
         def on_head(state: Seen) -> Planned:
             return Planned(plan(living_head(key, state)))
 
-        written = await self._run(_Change(key, on_head, heads_only=True, commit_id=commit_id), None)
+        written = await self._run(_Change(key, on_head, heads_only=True, call=call, commit_id=commit_id), None)
         return living_head(key, written.after)
 
     async def save(self, plan: SavePlan, start: Snapshot | None, commit_id: str | None) -> Written:
         """Commit the plan of a save, by the express lane if it only adds to `start`; arguments as for `commit`."""
-        change = _Change(plan.key, cast("Callable[[Seen], Planned]", plan), heads_only=False, commit_id=commit_id)
+        on_state = cast("Callable[[Seen], Planned]", plan)
+        change = _Change(plan.key, on_state, heads_only=False, call=plan.call, commit_id=commit_id)
         added = additions(plan, start)
-        stored = await encode_in_slices(plan.added() if added is None else added, plan.encode)
         if start is None or added is None:
+            await encode_in_slices(plan.added(), plan.encode)
             return await self._run(change, start)
-        commit = commit_of(plan, start, stored)
+        commit = commit_of(plan, start, await encode_in_slices(added, to_stored))
         try:
             committed = await self._send(commit)
         except RevisionConflict as exc:
@@ -133,7 +139,7 @@ class Committer:
         revision = await self._storage.find_commit(change.key, change.commit_id)
         if revision is None:
             return None
-        commit = Commit(key=change.key, commit_id=change.commit_id, at=EPOCH)
+        commit = Commit(key=change.key, commit_id=change.commit_id, at=EPOCH, call=change.call)
         committed = await self._storage.commit(commit)
         return Written(await self._after(change, commit, committed), committed)
 

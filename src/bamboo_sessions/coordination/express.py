@@ -45,6 +45,7 @@ def commit_of(plan: SavePlan, base: Snapshot, added: tuple[StoredMessage, ...]) 
         updated_at=bounded(plan.draft.head.updated_at, plan.now),
         insertions=(StoredInsertion(added, None, in_order=True),),
         fence=plan.fence,
+        call=plan.call,
         is_first_try=plan.is_first_try,
     )
     check_commit_size(commit)

@@ -22,6 +22,7 @@ from bamboo_sessions.coordination.foreign import check_base
 from bamboo_sessions.coordination.locks import SessionLocks
 from bamboo_sessions.coordination.plan import HeadPlan, Plan, Written, living
 from bamboo_sessions.coordination.saving import (
+    SAVE,
     SavePlan,
     caught_up,
     correct,
@@ -105,6 +106,7 @@ class LockedSessionStore:
         plan: Plan,
         *,
         then: Callable[[Written], T],
+        call: str = "",
         start: State = None,
         commit_id: str | None = None,
     ) -> T:
@@ -114,6 +116,7 @@ class LockedSessionStore:
             key: Which session.
             plan: The change.
             then: Called once, after publishing; its result is returned.
+            call: Which call it is, as the plan's commits say.
             start: A state to try first without asking storage; it may be old, the commit compares anyway.
             commit_id: The caller's own, which the plan's commits have: if the plan is refused, or has nothing to do,
                 it is looked up whether an earlier call with it was made, and that is the outcome (G4).
@@ -121,12 +124,14 @@ class LockedSessionStore:
 
         async def work() -> T:
             await self._save_waiting(key)
-            return then(await self._committer.commit(key, plan, start=start, commit_id=commit_id))
+            return then(await self._committer.commit(key, plan, call=call, start=start, commit_id=commit_id))
 
         release = await self._lock(key)
         return await self.tasks.run(work(), release)
 
-    async def write_head(self, key: SessionKey, plan: HeadPlan, *, commit_id: str | None = None) -> SessionHead:
+    async def write_head(
+        self, key: SessionKey, plan: HeadPlan, *, call: str = "", commit_id: str | None = None
+    ) -> SessionHead:
         """Commit a change that looks at the head alone, so that messages needn't be read; the head after it.
 
         Raises:
@@ -135,7 +140,7 @@ class LockedSessionStore:
 
         async def work() -> SessionHead:
             await self._save_waiting(key)
-            return await self._committer.commit_head(key, plan, commit_id=commit_id)
+            return await self._committer.commit_head(key, plan, call=call, commit_id=commit_id)
 
         release = await self._lock(key)
         return await self.tasks.run(work(), release)
@@ -240,11 +245,10 @@ class LockedSessionStore:
                 changed.
             PreconditionFailedError, InputError, StorageError.
         """
-        key = SessionKey(session.namespace, session.id)
         fence = fence if fence is not None else link_of(session).fence
         asked = (if_revision, if_last_message, commit_id)
         if not (records or creating) and asked == (None, None, None) and self._is_saved(session):
-            await check_fence(self.storage, key, fence)
+            await check_fence(self.storage, SessionKey(session.namespace, session.id), fence)
             return MergeReport(revision=session.revision)
         plan = plan_save(
             session,
@@ -256,8 +260,9 @@ class LockedSessionStore:
             commit_id=commit_id,
             fence=fence,
             if_last_message=if_last_message,
+            call="create" if creating else SAVE,
         )
-        release = await self._lock(key)
+        release = await self._lock(plan.key)
         return await self.tasks.run(self._save(session, plan, commit_id), release)
 
     def _is_saved(self, session: Session) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Final
 
 import msgspec
 
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
+from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.splices import FRONT, Insertion
 from bamboo_sessions.storage.commit import Commit, Committed
@@ -47,15 +48,15 @@ def next_snapshot(snapshot: Snapshot, commit: Commit, committed: Committed) -> S
 
 
 def with_insertions(messages: FrozenMessages, insertions: Sequence[Insertion]) -> FrozenMessages:
-    """`messages` with `insertions` at their places, each behind another message."""
-    inside = {insertion.after: insertion.messages for insertion in insertions if insertion.after is not None}
-    if inside:
-        items = list(inside.get(FRONT, ()))
-        for message in messages:
-            items.append(message)
-            if message.id in inside:
-                items += inside[message.id]
-        messages = FrozenMessages(items)
+    """`messages` with `insertions` at their places, each behind another message; costs what is inserted."""
+    inside: dict[int, tuple[Message, ...]] = {}
+    for insertion in insertions:
+        if insertion.after is not None:
+            index = -1 if insertion.after == FRONT else messages.index_of(insertion.after)
+            if index is not None:  # else the count tells that this isn't the snapshot that storage had
+                inside[index + 1] = insertion.messages
+    for place, run in sorted(inside.items(), key=itemgetter(0), reverse=True):
+        messages = messages.spliced(place, place, run)
     for insertion in insertions:
         if insertion.after is None:
             messages = messages.extended(insertion.messages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
@@ -27,6 +28,9 @@ from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Draft, Snapshot, Tombstone
 from bamboo_sessions.domain.working_copy import freeze, link_of, rebase_copy, unchanged_since
 from bamboo_sessions.storage.commit import Commit, Committed, RecordWrite, SessionKey, State, StoredInsertion
+
+SAVE: Final = "save"
+"""The call of all saves, whatever they are called: a checkpoint can be asked for again as a tolerant save."""
 
 
 class EncodeOnce:
@@ -57,6 +61,7 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
         refuse_conflicts: Refuse what would have to be settled; authoritative changes raise their version.
         creating: Refuse if the session lives; a deleted id may be used again.
         if_last_message: Refuse if the history ends with another message, as storage tells.
+        call: Which call it is of.
         repeated: Messages besides that storage compares with what it knows under their ids (G4).
     """
 
@@ -73,6 +78,7 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
     refuse_conflicts: bool = False
     creating: bool = False
     if_last_message: str | None = None
+    call: str = SAVE
     repeated: tuple[Message, ...] = ()
     encode: EncodeOnce = msgspec.field(default_factory=EncodeOnce)
 
@@ -94,6 +100,7 @@ class SavePlan(msgspec.Struct, frozen=True, kw_only=True):
             fence=self.fence,
             reuse_deleted=self.creating,
             if_last_message=self.if_last_message,
+            call=self.call,
             is_first_try=self.is_first_try,
         )
         return Planned(commit, Snapshot(merged.head, merged.messages, _bytes_after(durable, commit)), merged)
@@ -160,6 +167,7 @@ def plan_save(
     refuse_conflicts: bool = False,
     creating: bool = False,
     if_last_message: str | None = None,
+    call: str = SAVE,
 ) -> SavePlan:
     """The plan of a save of `session` as it is now. `commit_id`, `fence`: `None` makes one, and takes the copy's."""
     link = link_of(session)
@@ -177,6 +185,7 @@ def plan_save(
         refuse_conflicts=refuse_conflicts,
         creating=creating,
         if_last_message=if_last_message,
+        call=call,
     )
 
 

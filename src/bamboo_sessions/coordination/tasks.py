@@ -32,6 +32,11 @@ class OwnedTasks:
         """Let calls begin again after `close`."""
         self._is_open = True
 
+    @property
+    def is_open(self) -> bool:
+        """Whether calls may begin."""
+        return self._is_open
+
     def check_usable(self) -> None:
         """Raise `StorageError` if the store was closed, or belongs to an event loop that runs in another thread."""
         if not self._is_open:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final, Literal, get_args
-
-import msgspec
 
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.merge import REGISTERS, group_changed
+from bamboo_sessions.domain.values import Value
 
 ChangeKind = Literal["created", "messages", "questions", "authoritative", "head", "usage", "records", "deleted"]
+_REGISTERS_OF: Final = attrgetter(*REGISTERS)
 KINDS: Final[tuple[ChangeKind, ...]] = get_args(ChangeKind)
 """All kinds of change, in the order in which a change lists its own."""
 
 
-class SessionChange(msgspec.Struct, frozen=True):
+class SessionChange(Value, frozen=True):
     """One commit of one session.
 
     Args:
@@ -46,7 +47,7 @@ def head_kinds(before: SessionHead | None, after: SessionHead) -> tuple[ChangeKi
     changed: dict[ChangeKind, bool] = {
         "questions": after.questions != before.questions,
         "authoritative": group_changed(before, after) or after.owner != before.owner,
-        "head": any(not json.same(getattr(before, name), getattr(after, name)) for name in REGISTERS)
+        "head": not all(map(json.same, _REGISTERS_OF(before), _REGISTERS_OF(after)))
         or not json.same(_plain_metadata(before, after), _plain_metadata(after, before)),
     }
     return tuple(kind for kind, is_so in changed.items() if is_so)

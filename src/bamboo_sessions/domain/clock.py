@@ -62,6 +62,8 @@ def utc(moment: object, *, what: str, error: type[InputError] = InputError) -> d
         moment = _from_seconds(moment)
     elif isinstance(moment, str):
         moment = _from_text(moment)
+    if type(moment) is datetime and moment.tzinfo is UTC and TIME_MIN <= moment < TIME_MAX and not moment.fold:
+        return moment
     if not isinstance(moment, datetime) or moment.tzinfo is None:
         message = f"{what} must be a datetime with a time zone, not {given!r}."
         raise error(message, hint="Use datetime.now(timezone.utc), or set tzinfo.")

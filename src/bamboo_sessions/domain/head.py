@@ -13,16 +13,17 @@ from bamboo_sessions.domain.clock import EPOCH
 from bamboo_sessions.domain.limits import HEAD_BYTES_MAX, METADATA_KEYS_MAX, check_limit
 from bamboo_sessions.domain.question import PendingQuestion, Questions, oldest_open
 from bamboo_sessions.domain.usage import TokenUsage
+from bamboo_sessions.domain.values import Value
 
 
-class Summary(msgspec.Struct, frozen=True, gc=False):
+class Summary(Value, frozen=True, gc=False):
     """A text that stands for the messages up to and including `covers_through` (a message id)."""
 
     text: str
     covers_through: str
 
 
-class ForkOrigin(msgspec.Struct, frozen=True, gc=False):
+class ForkOrigin(Value, frozen=True, gc=False):
     """Where a fork came from: session, revision, and the last message taken (`None`: all)."""
 
     session_id: str
@@ -30,7 +31,7 @@ class ForkOrigin(msgspec.Struct, frozen=True, gc=False):
     message_id: str | None = None
 
 
-class SessionHead(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class SessionHead(Value, frozen=True, omit_defaults=True, kw_only=True):
     """Everything of a session but its messages, at one revision."""
 
     # identity: fixed at creation

@@ -7,7 +7,7 @@ and the directory, and what differs between two histories is found by looking at
 Chunks at the end grow as the digits of a binary counter carry: an addition takes in the chunks before it that aren't
 longer than itself. So a message that is appended is copied a few times in all, however long the history is.
 
-Nothing here is ever changed in place, but for maps from ids to places, which each chunk makes when it is first asked:
+Nothing here is ever changed in place, but for what a chunk knows of its ids, which it works out when it is first asked:
 snapshots may be shared between threads. Ids are unique within a history; whoever builds one sees to that.
 """
 
@@ -36,21 +36,36 @@ _id_of: Final = attrgetter("id")
 
 
 class _Chunk:
-    """Neighbouring messages. Equal only to itself: histories that share it share the object."""
+    """Neighbouring messages, at least one. Equal only to itself: histories that share it share the object.
 
-    __slots__ = ("_places", "messages")
+    What is said of ids is worked out when it is first asked. Two threads may both do that; they get the same.
+    """
+
+    __slots__ = ("_id_range", "_places", "messages")
 
     def __init__(self, messages: tuple[Message, ...]) -> None:
         self.messages = messages
+        self._id_range: tuple[str, str] | None = None
         self._places: dict[str, int] | None = None
 
     @property
-    def places(self) -> dict[str, int]:
-        """Where each id stands. Two threads may both make the map; they make the same."""
+    def id_range(self) -> tuple[str, str]:
+        """The lowest id and the highest: ids mostly rise along a history, so few chunks may have a given one."""
+        found = self._id_range
+        if found is None:
+            ids = list(map(_id_of, self.messages))
+            found = self._id_range = (min(ids), max(ids))
+        return found
+
+    def place_of(self, message_id: str) -> int | None:
+        """Where the message with this id stands, or `None`."""
+        lowest, highest = self.id_range
+        if not lowest <= message_id <= highest:
+            return None
         places = self._places
         if places is None:
             places = self._places = dict(zip(map(_id_of, self.messages), count(), strict=False))
-        return places
+        return places.get(message_id)
 
 
 def _chunked(messages: tuple[Message, ...]) -> tuple[_Chunk, ...]:
@@ -68,8 +83,8 @@ class FrozenMessages(Sequence[Message]):
     __slots__ = ("_chunks", "_ends", "_id_max", "length")
 
     def __init__(self, items: Iterable[Message] = ()) -> None:
-        messages = tuple(items)
-        self._hold(_chunked(messages), (), _highest_id(messages))
+        chunks = _chunked(tuple(items))
+        self._hold(chunks, (), max((chunk.id_range[1] for chunk in chunks), default=""))
 
     def _hold(self, chunks: tuple[_Chunk, ...], ends: tuple[int, ...], id_max: str) -> None:
         """Hold `chunks`; `ends` are those of the first ones."""
@@ -151,8 +166,9 @@ class FrozenMessages(Sequence[Message]):
         number = len(self._chunks)
         for chunk in reversed(self._chunks):
             number -= 1
-            if message_id in chunk.places:
-                return self._start_of(number) + chunk.places[message_id]
+            place = chunk.place_of(message_id)
+            if place is not None:
+                return self._start_of(number) + place
         return None
 
     def finder(self, questions: int) -> Callable[[str], int | None]:

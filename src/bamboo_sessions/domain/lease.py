@@ -17,6 +17,7 @@ import msgspec
 
 from bamboo_sessions.domain.errors import SessionBusyError
 from bamboo_sessions.domain.limits import LEASE_TICKET_SECONDS, LEASE_WAITERS_MAX
+from bamboo_sessions.domain.values import Value
 
 _TICKET: timedelta = timedelta(seconds=LEASE_TICKET_SECONDS)
 
@@ -100,7 +101,7 @@ def applied(state: LeaseState, wish: LeaseWish, now: datetime) -> LeaseState:
             return withdraw(state, wish.claim.id)
 
 
-class LeaseInfo(msgspec.Struct, frozen=True, kw_only=True):
+class LeaseInfo(Value, frozen=True, kw_only=True):
     """Who runs the agent on a session.
 
     Args:

@@ -12,6 +12,7 @@ from typing import NoReturn, overload
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages, Replaced, equal_sequences
 from bamboo_sessions.domain.message import Message, check_message, occurs_twice, same_content
+from bamboo_sessions.domain.values import shown
 
 
 class MessageList(MutableSequence[Message]):
@@ -67,7 +68,7 @@ class MessageList(MutableSequence[Message]):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"MessageList({list(self)!r})"
+        return f"MessageList{shown(tuple(self))}"
 
     # --- changing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from hashlib import blake2b
 from typing import Final, Literal
@@ -18,20 +19,26 @@ from bamboo_sessions.domain.errors import (
 )
 from bamboo_sessions.domain.ids import check_name, new_id
 from bamboo_sessions.domain.limits import ID_CHARS_MAX, QUESTIONS_SETTLED_KEPT
+from bamboo_sessions.domain.values import Value
 
 QuestionState = Literal["open", "withdrawn", "answered", "consumed"]
 
 _RANK: Final[dict[QuestionState, int]] = {"open": 0, "withdrawn": 1, "answered": 2, "consumed": 3}
 
 
-class QuestionOption(msgspec.Struct, frozen=True, gc=False):
+class QuestionOption(Value, frozen=True, gc=False):
     """One offered answer. The `id` is what counts, the label may be translated (L48)."""
 
     id: str
     label: str
 
+    def __post_init__(self) -> None:
+        """Check types."""
+        _check_text(self.id, "QuestionOption.id")
+        _check_text(self.label, "QuestionOption.label")
 
-class PendingQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+
+class PendingQuestion(Value, frozen=True, gc=False, omit_defaults=True):
     """A question to a person, and what became of it.
 
     Args:
@@ -67,9 +74,18 @@ class PendingQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     lease_token: int | None = None
 
     def __post_init__(self) -> None:
-        """Freeze options given as a list."""
-        if isinstance(self.options, list):
-            msgspec.structs.force_setattr(self, "options", tuple(self.options))
+        """Check what the type checker can't, and bring it into the form that is stored."""
+        for name in ("tool_call_id", "tool_name", "question", "source", "answer", "answer_id", "option_id"):
+            value = getattr(self, name)
+            if value is not None or name in {"tool_call_id", "tool_name", "question"}:
+                _check_text(value, f"PendingQuestion.{name}")
+        check_name(self.id, what="question id")
+        if self.state not in _RANK:
+            message = f"PendingQuestion.state can't be {self.state!r}."
+            raise InputError(message, hint="Leave it out: a new question is open.")
+        if type(self.options) is not tuple or self.options:
+            msgspec.structs.force_setattr(self, "options", _options(self.options))
+        msgspec.structs.force_setattr(self, "asked_at", utc(self.asked_at, what="PendingQuestion.asked_at"))
 
     @property
     def is_open(self) -> bool:
@@ -86,6 +102,31 @@ class PendingQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
             else f"answer-{blake2b(self.id.encode(errors='surrogatepass'), digest_size=16).hexdigest()}"
         )
 
+
+def _check_text(value: object, place: str) -> None:
+    if not isinstance(value, str):
+        message = f"{place} must be text, not {type(value).__name__}."
+        raise InputError(message, hint="Write PendingQuestion(tool_call_id, tool_name, question, options=[…]).")
+
+
+def _options(given: object) -> tuple[str | QuestionOption, ...]:
+    """Options as texts or with ids, however they were given."""
+    if not isinstance(given, list | tuple):
+        message = f"PendingQuestion.options must be a list, not {type(given).__name__}."
+        raise InputError(message, hint=_OPTION_HINT)
+    return tuple(_option(option, f"PendingQuestion.options[{place}]") for place, option in enumerate(given))
+
+
+def _option(given: object, place: str) -> str | QuestionOption:
+    if isinstance(given, Mapping) and given.keys() == {"id", "label"}:
+        return QuestionOption(given["id"], given["label"])
+    if not isinstance(given, str | QuestionOption):
+        message = f"{place} must be text or a QuestionOption, not {type(given).__name__}."
+        raise InputError(message, hint=_OPTION_HINT)
+    return given
+
+
+_OPTION_HINT: Final = 'Write options=["Yes", "No"], or QuestionOption(id, label) for each.'
 
 Questions = tuple[PendingQuestion, ...]
 
@@ -249,6 +290,4 @@ def check_question(value: object) -> None:
     if not isinstance(value, PendingQuestion):
         message = f"A question must be a PendingQuestion, not {type(value).__name__}."
         raise InputError(message, hint="Use PendingQuestion(tool_call_id, tool_name, question).")
-    check_name(value.id, what="question id")
-    utc(value.asked_at, what="PendingQuestion.asked_at")
     json.encode_readable(value, _checked, what=f"Question {value.id!r}")

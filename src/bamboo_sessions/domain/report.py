@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal
-
-import msgspec
 
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.session import Session
+from bamboo_sessions.domain.values import Value
 
 
-class MergeConflict(msgspec.Struct, frozen=True):
+class MergeConflict(Value, frozen=True):
     """Two writers changed the same thing, and how it was settled.
 
     `what` is a field (`"model"`), a metadata key (`"metadata.colour"`) or a message (`"message:<id>"`); `kept` says
@@ -23,7 +23,7 @@ class MergeConflict(msgspec.Struct, frozen=True):
     kept: Literal["mine", "durable", "removed"]
 
 
-class MergeReport(msgspec.Struct, frozen=True, kw_only=True):
+class MergeReport(Value, frozen=True, kw_only=True):
     """What a save did.
 
     Args:
@@ -49,7 +49,7 @@ class MergeReport(msgspec.Struct, frozen=True, kw_only=True):
     duplicates: tuple[str, ...] = ()
 
 
-class Appended(msgspec.Struct, frozen=True, kw_only=True):
+class Appended(Value, frozen=True, kw_only=True):
     """What an append did: the revision and the number of messages now, and the ids that weren't added.
 
     Those were stored before with this content, and are there already, or were edited or removed since (G4).
@@ -60,16 +60,25 @@ class Appended(msgspec.Struct, frozen=True, kw_only=True):
     duplicates: tuple[str, ...] = ()
 
 
-class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of a listing. `next_cursor` is `None` on the last one; `total` only if it was asked for."""
+class SessionPage(Value, frozen=True, kw_only=True):
+    """A page of a listing, to iterate over: `len` counts its heads.
+
+    `next_cursor` is `None` on the last one; `total` only if it was asked for.
+    """
 
     sessions: tuple[SessionHead, ...]
     next_cursor: str | None = None
     total: int | None = None
 
+    def __iter__(self) -> Iterator[SessionHead]:
+        return iter(self.sessions)
 
-class HistoryPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A window of a history. `message_count` counts the whole history at `revision`."""
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+
+class HistoryPage(Value, frozen=True, kw_only=True):
+    """A window of a history, to iterate over. `message_count` counts the whole history at `revision`."""
 
     messages: tuple[Message, ...]
     has_earlier: bool
@@ -77,22 +86,28 @@ class HistoryPage(msgspec.Struct, frozen=True, kw_only=True):
     message_count: int
     revision: int
 
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self.messages)
 
-class CleanupFailure(msgspec.Struct, frozen=True):
+    def __len__(self) -> int:
+        return len(self.messages)
+
+
+class CleanupFailure(Value, frozen=True):
     """A session that could not be deleted, and why. An empty `session_id`: further ones could not be listed."""
 
     session_id: str
     error: str
 
 
-class CleanupReport(msgspec.Struct, frozen=True, kw_only=True):
+class CleanupReport(Value, frozen=True, kw_only=True):
     """What a clean-up deleted (every session, children too), and what it could not delete (L40)."""
 
     deleted: tuple[str, ...] = ()
     failed: tuple[CleanupFailure, ...] = ()
 
 
-class UnsavedWork(msgspec.Struct, frozen=True, kw_only=True):
+class UnsavedWork(Value, frozen=True, kw_only=True):
     """Work that storage refused for good after a tolerant save: which session, why, and when."""
 
     namespace: str
@@ -103,7 +118,7 @@ class UnsavedWork(msgspec.Struct, frozen=True, kw_only=True):
     session: Session
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
+class Problem(Value, frozen=True, kw_only=True):
     """One finding of a check.
 
     `kind` is a stable word, `repair` says what `check(repair=True)` does about it (`None`: nothing).
@@ -117,7 +132,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     repaired: bool = False
 
 
-class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
+class CheckReport(Value, frozen=True, kw_only=True):
     """The outcome of a consistency check. `backup` is the copy made before a repair."""
 
     sessions: int

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal
 
-import msgspec
-
 from bamboo_sessions.domain.message import Role
+from bamboo_sessions.domain.values import Value
 
 Place = Literal["title", "summary", "message", "tool_call"]
 
 
-class SnippetPiece(msgspec.Struct, frozen=True):
+class SnippetPiece(Value, frozen=True):
     """A stretch of a snippet: plain text, never markup. `is_match`: it is what was looked for."""
 
     text: str
     is_match: bool = False
 
 
-class Snippet(msgspec.Struct, frozen=True):
+class Snippet(Value, frozen=True):
     """The part of a text that matches best, in pieces, one after another; and whether text was left out."""
 
     pieces: tuple[SnippetPiece, ...]
@@ -32,7 +32,7 @@ class Snippet(msgspec.Struct, frozen=True):
         return "".join(piece.text for piece in self.pieces)
 
 
-class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
+class SearchHit(Value, frozen=True, kw_only=True):
     """One text that matches.
 
     Args:
@@ -56,8 +56,14 @@ class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
     score: float
 
 
-class SearchPage(msgspec.Struct, frozen=True, kw_only=True):
+class SearchPage(Value, frozen=True, kw_only=True):
     """The best hits, best first. `has_more`: there are more than were asked for."""
 
     hits: tuple[SearchHit, ...]
     has_more: bool = False
+
+    def __iter__(self) -> Iterator[SearchHit]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)

@@ -6,7 +6,7 @@ one costs the same at any length, and saving it costs as much as the change.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from bamboo_sessions.domain import json
 from bamboo_sessions.domain.clock import SYSTEM_CLOCK, Clock, utc
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.head import ForkOrigin, SessionHead, Summary, run_status_of
-from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages
+from bamboo_sessions.domain.history import NO_MESSAGES, FrozenMessages, differences
 from bamboo_sessions.domain.ids import check_name, check_session_id
 from bamboo_sessions.domain.limits import QUESTIONS_PER_SESSION_MAX, SPAWN_DEPTH_MAX, check_limit
 from bamboo_sessions.domain.message import Message
@@ -33,6 +33,8 @@ from bamboo_sessions.domain.question import (
 from bamboo_sessions.domain.session_fields import Field, Fixed, Title
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.usage import TokenUsage
+from bamboo_sessions.domain.values import shown
+from bamboo_sessions.domain.window import model_view, newest
 
 _NONE = type(None)
 
@@ -222,6 +224,23 @@ class Session:
         """Append `message`."""
         self._messages.append(message)
 
+    def model_view(self, *, limit: int | None = None) -> tuple[Message, ...]:
+        """The messages of this copy that can be sent to a model: no events, no calls without results, nor the reverse.
+
+        Args:
+            limit: The newest so many messages at most, 1 or more, cut at the borders of call groups; `None`: all.
+
+        Raises:
+            InputError: `limit` can't be meant.
+        """
+        messages = self._messages._frozen()
+        if limit is None:
+            return model_view(list(messages))
+        if type(limit) is not int or limit < 1:
+            message = f"limit must be a whole number of 1 or more, not {limit!r}."
+            raise InputError(message, hint="Leave it out for all messages.")
+        return model_view(newest(messages, limit))
+
     @property
     def questions(self) -> Questions:
         """All open questions, and the settled ones that are remembered: the last thousand at least."""
@@ -271,10 +290,19 @@ class Session:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Any JSON by text keys; change it in place."""
+        """Any JSON by text keys. Change it in place, or assign another map."""
         if self._metadata is None:
             self._metadata = {key: json.thawed(value) for key, value in self._head.metadata.items()}
         return self._metadata
+
+    @metadata.setter
+    def metadata(self, value: Mapping[str, Any]) -> None:
+        """Make these all the metadata: a key that isn't among them is removed. Raises `InputError`."""
+        if value is not self._metadata:  # it is where `session.metadata |= …` ends
+            new = json.thawed(json.frozen_object(value, what="Session.metadata"))
+            self.metadata.clear()
+            self.metadata.update(new)
+        self._touch()
 
     @property
     def updated_at(self) -> datetime:
@@ -298,8 +326,10 @@ class Session:
         return len(self._messages)
 
     def __repr__(self) -> str:
-        title = f" {self.title!r}" if self.title else ""
-        return f"<Session {self.id!r}{title}, revision {self.revision}, {len(self._messages)} messages>"
+        title = f" {shown(self.title)}" if self.title else ""
+        unsaved = ", ".join(self._unsaved())
+        counts = f"revision {self.revision}, {len(self._messages)} messages"
+        return f"<Session {self.id!r}{title}, {counts}{f', unsaved: {unsaved}' if unsaved else ''}>"
 
     # --- copies
 
@@ -336,6 +366,18 @@ class Session:
         )
 
     # --- inside
+
+    def _unsaved(self) -> Iterator[str]:
+        """What was changed since the last save, in words; a session that never was saved says so by its revision."""
+        if self._link.base is None:
+            return
+        if not self._messages._is_clean:
+            done = differences(self._messages._base, self._messages._frozen())
+            counts = {"added": len(done.added), "edited": len(done.edited), "removed": len(done.removed)}
+            yield "messages " + ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        yield from (name for name in self._changes if name not in {"updated_at", "title_version"})
+        if self._metadata is not None and not json.same(self._metadata, self._head.metadata):
+            yield "metadata"
 
     def _change(self, name: str, value: object) -> None:
         self._note(name, value)

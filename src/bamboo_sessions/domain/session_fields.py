@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, Never, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Never, Self, TypeVar, overload
 
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.errors import InputError
@@ -32,8 +32,18 @@ class Fixed(Generic[T]):
         return value
 
     def __set__(self, session: Session, value: Never) -> None:
-        message = f"Session.{self.name} is fixed when the session is created and can't be set."
+        why = _FIXED.get(self.name, "is fixed when the session is created and can't be set")
+        message = f"Session.{self.name} {why}."
         raise AttributeError(message)
+
+
+_FIXED: Final[Mapping[str, str]] = {
+    "id": "is fixed: `fork` makes a session of another id",
+    "owner": "can't be set in a copy: use `SessionRepository.set_owner`",
+    "revision": "is counted by storage and can't be set",
+    "incarnation": "is counted by storage and can't be set",
+    "authoritative_keys": "follows from `set_value` and `remove_value` and can't be set",
+}
 
 
 class Field(Fixed[T]):

@@ -12,6 +12,7 @@ from bamboo_sessions.domain import json
 from bamboo_sessions.domain.clock import now, utc
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.ids import check_name, new_id
+from bamboo_sessions.domain.values import Value
 
 COUNTS: Final = (
     "input_tokens",
@@ -22,8 +23,10 @@ COUNTS: Final = (
 )
 """The countable fields that records and totals share."""
 
+_COUNT_MAX: Final = 2**53  # readers in other languages keep whole numbers exactly up to here
 
-class TokenUsage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+
+class TokenUsage(Value, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """Tokens of one model call, or of many. Whole numbers, 0 or more."""
 
     input_tokens: int = 0
@@ -31,6 +34,14 @@ class TokenUsage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_o
     cache_read_input_tokens: int = 0
     cache_creation_input_tokens: int = 0
     thinking_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the counts."""
+        for name in COUNTS:
+            count = getattr(self, name)
+            if type(count) is not int or not 0 <= count < _COUNT_MAX:
+                message = f"{type(self).__name__}.{name} must be a whole number of 0 or more, not {count!r}."
+                raise InputError(message, hint="Leave counts that the provider doesn't report at 0.")
 
     @property
     def total_tokens(self) -> int:
@@ -62,25 +73,25 @@ class TokenUsageRecord(TokenUsage, frozen=True, gc=False, omit_defaults=True, kw
     metadata: Mapping[str, Any] = json.EMPTY
 
     def __post_init__(self) -> None:
-        """Freeze the metadata."""
+        """Check what the type checker can't, and bring it into the form that is stored."""
+        super().__post_init__()
+        check_name(self.id, what="token usage record id")
+        for name in ("model", "provider"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                message = f"TokenUsageRecord.{name} must be text or None, not {type(value).__name__}."
+                raise InputError(message, hint="Name it as the provider does.")
+        msgspec.structs.force_setattr(self, "at", utc(self.at, what="TokenUsageRecord.at"))
         if type(self.metadata) is not json.FrozenDict:
             metadata = json.frozen_object(self.metadata, what="TokenUsageRecord.metadata")
             msgspec.structs.force_setattr(self, "metadata", metadata)
 
 
-_COUNT_MAX: Final = 2**53  # readers in other languages keep whole numbers exactly up to here
 _checked: Final = msgspec.json.Decoder(TokenUsageRecord)
 
 
 def check_record(record: TokenUsageRecord) -> TokenUsageRecord:
     """`record`, or `InputError` that names the field."""
-    check_name(record.id, what="token usage record id")
-    utc(record.at, what="TokenUsageRecord.at")
-    for name in COUNTS:
-        count = getattr(record, name)
-        if type(count) is not int or not 0 <= count < _COUNT_MAX:
-            message = f"TokenUsageRecord.{name} must be a whole number of 0 or more, not {count!r}."
-            raise InputError(message, hint="Leave counts that the provider doesn't report at 0.")
     json.encode_readable(record, _checked, what=f"Token usage record {record.id!r}")
     return record
 

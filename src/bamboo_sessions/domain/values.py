@@ -29,7 +29,7 @@ class ValueType(msgspec.StructMeta):
                 raise TypeError(f"{cls.__name__}{what}. Write {usage(cls)}.") from None
 
 
-class Value(msgspec.Struct, metaclass=ValueType, frozen=True, gc=False, repr_omit_defaults=True):
+class Value(msgspec.Struct, metaclass=ValueType, frozen=True, repr_omit_defaults=True):
     """A frozen value, whose fields are checked when it is made."""
 
     def __repr__(self) -> str:

@@ -25,9 +25,11 @@ def first_of_window(messages: Sequence[Message], limit: int, *, has_earlier: boo
     Returns:
         The place; `None` if only earlier messages can tell.
     """
+    start = max(0, len(messages) - limit)
+    if messages and kind_of(messages[start]) is Kind.OTHER:
+        return start  # that ends every group, so the others needn't be looked at
     kinds = [kind_of(message) for message in messages]
     inside = _inside(kinds)
-    start = max(0, len(messages) - limit)
     if has_earlier:
         open_until = next(call_groups([Kind.CALL, *kinds])).end - 1  # what may belong to a group that begins earlier
         if Kind.CALL in kinds[start:open_until]:
@@ -35,6 +37,18 @@ def first_of_window(messages: Sequence[Message], limit: int, *, has_earlier: boo
         inside.update(range(open_until))
     borders = (place for place in _from(start, len(messages)) if place not in inside)
     return next((place for place in borders if kinds[place] is not Kind.RESULT or not (place or has_earlier)), None)
+
+
+def newest(messages: Sequence[Message], limit: int) -> Sequence[Message]:
+    """The newest window of at most `limit` messages (1 or more); looks at no more of them than it has to."""
+    count = limit + 1
+    while len(messages) > limit:
+        shown = messages[-count:]
+        start = first_of_window(shown, limit, has_earlier=len(shown) < len(messages))
+        if start is not None:
+            return shown[start:]
+        count *= 2
+    return messages
 
 
 def _from(start: int, stop: int) -> Iterable[int]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bamboo_sessions.domain.errors import SessionNotFoundError
 from bamboo_sessions.domain.usage import TokenUsageRecord, TokenUsageTotals
-from bamboo_sessions.repository.appending import append
+from bamboo_sessions.repository.appending import added, addition
 from bamboo_sessions.repository.bound import Handle
+from bamboo_sessions.repository.terms import terms
 
 
 async def append_token_usage_record(
@@ -17,7 +18,8 @@ async def append_token_usage_record(
         SessionNotFoundError, SessionDeletedError, StorageError.
         InputError: A count is negative or no whole number.
     """
-    await append(self, session_id, usage=(record,), commit_id=commit_id)
+    bound, on = self._bound, terms("append_token_usage_record", commit_id)
+    await added(bound, addition(bound, bound.writable(session_id), on, usage=(record,)))
 
 
 async def token_usage(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from bamboo_sessions.coordination.saving import check_commit_size
 from bamboo_sessions.domain.errors import InputError, PreconditionFailedError
 from bamboo_sessions.domain.head import SessionHead
@@ -13,8 +15,14 @@ from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.usage import TokenUsageRecord, check_record
 from bamboo_sessions.domain.working_copy import freeze, link_of
 from bamboo_sessions.repository.bound import Bound, Handle
-from bamboo_sessions.repository.terms import terms
-from bamboo_sessions.storage.commit import Commit, RecordWrite, RevisionConflict, SessionKey, StoredInsertion
+from bamboo_sessions.repository.terms import Terms, terms
+from bamboo_sessions.storage.commit import (
+    Commit,
+    RecordWrite,
+    RevisionConflict,
+    SessionKey,
+    StoredInsertion,
+)
 
 
 async def append(
@@ -59,34 +67,53 @@ async def append(
         PreconditionFailedError: `if_revision` or `if_last_message` was given and doesn't hold.
         InputError: There is nothing to write, or an argument can't be meant.
     """
-    bound = self._bound
-    key = bound.writable(session_id)
-    on = terms(commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
-    if not (messages or records or usage):
-        message = f"Nothing to append to session {session_id!r}."
-        raise InputError(message, hint="Pass at least one Message, or records= or usage=.")
+    bound, key = self._bound, self._bound.writable(session_id)
+    on = terms("append", commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
     new, repeated = without_repeats(messages)
+    commit = addition(bound, key, on, new, usage, in_order=in_order)
     if bound.right is not None:
         incarnation = bound.right.incarnation
+    first = first_head(bound, key, create, model)
+    commit = msgspec.structs.replace(commit, initial_head=first, incarnation=incarnation)
+    return await added(bound, commit, repeated)
+
+
+def addition(
+    bound: Bound,
+    key: SessionKey,
+    on: Terms,
+    messages: Sequence[Message] = (),
+    usage: Sequence[TokenUsageRecord] = (),
+    *,
+    in_order: bool = False,
+) -> Commit:
+    """The blind commit that adds these; raises `InputError` if there is nothing to add."""
+    if not (messages or on.records or usage):
+        message = f"Nothing to append to session {key.session_id!r}."
+        raise InputError(message, hint="Pass at least one Message, or records= or usage=.")
     commit = Commit(
         key=key,
         commit_id=on.commit_id,
         at=bound.clock.now(),
         expected=on.if_revision,
-        initial_head=first_head(bound, key, create, model),
-        insertions=(StoredInsertion(tuple(map(to_stored, new)), None, in_order),) if new else (),
+        insertions=(StoredInsertion(tuple(map(to_stored, messages)), None, in_order),) if messages else (),
         usage=tuple(map(check_record, usage)),
         records=on.records,
-        incarnation=incarnation,
         fence=bound.fence,
         if_last_message=on.if_last_message,
+        call=on.call,
         is_first_try=on.given is None,
     )
     check_commit_size(commit)
+    return commit
+
+
+async def added(bound: Bound, commit: Commit, repeated: tuple[str, ...] = ()) -> Appended:
+    """Commit an addition, of which the messages `repeated` were given twice."""
     try:
         committed = await bound.store.append(commit)
     except RevisionConflict as exc:
-        raise PreconditionFailedError(exc.expected, exc.actual, session_id=session_id) from None
+        raise PreconditionFailedError(exc.expected, exc.actual, session_id=commit.key.session_id) from None
     duplicates = (*committed.duplicates, *repeated)
     return Appended(revision=committed.revision, message_count=committed.message_count, duplicates=duplicates)
 

@@ -20,7 +20,7 @@ from bamboo_sessions.domain.errors import InputError, PreconditionFailedError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import check_name
 from bamboo_sessions.repository.bound import Bound, Handle
-from bamboo_sessions.repository.terms import terms
+from bamboo_sessions.repository.terms import Terms, terms
 from bamboo_sessions.storage.commit import Commit
 from bamboo_sessions.storage.ownership import OwnerChange
 
@@ -35,7 +35,7 @@ async def rename(
         session_id,
         lambda head: _titled(head, title, generated=False),
         if_metadata_version,
-        commit_id,
+        terms("rename", commit_id),
     )
 
 
@@ -49,7 +49,7 @@ async def apply_generated_title(
         by_a_person = head.title is not None and not head.title_generated
         return head if by_a_person and not force else _titled(head, title, generated=True)
 
-    return await _set(self._bound, session_id, change, None, commit_id)
+    return await _set(self._bound, session_id, change, None, terms("apply_generated_title", commit_id))
 
 
 async def pin(
@@ -66,7 +66,7 @@ async def pin(
         session_id,
         lambda head: _replaced(head, pinned=bool(pinned)),
         if_metadata_version,
-        commit_id,
+        terms("pin", commit_id),
     )
 
 
@@ -84,7 +84,7 @@ async def archive(
         session_id,
         lambda head: _replaced(head, archived=bool(archived)),
         if_metadata_version,
-        commit_id,
+        terms("archive", commit_id),
     )
 
 
@@ -112,7 +112,7 @@ async def set_value(
         metadata = json.FrozenDict({**head.metadata, key: stored})
         return _replaced(head, metadata=metadata, authoritative_keys=head.authoritative_keys | {key})
 
-    return await _set(self._bound, session_id, change, if_metadata_version, commit_id)
+    return await _set(self._bound, session_id, change, if_metadata_version, terms("set_value", commit_id))
 
 
 async def remove_value(
@@ -126,7 +126,7 @@ async def remove_value(
         metadata = json.FrozenDict({k: v for k, v in head.metadata.items() if k != key})
         return _replaced(head, metadata=metadata, authoritative_keys=head.authoritative_keys - {key})
 
-    return await _set(self._bound, session_id, change, if_metadata_version, commit_id)
+    return await _set(self._bound, session_id, change, if_metadata_version, terms("remove_value", commit_id))
 
 
 async def set_owner(
@@ -150,7 +150,7 @@ async def set_owner(
     """
     if owner is not None:
         check_name(owner, what="owner")
-    bound, on = self._bound, terms(commit_id)
+    bound, on = self._bound, terms("set_owner", commit_id)
     key = bound.writable(session_id)
     return await bound.store.set_owner(key, OwnerChange(owner, bound.clock.now(), on.commit_id, if_metadata_version))
 
@@ -160,10 +160,9 @@ async def _set(
     session_id: str,
     change: Callable[[SessionHead], SessionHead],
     if_metadata_version: int | None,
-    commit_id: str | None,
+    on: Terms,
 ) -> SessionHead:
     key = bound.writable(session_id)
-    on = terms(commit_id)
 
     def plan(head: SessionHead) -> Commit | None:
         if if_metadata_version is not None and if_metadata_version != head.metadata_version:
@@ -183,10 +182,11 @@ async def _set(
             expected=head.revision,
             head=changed,
             head_kinds=kinds,
+            call=on.call,
             is_first_try=on.given is None,
         )
 
-    return await bound.store.write_head(key, plan, commit_id=on.given)
+    return await bound.store.write_head(key, plan, call=on.call, commit_id=on.given)
 
 
 def _titled(head: SessionHead, title: str, *, generated: bool) -> SessionHead:

@@ -82,15 +82,20 @@ class Right(msgspec.Struct, frozen=True):
 class Bound:
     """Tiers, bound to one namespace; and what is written is written by a run lease's `right`, if there is one."""
 
-    __slots__ = ("clock", "namespace", "right", "storage", "store", "tiers")
+    __slots__ = ("clock", "namespace", "right", "store", "tiers")
 
     def __init__(self, tiers: Tiers, namespace: str, right: Right | None = None) -> None:
         self.tiers = tiers
         self.namespace = namespace
         self.right = right
-        self.storage = tiers.storage
         self.store = tiers.persistence
         self.clock: Clock = tiers.persistence.clock
+
+    @property
+    def storage(self) -> SessionStorage:
+        """The durable tier; raises `StorageError` if the repository was closed, on every engine alike."""
+        self.store.tasks.check_usable()
+        return self.tiers.storage
 
     def key(self, session_id: str) -> SessionKey:
         """The key of a session of this namespace; raises `InvalidSessionIdError`."""

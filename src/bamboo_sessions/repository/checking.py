@@ -121,7 +121,7 @@ async def _mended(bound: Bound, problem: Problem) -> Problem:
         return problem
     if problem.kind == "orphan_question":
         return msgspec.structs.replace(problem, repaired=await _withdrawn(bound, problem.session_id))
-    await rework(bound, problem.session_id, _answer_all, terms())
+    await rework(bound, problem.session_id, _answer_all, terms("repair"))
     return msgspec.structs.replace(problem, repaired=True)
 
 
@@ -130,7 +130,7 @@ async def _withdrawn(bound: Bound, session_id: str) -> bool:
     if token is None:
         return False
     try:
-        await rework(bound, session_id, _withdraw_of(token), terms())
+        await rework(bound, session_id, _withdraw_of(token), terms("repair"))
     except LeaseLostError:
         return False
     return True

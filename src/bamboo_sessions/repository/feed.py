@@ -36,7 +36,7 @@ def changes(self: Handle, *, after: str | None = None, live: bool = True) -> Asy
         StorageError: Storage failed, or the repository was closed. Resuming is safe.
     """
     if after is not None:
-        self._bound.storage.check_position(after)
+        self._bound.tiers.storage.check_position(after)
     return _changes(self._bound, after, live=live)
 
 

@@ -30,6 +30,7 @@ from bamboo_sessions.domain.session import Session
 from bamboo_sessions.repository.appending import first_head
 from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.repository.lifecycle import fork
+from bamboo_sessions.repository.opening import AsyncBlock
 from bamboo_sessions.repository.run_lease import RunLease
 from bamboo_sessions.storage.commit import Commit, RevisionConflict, SessionKey
 
@@ -180,7 +181,7 @@ async def _given_back(bound: Bound, lease: RunLease, claim: Claim) -> None:
     await bound.tiers.leasing.give_back(key, claim, first=lambda: bound.tiers.tolerant.settle(key))
 
 
-class LeaseBlock:
+class LeaseBlock(AsyncBlock):
     """The block of `lease`."""
 
     def __init__(self, bound: Bound, wish: LeaseRequest) -> None:
@@ -192,6 +193,7 @@ class LeaseBlock:
         """The lease, held and renewed from now on."""
         if self._is_entered:
             raise InputError("This `lease` block was entered already.", hint="Call `lease` again for another block.")
+        self._bound.store.tasks.check_usable()
         self._is_entered = True
         self._lease, self._claim = await _begun(self._bound, self._wish)
         self._renewing = asyncio.get_running_loop().create_task(self._keep_renewing())

@@ -68,7 +68,7 @@ async def fork(
         MessageNotFoundError: `at_message_id` wasn't live then.
         InputError: `at_revision` isn't one of this life, or another argument can't be meant.
     """
-    bound, on = self._bound, terms(commit_id)
+    bound, on = self._bound, terms("fork", commit_id)
     given = _given(owner, title, metadata)
     kinds = _record_kinds(records)
     original_key = bound.key(session_id)
@@ -86,6 +86,7 @@ async def fork(
             expected=0,
             head=msgspec.structs.replace(head, **given),
             history_from=HistorySource(session_id, revision, at_message_id, kinds),
+            call=on.call,
         )
         fork = await begun(bound, commit)
     except StorageError:
@@ -175,7 +176,7 @@ async def delete(
         SessionBusyError: A run holds it or one below it (looked at inside the transaction); nothing was deleted.
         PreconditionFailedError: `if_revision` was given and passed.
     """
-    on = terms(commit_id, if_revision=if_revision)
+    on = terms("delete", commit_id, if_revision=if_revision)
     key = self._bound.writable(session_id)
     query = DeleteQuery(at=self._bound.clock.now(), force=force, if_revision=on.if_revision, commit_id=on.commit_id)
     return bool(await self._bound.store.delete(key, query))

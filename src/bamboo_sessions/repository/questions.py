@@ -20,7 +20,7 @@ async def ask(self: Handle, session_id: str, question: PendingQuestion, *, commi
         SessionNotFoundError, SessionDeletedError, InputError, StorageError.
     """
     return await rework(
-        self._bound, session_id, lambda session: session.set_pending_question(question), terms(commit_id)
+        self._bound, session_id, lambda session: session.set_pending_question(question), terms("ask", commit_id)
     )
 
 
@@ -51,7 +51,7 @@ async def answer(
         InvalidAnswerError: Not among the options; the question stays open.
         SessionNotFoundError, SessionDeletedError, StorageError.
     """
-    on = terms(commit_id)
+    on = terms("answer", commit_id)
 
     def change(session: Session) -> None:
         now = self._bound.clock.now()

@@ -195,6 +195,10 @@ class SessionRepository(Handle):
         """Close; work that isn't durable is logged as an error."""
         await self.aclose()
 
+    def __repr__(self) -> str:
+        state = "" if self._bound.store.tasks.is_open else ", closed"
+        return f"<{type(self).__name__} {self.storage.url}, namespace {self.namespace!r}{state}>"
+
     # The parts
 
     @property
@@ -216,7 +220,9 @@ class SessionRepository(Handle):
     def records(self) -> Records:
         """Bytes that adapters keep beside the messages."""
         bound = self._bound
-        return Records(bound.storage, bound.namespace, clock=bound.clock, check_usable=bound.store.tasks.check_usable)
+        return Records(
+            bound.tiers.storage, bound.namespace, clock=bound.clock, check_usable=bound.store.tasks.check_usable
+        )
 
     def in_namespace(self, namespace: str) -> Self:
         """A view of the same tiers bound to another namespace; costs nothing. Close only one of them."""

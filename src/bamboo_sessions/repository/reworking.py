@@ -36,10 +36,11 @@ async def reworked(bound: Bound, key: SessionKey, change: Callable[[Session], No
             records=on.records,
             commit_id=on.given,
             if_last_message=on.if_last_message,
+            call=on.call,
         )
         return save(snapshot)
 
-    written = await bound.store.write(key, plan, then=lambda written: written, commit_id=on.given)
+    written = await bound.store.write(key, plan, then=lambda written: written, call=on.call, commit_id=on.given)
     if written.committed is None:
         await check_fence(bound.storage, key, bound.fence)
     return written

@@ -41,7 +41,7 @@ async def truncate(
     commit_id: str | None = None,
 ) -> Session:
     """Remove all messages behind `after_message_id`; raises `MessageNotFoundError` if that isn't live."""
-    on = terms(commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
+    on = terms("truncate", commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
 
     def change(session: Session) -> None:
         index = session.messages.index_of(after_message_id)
@@ -64,7 +64,7 @@ async def clear(
     commit_id: str | None = None,
 ) -> Session:
     """Remove all messages, but for system and developer messages if `keep_system`; open questions are withdrawn."""
-    on = terms(commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
+    on = terms("clear", commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
 
     def change(session: Session) -> None:
         kept = {"system", "developer"} if keep_system else set()
@@ -94,7 +94,7 @@ async def remove_last(
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         message = f"n must be 1 or more, not {n!r}."
         raise InputError(message, hint="Nothing was removed.")
-    on = terms(commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
+    on = terms("remove_last", commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
     key = self._bound.writable(session_id)
     removed: list[Message] = []
 
@@ -133,7 +133,7 @@ async def replace_history(
     A message that occurs again, with equal content, is there once; with other content it is an `InvalidMessageError`.
     """
     bound = self._bound
-    on = terms(commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
+    on = terms("replace_history", commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
     new, _ = without_repeats(messages)
     stored = tuple(map(to_stored, new))
     key = bound.writable(session_id)
@@ -147,7 +147,7 @@ async def replace_history(
             return Planned(_commit(bound, key, on, snapshot.revision))
         return UNCHANGED
 
-    written = await bound.store.write(key, plan, then=lambda written: written, commit_id=on.given)
+    written = await bound.store.write(key, plan, then=lambda written: written, call=on.call, commit_id=on.given)
     if written.committed is None:
         await check_fence(bound.storage, key, bound.fence)
     return bound.copy(key, written.after)
@@ -162,6 +162,7 @@ def _commit(bound: Bound, key: SessionKey, on: Terms, expected: int) -> Commit:
         records=on.records,
         fence=bound.fence,
         if_last_message=on.if_last_message,
+        call=on.call,
     )
 
 

@@ -37,7 +37,7 @@ async def create(
         SessionDeletedError: `session` is a copy of a deleted one; or an ancestor of it was deleted.
         InputError: It contradicts its parent, or can't be stored.
     """
-    on = terms(commit_id, records=records)
+    on = terms("create", commit_id, records=records)
     self._bound.writable_copy(session)
     await self._bound.store.merge_save(session, creating=True, records=on.records, commit_id=on.given)
     return session
@@ -73,7 +73,7 @@ async def save(
         LeaseLostError: The copy is of a run lease, and a newer one exists (G12).
         InputError, StorageError: The copy can't be stored, or storage failed; nothing is half-written.
     """
-    on = terms(commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
+    on = terms("save", commit_id, if_revision=if_revision, if_last_message=if_last_message, records=records)
     self._bound.writable_copy(session)
     repeated = repeated_in(session)
     report = await self._bound.store.merge_save(
@@ -89,7 +89,7 @@ async def save(
 
 async def checkpoint(self: Handle, session: Session, *, commit_id: str | None = None) -> MergeReport:
     """A save that adds only: removals and edits done to the copy are held back, and stay pending in it."""
-    on = terms(commit_id)
+    on = terms("save", commit_id)
     self._bound.writable_copy(session)
     repeated = repeated_in(session)
     report = await self._bound.store.merge_save(
@@ -115,7 +115,7 @@ async def save_best_effort(self: Handle, session: Session, *, commit_id: str | N
     Raises:
         StorageError: One that isn't retryable, or the bound on waiting work is reached.
     """
-    on = terms(commit_id)
+    on = terms("save", commit_id)
     self._bound.writable_copy(session)
     return await self._bound.tiers.tolerant.save(session, commit_id=on.given, fence=self._bound.fence)
 
@@ -140,7 +140,7 @@ async def save_as_fork(
         SessionExistsError, SessionDeletedError: The new id is taken, or was deleted.
         LimitExceededError: The whole conversation is larger than one commit may be.
     """
-    bound, on = self._bound, terms(commit_id)
+    bound, on = self._bound, terms("save_as_fork", commit_id)
     draft = freeze(bound.own(session))
     key = bound.writable(new_id if new_id is not None else on.commit_id)
     now = bound.clock.now()
@@ -157,6 +157,7 @@ async def save_as_fork(
         head=msgspec.structs.replace(head, questions=asked),
         insertions=(StoredInsertion(tuple(map(to_stored, draft.messages)), None),),
         replace=True,
+        call=on.call,
     )
     check_commit_size(commit)
     return await begun(bound, commit)

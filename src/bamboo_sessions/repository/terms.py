@@ -16,6 +16,7 @@ class Terms(NamedTuple):
     """On what terms a call writes.
 
     Args:
+        call: Which call it is; a commit id belongs to one call only.
         commit_id: The name of what it commits.
         given: The same if the caller named it. Then an earlier call may have made the commit, and what became of it
             then is the answer (G4, L118).
@@ -24,6 +25,7 @@ class Terms(NamedTuple):
         records: Adapter state to write in the same commit.
     """
 
+    call: str
     commit_id: str
     given: str | None = None
     if_revision: int | None = None
@@ -32,6 +34,7 @@ class Terms(NamedTuple):
 
 
 def terms(
+    call: str,
     commit_id: str | None = None,
     *,
     if_revision: int | None = None,
@@ -45,6 +48,7 @@ def terms(
         message = f"if_revision must be a whole number, not {if_revision!r}."
         raise InputError(message, hint="Pass the `revision` of what was loaded; nothing was written.")
     return Terms(
+        call,
         new_id() if commit_id is None else check_commit_id(commit_id),
         given=commit_id,
         if_revision=if_revision,

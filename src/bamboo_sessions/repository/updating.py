@@ -11,6 +11,7 @@ from bamboo_sessions.coordination.saving import correct, plan_save
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.repository.bound import Bound, Handle, OpenEdit, open_edits
+from bamboo_sessions.repository.opening import AsyncBlock
 from bamboo_sessions.repository.reworking import rework
 from bamboo_sessions.repository.terms import Terms, checked_records, terms
 from bamboo_sessions.storage.commit import RecordWrite, SessionKey
@@ -41,7 +42,7 @@ async def update(
     Raises:
         SessionNotFoundError, SessionDeletedError, PreconditionFailedError (`if_revision`), InputError.
     """
-    on = terms(commit_id, if_revision=if_revision, records=records)
+    on = terms("update", commit_id, if_revision=if_revision, records=records)
 
     def change(session: Session) -> None:
         result = fn(session)
@@ -67,10 +68,10 @@ def edit(self: Handle, session_id: str, *, records: Sequence[RecordWrite] = (), 
         commit_id: Your name for this commit; with that of one that was made, nothing is written (G4).
     """
     checked_records(records)
-    return Edit(self._bound, self._bound.writable(session_id), terms(commit_id), records)
+    return Edit(self._bound, self._bound.writable(session_id), terms("edit", commit_id), records)
 
 
-class Edit:
+class Edit(AsyncBlock):
     """The block of `edit`."""
 
     def __init__(self, bound: Bound, key: SessionKey, on: Terms, records: Sequence[RecordWrite]) -> None:
@@ -107,9 +108,11 @@ class Edit:
             refuse_conflicts=True,
             records=checked_records(self._records),
             commit_id=self._on.given,
+            call=self._on.call,
         )
 
         def then(written: Written) -> None:
             correct(session, plan, living(self._key, written.after))
 
-        await self._bound.store.write(self._key, plan, start=plan.base, then=then, commit_id=self._on.given)
+        on = self._on
+        await self._bound.store.write(self._key, plan, start=plan.base, then=then, call=on.call, commit_id=on.given)

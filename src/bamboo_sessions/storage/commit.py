@@ -154,6 +154,8 @@ class Commit(msgspec.Struct, frozen=True):
         fence: The token of the run lease that this is written through; refused once a newer one exists (G12).
         if_last_message: The id of the message that the history must end with, whatever else changed meanwhile; `FRONT`:
             it must have none. `None`: any.
+        call: Which call makes it, such as `append`; kept with the commit id, and a known id of another call is refused
+            (`check_repeated`).
         is_first_try: The id was made for this commit, and no answer to it was lost: no commit was made with it so far,
             and an engine needn't look for one. (It may be burnt all the same, if this comes late.)
     """
@@ -177,6 +179,7 @@ class Commit(msgspec.Struct, frozen=True):
     replace: bool = False
     fence: int | None = None
     if_last_message: str | None = None
+    call: str = ""
     is_first_try: bool = False
 
     @property
@@ -203,7 +206,8 @@ class Committed(msgspec.Struct, frozen=True):
         revision, incarnation, updated_at, message_count: The session's, after it.
         changed: Whether a commit was made; one that would change nothing isn't (L42).
         placed: The messages really inserted, with their places.
-        duplicates: Ids of messages that were known already with this content, and so weren't inserted (G4).
+        duplicates: Ids of messages that were known already with this content, and so weren't inserted (G4). Of a
+            replay: of those that are stored, the ones that the commit of then didn't insert.
         replayed: The commit id was known: this is the outcome of then, the session may be newer by now.
         record_versions: What became of each of its records: the version that it has now, 0 if it was deleted.
         head: The commit's head as it was stored, if storage filled in its place in the tree. It has no counters yet.
@@ -281,11 +285,17 @@ def admit(commit: Commit, current: Current | None) -> Admission:
 
 
 def taken(session_id: str, commit_id: str) -> InputError:
-    """The error for a commit id that named something else before: a deletion and a change are no repetitions."""
+    """The error for a commit id that named something else before: a rename is no repetition of an append."""
     message = (
         f"The commit id {commit_id!r} of session {session_id!r} belongs to another kind of call; nothing was done."
     )
     return InputError(message, hint="Give each call an id of its own, and repeat only the same call with it.")
+
+
+def check_repeated(commit: Commit, call: str) -> None:
+    """Raise `InputError` unless `commit`, whose id is known, comes from the same call as then (G4)."""
+    if commit.call != call:
+        raise taken(commit.key.session_id, commit.commit_id)
 
 
 def check_last_message(commit: Commit, last: str | None) -> None:

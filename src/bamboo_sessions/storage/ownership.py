@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
@@ -11,6 +12,8 @@ from bamboo_sessions.domain.errors import PreconditionFailedError
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.storage.commit import Commit, SessionKey
+
+SET_OWNER: Final = "set_owner"
 
 
 class OwnerChange(msgspec.Struct, frozen=True):
@@ -31,7 +34,7 @@ class OwnerChange(msgspec.Struct, frozen=True):
 
     def repeated(self, key: SessionKey) -> Commit:
         """What to commit if the id is known: its outcome is given again, or the id is refused as another call's."""
-        return Commit(key=key, commit_id=self.commit_id, at=self.at)
+        return Commit(key=key, commit_id=self.commit_id, at=self.at, call=SET_OWNER)
 
 
 def commits_of(change: OwnerChange, tree: Sequence[SessionHead]) -> Iterator[Commit]:
@@ -59,4 +62,5 @@ def commits_of(change: OwnerChange, tree: Sequence[SessionHead]) -> Iterator[Com
                 expected=head.revision,
                 head=msgspec.structs.replace(head, owner=change.owner, metadata_version=head.metadata_version + 1),
                 head_kinds=("authoritative",),
+                call=SET_OWNER,
             )

@@ -90,6 +90,15 @@ class SessionStorage(ABC):
     there is nothing to do confirms it by one read (L135).
     """
 
+    @property
+    def url(self) -> str:
+        """What opens it, for people to read; a storage of one's own has the name of its class."""
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"<{name}>" if self.url == name else f"<{name} {self.url}>"
+
     # --- life
 
     @abstractmethod
@@ -251,8 +260,9 @@ class SessionStorage(ABC):
 
         The rules of admission are `commit.admit`'s. A message id that is known in this incarnation is a duplicate if
         any stored version of it has this content, living or removed, and skipped; else it raises
-        `MessageIdConflictError`. A commit id that is known returns its outcome again; it needn't be looked for if the
-        commit `is_first_try`. A child's parent has to live, and gives the child its place (`domain.tree.placed`).
+        `MessageIdConflictError`. A commit id that is known in this session returns its outcome again, and is
+        refused if it was another call's (`commit.check_repeated`); it needn't be looked for if the commit
+        `is_first_try`. A child's parent has to live, and gives the child its place (`domain.tree.placed`).
 
         Raises `RevisionConflict` besides the errors of users. Cancelling the caller doesn't undo it.
         """

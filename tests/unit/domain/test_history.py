@@ -1,5 +1,6 @@
 import copy
 import pickle
+import random
 
 import pytest
 
@@ -128,3 +129,24 @@ def test_a_new_id_is_not_looked_for() -> None:
         history = history.extended([message])
     assert all(chunk._places is None for chunk in history._chunks)
     assert history.index_of(added[-1].id) == len(history) - 1
+
+
+def test_an_old_id_is_looked_for_where_it_may_be() -> None:
+    """A map of ids is made for the one chunk that may have an id that rises with the others, and for no other."""
+    history = FrozenMessages(_new(10_000))
+    assert history.index_of(history[17].id) == 17
+    assert sum(chunk._places is not None for chunk in history._chunks) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ids_in_any_order_are_found(seed: int) -> None:
+    """However the ids stand, each is found at its place, also after others came between, and no other is found."""
+    chance = random.Random(seed)
+    numbers = chance.sample(range(2_000), 1_500)
+    history = FrozenMessages(Message.user("x", id=str(number)) for number in numbers[:1_000])
+    for number in numbers[1_000:1_400]:
+        place = chance.randrange(len(history) + 1)
+        history = history.spliced(place, place, [Message.user("x", id=str(number))])
+    history = history.extended(Message.user("x", id=str(number)) for number in numbers[1_400:])
+    places = {message.id: place for place, message in enumerate(history)}
+    assert all(history.index_of(str(number)) == places.get(str(number)) for number in range(2_000))

@@ -1,3 +1,4 @@
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -251,27 +252,36 @@ def test_questions_of_any_text_are_accepted(question: PendingQuestion) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad",
+    ("fields", "place"),
     [
-        "text",
-        PendingQuestion("c", "t", "q", id=""),
-        PendingQuestion("c", "t", 5),  # type: ignore[arg-type]
-        PendingQuestion("c", None, "q"),  # type: ignore[arg-type]
-        PendingQuestion("c", "t", "q", (5,)),  # type: ignore[arg-type]
-        PendingQuestion("c", "t", "q", asked_at=datetime(2026, 1, 1)),  # noqa: DTZ001 - naive on purpose
-        PendingQuestion("c", "t", "q", state="lost"),  # type: ignore[arg-type]
+        ({"id": ""}, "question id"),
+        ({"question": 5}, "PendingQuestion.question"),
+        ({"tool_name": None}, "PendingQuestion.tool_name"),
+        ({"source": 5}, "PendingQuestion.source"),
+        ({"options": "yes"}, "PendingQuestion.options must be a list"),
+        ({"options": ("yes", 5)}, "PendingQuestion.options[1]"),
+        ({"options": [{"id": 5, "label": "no"}]}, "QuestionOption.id"),
+        ({"asked_at": datetime(2026, 1, 1)}, "PendingQuestion.asked_at"),  # noqa: DTZ001 - naive on purpose
+        ({"state": "lost"}, "PendingQuestion.state"),
     ],
 )
-def test_what_could_not_be_read_back_is_refused(bad: object) -> None:
-    """A question with a field of the wrong type is refused before it is stored (L86)."""
-    with pytest.raises(InputError):
-        check_question(bad)
+def test_what_could_not_be_read_back_is_refused(fields: dict[str, object], place: str) -> None:
+    """A question with a field of the wrong type is refused when it is made, by the place (L86)."""
+    with pytest.raises(InputError, match=re.escape(place)) as refused:
+        PendingQuestion(**{"tool_call_id": "c", "tool_name": "t", "question": "q", **fields})  # type: ignore[arg-type]
+    assert refused.value.hint
+
+
+def test_only_a_question_is_asked() -> None:
+    """A text is none; the error says how one is made."""
+    with pytest.raises(InputError, match="must be a PendingQuestion"):
+        check_question("text")
 
 
 def test_options_given_as_a_list_are_frozen() -> None:
     """A question is frozen, its options too."""
-    question = PendingQuestion("c", "t", "q", ["yes", "no"])  # type: ignore[arg-type]
-    assert question.options == ("yes", "no")
+    question = PendingQuestion("c", "t", "q", ["yes", {"id": "n", "label": "no"}])  # type: ignore[arg-type]
+    assert question.options == ("yes", QuestionOption("n", "no"))
 
 
 def test_each_question_has_one_answer_message() -> None:

@@ -218,3 +218,24 @@ def test_a_time_has_a_range(name: str, moment: datetime) -> None:
     if name == "updated_at":
         with pytest.raises(InputError, match="updated_at must be"):
             loaded().updated_at = at
+
+
+def test_metadata_can_be_assigned() -> None:
+    """Another map in its place: its keys are all there is; what isn't JSON is refused, and changes nothing."""
+    session = Session("s", metadata={"a": 1, "b": 2})
+    session.metadata = {"b": 3, "c": [4]}
+    assert session.metadata == {"b": 3, "c": [4]}
+    session.metadata |= {"d": 5}
+    assert session.metadata == {"b": 3, "c": [4], "d": 5}
+    with pytest.raises(InputError, match=r"Session\.metadata\.x can't be stored"):
+        session.metadata = {"x": object()}
+    with pytest.raises(InputError, match="isn't a JSON object"):
+        session.metadata = None  # type: ignore[assignment]
+    assert session.metadata == {"b": 3, "c": [4], "d": 5}
+
+
+@pytest.mark.parametrize(("field", "remedy"), [("id", "fork"), ("owner", "set_owner"), ("revision", "storage")])
+def test_a_fixed_field_says_what_to_do_instead(field: str, remedy: str) -> None:
+    """It can't be set, and the error names the way."""
+    with pytest.raises(AttributeError, match=remedy):
+        setattr(Session("s"), field, "x")

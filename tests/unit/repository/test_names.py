@@ -48,5 +48,5 @@ def test_errors_are_named_as_they_are_imported() -> None:
 def test_a_store_that_is_not_open_says_so() -> None:
     """Whoever forgets to await `open` is told, by the name of the call that was tried."""
     opening = SessionRepository.open("memory://")
-    with pytest.raises(AttributeError, match="isn't open yet, so there is no 'load'"):
+    with pytest.raises(AttributeError, match="isn't open yet, so it has no 'load'"):
         opening.load("a")  # type: ignore[attr-defined]

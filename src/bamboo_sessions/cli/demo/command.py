@@ -1,21 +1,27 @@
-"""The command `demo`: the main job on real input, and a check of it, in under a minute."""
+"""The command `demo`: what the product does, and a race of it against a plain store, in under a minute."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
+import shutil
 import signal
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import click
 
-from bamboo_sessions.cli.demo.conversations import read_conversations
-from bamboo_sessions.cli.demo.outcome import Outcome
+from bamboo_sessions.cli.demo.conversations import BUILT_IN_SESSIONS, read_conversations
+from bamboo_sessions.cli.demo.link import NAMESPACE
+from bamboo_sessions.cli.demo.outcome import Outcome, race_lines
 from bamboo_sessions.cli.demo.progress import progress
 from bamboo_sessions.cli.demo.supervisor import DemoFailedError, Plan, Watcher, run
 from bamboo_sessions.cli.failures import FAILED, CommandFailedError
-from bamboo_sessions.cli.output import json_option, print_json, print_lines
+from bamboo_sessions.cli.output import Line, json_option, note, print_json, print_lines
 
 WRITERS_MAX: Final = 64
 SESSIONS_MAX: Final = 10_000
@@ -31,15 +37,15 @@ _TERMINATED: Final = 128 + signal.SIGTERM
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Conversations in the OpenAI chat format, as JSON lines, gzip is fine. Default: a small set of invented ones.",
 )
-@click.option("--naive", is_flag=True, help="Put the same load on a store that writes whole sessions under a lock.")
 @click.option(
     "--sessions",
     type=click.IntRange(1, SESSIONS_MAX),
-    help="How many sessions; conversations are used again if there are fewer. Default: all of FILE, or 96.",
+    help="How many sessions; conversations are used again if there are fewer. "
+    f"Default: all of FILE, or {BUILT_IN_SESSIONS}.",
 )
 @click.option(
     "--writers",
-    default=3,
+    default=2,
     show_default=True,
     type=click.IntRange(1, WRITERS_MAX),
     help="Runtime writers in each of the two processes.",
@@ -54,7 +60,7 @@ _TERMINATED: Final = 128 + signal.SIGTERM
     "--keep",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="Keep the SQLite file at this new path (with --naive: a folder of JSON files).",
+    help="Where to leave the store, a new file. Default: in a new folder for temporary files.",
 )
 @json_option
 @click.pass_context
@@ -62,7 +68,6 @@ def demo(
     context: click.Context,
     *,
     input_: Path | None,
-    naive: bool,
     sessions: int | None,
     writers: int,
     seconds_max: float | None,
@@ -71,14 +76,13 @@ def demo(
 ) -> None:
     """Show what the product does, and race it against a plain store.
 
-    Runtime writers in two processes replay conversations into the same sessions, each saving whole copies that are old
-    by then. People in a third process rename, pin, set values, append and answer meanwhile. Every process notes what
-    was acknowledged to it. Then a fresh process reads everything back and checks the notes: what was lost, taken back,
-    duplicated, torn apart or answered twice.
+    First a look around: a conversation, a question that a person answers, a search. Then the race. Runtime writers in
+    two processes replay conversations into the same sessions, and save whole copies that are old by then. People in a
+    third process rename, pin, set values, append and answer meanwhile. Every process notes what was acknowledged to it.
+    Then a fresh process reads everything back and compares. All of it runs twice: on a plain store, which writes whole
+    sessions under a lock, and on this one. With --input or --json there is the race alone.
 
-    With --naive the same load goes to a plain store, to show what it loses.
-
-    Exit code: 0 if nothing was off, else 1. With --naive losses are what is to be shown: 0 if the run was completed.
+    The store is left for you to look at. Exit code 1 if anything was off in ours.
 
     \b
     Examples:
@@ -87,12 +91,21 @@ def demo(
     """
     _check_keep(keep)
     read_conversations(input_, sessions=sessions)  # what is wrong with it is told before any process starts
-    outcome = _outcome(context, Plan(input_, sessions, writers, naive, seconds_max, keep))
+    with _new_store(keep) as store:
+        note(f"Setting up a store: {store}")
+        if input_ is None and not as_json:
+            from bamboo_sessions.cli.demo.tour import show_around
+
+            show_around(store)
+            print_lines([Line(), Line((("Now the race. Nothing that was acknowledged may be lost:", "bold"),))])
+        plan = Plan(input_, sessions, writers, True, seconds_max, None)
+        plain = _outcome(context, plan)
+        ours = _outcome(context, Plan(input_, sessions, writers, False, seconds_max, store))
     if as_json:
-        print_json(outcome.document())
+        print_json({"plain": plain.document(), "bamboo_sessions": ours.document(), "store": str(store)})
     else:
-        print_lines(outcome.lines())
-    if not naive and not outcome.verdict.ok:
+        print_lines([Line(), *race_lines(plain, ours), Line(), *_ways_on(store, has_tour=input_ is None)])
+    if not ours.verdict.ok:
         context.exit(FAILED)
 
 
@@ -103,6 +116,29 @@ def _check_keep(keep: Path | None) -> None:
         raise click.BadParameter(f"{keep} exists already; name a new path.", param_hint="--keep")
     if not keep.absolute().parent.is_dir():
         raise click.BadParameter(f"{keep.absolute().parent} is no folder.", param_hint="--keep")
+
+
+@contextlib.contextmanager
+def _new_store(keep: Path | None) -> Iterator[Path]:
+    """Where the store goes, and stays; but a folder that was made for it goes if the demo doesn't come to its end."""
+    if keep is not None:
+        yield keep.absolute()
+        return
+    folder = Path(tempfile.mkdtemp(prefix="bamboo-sessions-demo-"))
+    try:
+        yield folder / "demo.db"
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _ways_on(store: Path, *, has_tour: bool) -> list[Line]:
+    """The commands that show what is left."""
+    program = "bamboo-sessions" if shutil.which("bamboo-sessions") else f"{sys.executable} -m bamboo_sessions"
+    command = f"{program} --url {shlex.quote(str(store))}"
+    looks = [f"{command} list"] if has_tour else []
+    looks.append(f"{command} --namespace {NAMESPACE} list")
+    return [Line((("Look at what is left:", ""),)), *(Line(((look, "bold"),), indent=2) for look in looks)]
 
 
 def _outcome(context: click.Context, plan: Plan) -> Outcome:

@@ -24,7 +24,7 @@ from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.session import Session
 
 BUILT_IN: Final = "conversations.jsonl"
-BUILT_IN_SESSIONS: Final = 96
+BUILT_IN_SESSIONS: Final = 24
 """Sessions of a run on the built-in conversations, each replayed into several: enough to see a throughput."""
 
 _GZIP: Final = b"\x1f\x8b"

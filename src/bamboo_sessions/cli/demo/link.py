@@ -72,6 +72,9 @@ class Report(msgspec.Struct, frozen=True):
     total: int = 0
 
 
+NAMESPACE: Final = "race"
+"""Where the race is in the database, beside what the tour shows."""
+
 CHECKED: Final = "checked.json"
 """The file in which the checker leaves its result."""
 

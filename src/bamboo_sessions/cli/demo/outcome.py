@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 
@@ -16,8 +15,8 @@ FINDINGS_SHOWN_MAX: Final = 2
 """Of each kind."""
 
 FINDINGS_IN_JSON_MAX: Final = 1_000
-_LABEL_WIDTH: Final = 17
-_NUMBER_WIDTH: Final = 8
+_LABEL_WIDTH: Final = 15
+_COLUMN_WIDTH: Final = 15
 _FINDING_CHARS_MAX: Final = 200
 
 
@@ -35,7 +34,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         refused: Answers refused because the question had one.
         seconds: How long the replay took.
         replay_commits: Commits acknowledged in that time.
-        kept: Where the store was left, if it was.
     """
 
     naive: bool
@@ -48,12 +46,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     refused: int
     seconds: float
     replay_commits: int
-    kept: str | None
-
-    @property
-    def store(self) -> str:
-        """What was tried."""
-        return "a naive store (load, change, write the whole session)" if self.naive else "bamboo-sessions (SQLite)"
 
     def document(self) -> dict[str, Any]:
         """The outcome as one JSON document."""
@@ -81,7 +73,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
             "seconds": round(self.seconds, 3),
             "turns_per_second": round(self.turns_per_second, 1),
             "commits_per_second": round(self.commits_per_second, 1),
-            "kept": self.kept,
             "findings": [_plain(finding) for finding in verdict.findings[:FINDINGS_IN_JSON_MAX]],
         }
 
@@ -95,56 +86,50 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         """Durable commits per second of the replay, those of people included."""
         return self.replay_commits / self.seconds
 
-    def lines(self) -> list[Line]:
-        """The outcome for people."""
-        verdict = self.verdict
-        load = f"{counted(verdict.sessions, 'session')}, {counted(self.writers, 'runtime writer')} in 2 processes"
-        return [
-            Line(((self.store, "bold"),)),
-            _row("load", f"{load}, {self.people} people"),
-            _row("acknowledged", f"{verdict.acknowledged:,} messages, {verdict.changes:,} titles, pins and values"),
-            _row("there", f"{verdict.there:,} messages"),
-            _fault("lost", verdict.lost, "acknowledged messages that aren't there"),
-            _fault("reverted", verdict.reverted, "titles, pins, values, questions that went back"),
-            _fault("duplicated", verdict.duplicated, "messages that are there more than once"),
-            _fault("torn turns", verdict.torn, "turns that aren't whole, in order and together"),
-            _fault("answers doubled", verdict.doubled, "questions for which two answers counted"),
-            _row("answers", f"{verdict.answers:,} acknowledged, {self.refused:,} refused: the question had one"),
-            _row("saves", f"{self.turns:,}, and into {self.merged:,} of them came what others had committed"),
-            _row(
-                "throughput", f"{self.turns_per_second:,.0f} turns/s, {self.commits_per_second:,.0f} durable commits/s"
-            ),
-            _row("", f"({self.commits:,} commits in all; the replay took {self.seconds:.1f} s)"),
-            *_examples(verdict),
-            Line(),
-            Line(((self._next(), ""),)),
-        ]
 
-    def _next(self) -> str:
-        """What to look at now."""
-        if self.kept is not None:
-            is_file = "" if self.naive else f"bamboo-sessions --url {sqlite_url(Path(self.kept))} list"
-            return f"Look at it: {is_file or self.kept}"
-        if self.naive:
-            return "Now without --naive: the same load on bamboo-sessions."
-        return "--naive puts the same load on a store without a merge; --keep FILE keeps it."
+def store_name(*, naive: bool) -> str:
+    """What the stores are called."""
+    return "a plain store" if naive else "bamboo-sessions"
 
 
-def sqlite_url(path: Path) -> str:
-    """The URL of a SQLite file."""
-    return f"sqlite:///{quote(path.absolute().as_posix())}"
+def race_lines(plain: Outcome, ours: Outcome) -> list[Line]:
+    """Both outcomes side by side, for people."""
+    verdict = ours.verdict
+    load = f"{counted(verdict.sessions, 'session')}, {counted(ours.writers, 'runtime writer')} in 2 processes"
+    both = (plain, ours)
+    names = tuple(store_name(naive=each.naive) for each in both)
+    return [
+        Line(((f"The same load on both: {load}, {ours.people} people.", ""),)),
+        Line(),
+        _row("", names, ""),
+        _row("acknowledged", [f"{each.verdict.acknowledged:,}" for each in both], "messages"),
+        _row("there", [f"{each.verdict.there:,}" for each in both], "messages, read back by a fresh process"),
+        *(_faults(label, [getattr(each.verdict, name) for each in both], of) for label, name, of in _FAULTS),
+        *_examples(plain.verdict, "Wrong in the plain store, which writes whole sessions under a lock:"),
+        *_examples(verdict, "Wrong in bamboo-sessions:"),
+    ]
 
 
-def _row(label: str, text: str) -> Line:
-    return Line(((f"{label:<{_LABEL_WIDTH}}", ""), (text, "")), indent=2)
+_FAULTS: Final = (
+    ("lost", "lost", "messages that aren't there"),
+    ("taken back", "reverted", "titles, pins, values, questions"),
+    ("duplicated", "duplicated", "messages"),
+    ("torn", "torn", "turns that others broke into"),
+    ("answered twice", "doubled", "questions"),
+)
 
 
-def _fault(label: str, count: int, meaning: str) -> Line:
-    number = (f"{count:<{_NUMBER_WIDTH},}", "bold red" if count else "bold green")
-    return Line(((f"{label:<{_LABEL_WIDTH}}", ""), number, (meaning, "dim")), indent=2)
+def _row(label: str, cells: Sequence[str], meaning: str, styles: Sequence[str] = ("", "")) -> Line:
+    numbers = [(f"{cell:>{_COLUMN_WIDTH}}  ", style) for cell, style in zip(cells, styles, strict=True)]
+    return Line(((f"{label:<{_LABEL_WIDTH}}", ""), *numbers, (meaning, "dim")), indent=2)
 
 
-def _examples(verdict: Verdict) -> list[Line]:
+def _faults(label: str, counts: Sequence[int], meaning: str) -> Line:
+    styles = ["bold red" if count else "bold green" for count in counts]
+    return _row(label, [f"{count:,}" for count in counts], meaning, styles)
+
+
+def _examples(verdict: Verdict, heading: str) -> list[Line]:
     """Some findings of every kind."""
     if verdict.ok:
         return []
@@ -155,7 +140,7 @@ def _examples(verdict: Verdict) -> list[Line]:
     texts = [one_line(f"{finding.session_id}: {finding.detail}", _FINDING_CHARS_MAX) for finding in shown]
     if more := len(verdict.findings) - len(shown):
         texts.append(f"… and {more:,} more; --json names them")
-    return [Line(), Line((("For example:", ""),)), *(Line(((text, ""),), indent=2) for text in texts)]
+    return [Line(), Line(((heading, ""),)), *(Line(((text, ""),), indent=2) for text in texts)]
 
 
 def _plain(finding: Finding) -> dict[str, str]:

@@ -12,7 +12,7 @@ from random import Random
 from typing import Final
 
 from bamboo_sessions.cli.demo.conversations import Conversation
-from bamboo_sessions.cli.demo.link import Counters, Words
+from bamboo_sessions.cli.demo.link import NAMESPACE, Counters, Words
 from bamboo_sessions.cli.demo.stores import Store
 from bamboo_sessions.domain.errors import QuestionError
 from bamboo_sessions.domain.message import Message, ToolCall
@@ -80,7 +80,7 @@ class _Person:
 
     async def create_sessions(self) -> None:
         for conversation in self._own:
-            session = Session(conversation.id, conversation.model, metadata=conversation.metadata)
+            session = Session(conversation.id, conversation.model, namespace=NAMESPACE, metadata=conversation.metadata)
             for message in conversation.opening:
                 session.add_message(message)
             await self._store.create(session)

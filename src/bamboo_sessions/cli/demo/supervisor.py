@@ -23,7 +23,7 @@ from typing import Final, Protocol
 import msgspec
 
 from bamboo_sessions.cli.demo.link import CHECKED, Checked, Order, Report, Role, Step
-from bamboo_sessions.cli.demo.outcome import Outcome
+from bamboo_sessions.cli.demo.outcome import Outcome, store_name
 
 PROGRAM: tuple[str, ...] = (sys.executable, "-m", "bamboo_sessions.cli.demo.worker")
 RUNTIMES: Final = ("runtime-1", "runtime-2")
@@ -47,7 +47,7 @@ class Plan:
         writers: Runtime writers in each of the two processes.
         naive: Use the naive store.
         seconds_max: When runtime writers stop, even if they aren't through; `None`: never.
-        keep: Where to leave the store; `None`: nowhere.
+        store: The database, which is left there; `None`: in a temporary folder, which goes.
     """
 
     input: Path | None
@@ -55,7 +55,7 @@ class Plan:
     writers: int
     naive: bool
     seconds_max: float | None
-    keep: Path | None
+    store: Path | None
 
 
 class Watcher(Protocol):
@@ -78,7 +78,7 @@ async def run(plan: Plan, watcher: Watcher) -> Outcome:
     """
     with tempfile.TemporaryDirectory(prefix="bamboo-sessions-demo-") as name:
         folder = Path(name)
-        store = plan.keep or folder / "store"
+        store = plan.store or folder / "store"
         if plan.naive:
             store.mkdir()
         processes: list[_Process] = []
@@ -121,7 +121,7 @@ class _Run:
 
     async def lead(self) -> Outcome:
         watcher, plan = self._watcher, self._plan
-        watcher.step("Starting two processes of runtime writers, and one of people")
+        watcher.step(f"{store_name(naive=plan.naive)}: starting two processes of runtime writers, and one of people")
         people = await self._start("people", PEOPLE)
         runtimes = [await self._start("runtime", name) for name in RUNTIMES]
         await people.reached("seeded")
@@ -162,7 +162,6 @@ class _Run:
             refused=sum(report.refused for report in reports),
             seconds=seconds,
             replay_commits=commits,
-            kept=str(self._store) if plan.keep else None,
         )
 
     async def _check(self) -> Checked:

@@ -13,7 +13,7 @@ import msgspec
 
 from bamboo_sessions.cli.demo import people, runtime
 from bamboo_sessions.cli.demo.conversations import read_conversations
-from bamboo_sessions.cli.demo.link import CHECKED, Checked, Counters, Order, Words, log_path
+from bamboo_sessions.cli.demo.link import CHECKED, NAMESPACE, Checked, Counters, Order, Words, log_path
 from bamboo_sessions.cli.demo.stores import DurableStore, NaiveStore, Store
 from bamboo_sessions.repository import SessionRepository
 from bamboo_sessions.testing.history_checker import Acknowledgement, StoredSession, check_history, read_lines
@@ -42,7 +42,7 @@ async def _store(order: Order) -> AsyncIterator[Store]:
     if order.naive:
         yield NaiveStore(Path(order.store))
     else:
-        async with SessionRepository.open(Path(order.store)) as sessions:
+        async with SessionRepository.open(Path(order.store), namespace=NAMESPACE) as sessions:
             yield DurableStore(sessions)
 
 

@@ -29,12 +29,13 @@ from bamboo_sessions.storage.commit import (
     admit,
     burnt,
     check_last_message,
+    check_repeated,
     kinds_of,
     taken,
 )
 from bamboo_sessions.storage.feed_position import mark_of
 from bamboo_sessions.storage.memory import records
-from bamboo_sessions.storage.memory.contents import Contents
+from bamboo_sessions.storage.memory.contents import Contents, Made
 from bamboo_sessions.storage.memory.feed import Entry
 from bamboo_sessions.storage.memory.origins import find_origin
 from bamboo_sessions.storage.memory.session import StoredSession, apply_history, check_targets, sift
@@ -78,7 +79,7 @@ def prepare(contents: Contents, commit: Commit, *, on_copy: bool = False) -> Pre
     check_commit(commit)
     if not commit.is_first_try:
         if known := contents.commits.get((commit.key, commit.commit_id)):
-            return msgspec.structs.replace(known, replayed=True)
+            return _replayed(contents, commit, known)
         if (commit.key, commit.commit_id) in contents.deletions:
             raise taken(commit.key.session_id, commit.commit_id)
     if (commit.key, commit.commit_id) in contents.burnt:
@@ -158,13 +159,28 @@ def _log(contents: Contents, prepared: Prepared) -> None:
     contents.feed.add(
         Entry(commit.key, committed.revision, committed.incarnation, mark, prepared.kinds, ids, commit.at, now)
     )
-    contents.commits.add((commit.key, commit.commit_id), committed, now)
+    contents.commits.add((commit.key, commit.commit_id), Made(commit.call, committed), now)
+
+
+def _replayed(contents: Contents, commit: Commit, known: Made) -> Committed:
+    """The outcome of then (G4)."""
+    check_repeated(commit, known.call)
+    then = msgspec.structs.replace(known.committed, duplicates=(), replayed=True)
+    session = contents.sessions.get(commit.key)
+    if not isinstance(session, StoredSession) or session.head.incarnation != then.incarnation:
+        return then
+    inserted = {message.id for insertion in then.placed for message in insertion.messages}
+    given = [stored for insertion in commit.insertions for stored in insertion.messages]
+    stored = [each.message.id for each in given if each.content_hash in session.hashes.get(each.message.id, ())]
+    return msgspec.structs.replace(then, duplicates=tuple(id_ for id_ in stored if id_ not in inserted))
 
 
 def find_commit(contents: Contents, key: SessionKey, commit_id: str) -> int | None:
     """The revision that this commit made, or `None` if it hasn't happened."""
-    made = contents.commits.get((key, commit_id)) or contents.deletions.get((key, commit_id))
-    return made.revision if made else None
+    if made := contents.commits.get((key, commit_id)):
+        return made.committed.revision
+    deletion = contents.deletions.get((key, commit_id))
+    return deletion.revision if deletion else None
 
 
 def settle(contents: Contents, key: SessionKey, commit_id: str) -> int | None:

@@ -31,6 +31,13 @@ class Deletion(NamedTuple):
     revision: int
 
 
+class Made(NamedTuple):
+    """A commit that somebody may ask for again: by which call it was made, and what became of it."""
+
+    call: str
+    committed: Committed
+
+
 class Contents:
     """Plain dictionaries; each other module changes what is its own.
 
@@ -51,7 +58,7 @@ class Contents:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.sessions: dict[SessionKey, StoredSession | Tombstone] = {}
-        self.commits: Remembered[CommitKey, Committed] = Remembered()
+        self.commits: Remembered[CommitKey, Made] = Remembered()
         self.burnt: Remembered[CommitKey, None] = Remembered()
         self.records: dict[RecordsKey, dict[str, Record]] = {}
         self.record_version = 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
+from itertools import groupby
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,10 +14,10 @@ from bamboo_sessions.domain.errors import MessageIdConflictError, StorageCorrupt
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.message import Message, StoredMessage, to_stored
-from bamboo_sessions.domain.placing import Arrangement, arranged, newest_group
+from bamboo_sessions.domain.placing import arranged, newest_group
 from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Snapshot
-from bamboo_sessions.domain.splices import FRONT, Insertion
+from bamboo_sessions.domain.splices import FRONT, Change, Insertion, spliced
 from bamboo_sessions.domain.usage import TokenUsageRecord
 from bamboo_sessions.domain.working_copy import freeze
 from bamboo_sessions.storage.commit import Commit, StoredInsertion
@@ -82,10 +85,8 @@ def taken_over(session: Session) -> StoredSession:
         incarnation=min(revision, draft.head.incarnation or 1),
         message_count=len(draft.messages),
     )
-    stored = StoredSession(head, live=draft.messages)
-    for message in draft.messages:
-        _add(stored, to_stored(message), revision)
-    stored.live_bytes = sum(len(version.stored.body) for version in stored.versions)
+    stored = StoredSession(head)
+    _extend(stored, [to_stored(message) for message in draft.messages], revision)
     return stored
 
 
@@ -133,105 +134,102 @@ def apply_history(
     source: Sequence[StoredMessage],
     insertions: Sequence[StoredInsertion],
 ) -> tuple[Insertion, ...]:
-    """Change the versions; returns the insertions as they really came to stand."""
-    _remove_and_edit(target, commit, revision)
-    for stored in source:
-        _add(target, stored, revision)
-    _insert_behind(target, [each for each in insertions if each.after is not None], revision)
-    reshaped = bool(commit.removals or commit.edits or source) or any(each.after is not None for each in insertions)
+    """Change the versions; returns the insertions as they really came to stand.
+
+    Costs what is changed, and the way to it from the end of the history.
+    """
+    _extend(target, source, revision)
+    inside = {each.after: each.messages for each in insertions if each.after is not None}
+    edits = {stored.message.id: stored for stored in commit.edits}
+    _reshape(target, _Changes(revision, commit.at, inside, edits, frozenset(commit.removals)))
     for insertion in insertions:
         if insertion.after is None:
-            if reshaped:
-                _renew_live(target)
-            in_order = commit.replace or insertion.in_order
-            reshaped = not _append(target, insertion.messages, revision, in_order=in_order)
-    if reshaped:
-        _renew_live(target)
-    return _placed(target.live, {stored.message.id for insertion in insertions for stored in insertion.messages})
+            _append(target, commit, revision, insertion)
+    return _placed(target.live, [stored.message.id for insertion in insertions for stored in insertion.messages])
 
 
-def _renew_live(target: StoredSession) -> None:
-    alive = [version.stored for version in target.versions if version.removed is None]
-    target.live = FrozenMessages(stored.message for stored in alive)
-    target.live_bytes = sum(len(stored.body) for stored in alive)
+def _extend(target: StoredSession, messages: Sequence[StoredMessage], revision: int) -> None:
+    """Put messages behind all."""
+    _put(target, len(target.versions), messages, revision)
+    target.live = target.live.extended(stored.message for stored in messages)
 
 
-def _remove_and_edit(target: StoredSession, commit: Commit, revision: int) -> None:
-    """End versions; an edit puts the next one behind."""
-    gone = set(commit.removals)
-    edits = {stored.message.id: stored for stored in commit.edits}
-    if not (gone or edits):
+def _append(target: StoredSession, commit: Commit, revision: int, insertion: StoredInsertion) -> None:
+    """Put messages at the end, and results in the groups of their calls, unless their order is given."""
+    if commit.replace or insertion.in_order:
+        _extend(target, insertion.messages, revision)
         return
-    for index in range(len(target.versions) - 1, -1, -1):
+    by_id = {stored.message.id: stored for stored in insertion.messages}
+    live, given = target.live, [stored.message for stored in insertion.messages]
+    arrangement = arranged(given, lambda call_id: newest_group(live, call_id))
+    joined = {live[last].id: [by_id[one.id] for one in run] for last, run in arrangement.joined}
+    _reshape(target, _Changes(revision, commit.at, joined))
+    _extend(target, [by_id[one.id] for one in arrangement.tail], revision)
+
+
+class _Changes(NamedTuple):
+    """What becomes of living messages: what is put behind them (`FRONT`: before all), what they become, which go."""
+
+    revision: int
+    at: datetime
+    inside: Mapping[str, Sequence[StoredMessage]]
+    edits: Mapping[str, StoredMessage] = {}
+    removals: AbstractSet[str] = frozenset()
+
+
+def _reshape(target: StoredSession, changes: _Changes) -> None:
+    """End versions, and put edits in their places and other messages behind living ones."""
+    if not (changes.inside or changes.edits or changes.removals):
+        return
+    target.live = spliced(target.live, _of_live(target.live, changes))
+    left = {*changes.inside, *changes.edits, *changes.removals} - {FRONT}
+    index = len(target.versions)
+    while left:
+        index -= 1
         version = target.versions[index]
         id_ = version.message.id
-        if version.removed is None and (id_ in gone or id_ in edits):
-            version.removed = revision
-            version.removed_at = commit.at
-            if id_ in edits:
-                target.versions.insert(index + 1, Version(edits[id_], revision))
-                target.hashes[id_].add(edits[id_].content_hash)
-
-
-def _insert_behind(target: StoredSession, insertions: Sequence[StoredInsertion], revision: int) -> None:
-    """Put messages behind living ones, or in front of all, in one go over all versions."""
-    runs = {insertion.after: insertion.messages for insertion in insertions}
-    if not runs:
-        return
-    before, target.versions = target.versions, []
-    for stored in runs.get(FRONT, ()):
-        _add(target, stored, revision)
-    for version in before:
-        target.versions.append(version)
-        if version.removed is None:
-            for stored in runs.get(version.message.id, ()):
-                _add(target, stored, revision)
-
-
-def _append(target: StoredSession, messages: Sequence[StoredMessage], revision: int, *, in_order: bool) -> bool:
-    """Put messages at the end, and results in the groups of their calls, unless `in_order`; whether all are behind all.
-
-    `target.live` is up to date, and stays so if they are.
-    """
-    given = [stored.message for stored in messages]
-    joined, tail = (
-        Arrangement([], given) if in_order else arranged(given, lambda call_id: newest_group(target.live, call_id))
-    )
-    by_id = {stored.message.id: stored for stored in messages}
-    _insert_behind(
-        target,
-        [StoredInsertion(tuple(by_id[one.id] for one in run), target.live[last].id) for last, run in joined],
-        revision,
-    )
-    for message in tail:
-        _add(target, by_id[message.id], revision)
-    if not joined:
-        target.live = target.live.extended(tail)
-        target.live_bytes += sum(len(stored.body) for stored in messages)
-    return not joined
-
-
-def _add(target: StoredSession, stored: StoredMessage, revision: int) -> None:
-    """Put a new version behind all, and remember its content (G4)."""
-    target.versions.append(Version(stored, revision))
-    target.hashes.setdefault(stored.message.id, set()).add(stored.content_hash)
-
-
-def _placed(live: FrozenMessages, fresh: set[str]) -> tuple[Insertion, ...]:
-    """Where the new messages stand, as runs behind messages that were there before."""
-    placed: list[Insertion] = []
-    run: list[Message] = []
-    waiting = len(fresh)
-    for index in range(len(live) - 1, -1, -1):
-        if live[index].id in fresh:
-            run.insert(0, live[index])
-            waiting -= 1
+        if version.removed is not None or id_ not in left:
             continue
-        if run:
-            placed.insert(0, Insertion(tuple(run), None if index + len(run) == len(live) - 1 else live[index].id))
-            run = []
-        if not waiting:
-            return tuple(placed)
-    if run:
-        placed.insert(0, Insertion(tuple(run), None if len(run) == len(live) else FRONT))
-    return tuple(placed)
+        left.remove(id_)
+        _put(target, index + 1, changes.inside.get(id_, ()), changes.revision)
+        if id_ in changes.edits:
+            _put(target, index + 1, [changes.edits[id_]], changes.revision)
+        if id_ in changes.edits or id_ in changes.removals:
+            version.removed, version.removed_at = changes.revision, changes.at
+            target.live_bytes -= len(version.stored.body)
+    _put(target, 0, changes.inside.get(FRONT, ()), changes.revision)
+
+
+def _of_live(live: FrozenMessages, changes: _Changes) -> list[Change]:
+    """The changes by the places of the living messages, in order."""
+    find = live.finder(len(changes.inside) + len(changes.edits) + len(changes.removals))
+    ids = {*changes.inside, *changes.edits, *changes.removals} - {FRONT}
+    places = {id_: place for id_ in ids if (place := find(id_)) is not None}
+    fresh = {0 if after == FRONT else places[after] + 1: messages for after, messages in changes.inside.items()}
+    edited = {places[id_]: stored.message for id_, stored in changes.edits.items()}
+    removed = {places[id_] for id_ in changes.removals}
+    return [
+        Change(place, [stored.message for stored in fresh.get(place, ())], place in removed, edited.get(place))
+        for place in sorted({*fresh, *edited, *removed})
+    ]
+
+
+def _put(target: StoredSession, index: int, messages: Sequence[StoredMessage], revision: int) -> None:
+    """Put new versions in front of the one at `index`, and remember their contents (G4)."""
+    target.versions[index:index] = [Version(stored, revision) for stored in messages]
+    target.live_bytes += sum(len(stored.body) for stored in messages)
+    for stored in messages:
+        target.hashes.setdefault(stored.message.id, set()).add(stored.content_hash)
+
+
+def _placed(live: FrozenMessages, fresh: Sequence[str]) -> tuple[Insertion, ...]:
+    """Where the new messages stand, as runs behind messages that were there before."""
+    places = map(live.finder(len(fresh)), fresh)
+    numbered = enumerate(sorted(place for place in places if place is not None))
+    runs = ([place for _, place in run] for _, run in groupby(numbered, key=lambda each: each[1] - each[0]))
+    return tuple(_insertion(live, run[0], run[-1] + 1) for run in runs)
+
+
+def _insertion(live: FrozenMessages, start: int, stop: int) -> Insertion:
+    after = None if stop == len(live) else live[start - 1].id if start else FRONT
+    return Insertion(tuple(live[start:stop]), after)

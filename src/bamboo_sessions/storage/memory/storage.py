@@ -67,6 +67,10 @@ class MemoryStorage(SessionStorage):
     def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._contents = Contents(clock)
 
+    @property
+    def url(self) -> str:
+        return "memory://" if type(self) is MemoryStorage else super().url
+
     async def open(self) -> None:
         """Nothing to do."""
 

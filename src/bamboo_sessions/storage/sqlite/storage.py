@@ -57,7 +57,7 @@ from bamboo_sessions.storage.sqlite.sessions import (
     usage,
 )
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
-from bamboo_sessions.storage.sqlite.sessions.portable import PortableCommit, decoded, is_portable, outcome_of
+from bamboo_sessions.storage.sqlite.sessions.portable import PortableCommit, decoded, outcome_of
 from bamboo_sessions.storage.sqlite.sessions.rows import find, living_revision
 from bamboo_sessions.storage.sqlite.transactions.budget import Budget, TooLong, weight_of
 from bamboo_sessions.storage.sqlite.transactions.connection import (
@@ -120,6 +120,10 @@ class SqliteStorage(SessionStorage):
     def path(self) -> Path:
         """The file, absolute."""
         return self._path
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self._path}"
 
     def _read_on_loop(self, work: Callable[[apsw.Connection], T]) -> T:
         return self._engine.read_on_loop(work)
@@ -289,7 +293,7 @@ class SqliteStorage(SessionStorage):
             lambda c: self._apply(c, commit),
             weight or commit.size,
             is_short=is_short,
-            portable=PortableCommit(commit, self._apply) if is_short and is_portable(commit) else None,
+            portable=PortableCommit(commit, self._apply) if is_short else None,
         )
         if commit.history_from is not None or commit.size > ROW_BYTES_MAX:
             self._engine.write_behind(ids.fill)

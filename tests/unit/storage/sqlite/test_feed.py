@@ -104,7 +104,7 @@ async def test_pruning_keeps_what_is_history(path: Path) -> None:
         await sessions.rename("s", "U")
         assert len([change async for change in sessions.changes(live=False)]) == 1
     connection = apsw.Connection(str(path))
-    assert value_of(connection, "SELECT max(position) FROM commits") == 13
+    assert value_of(connection, "SELECT max(position) FROM commits") == 14
     connection.close()
 
 

@@ -15,7 +15,7 @@ import pytest
 from bamboo_sessions.domain.errors import MessageIdConflictError, StorageUnavailableError
 from bamboo_sessions.domain.limits import WAL_PAGES_CHECKPOINT
 from bamboo_sessions.domain.message import Message
-from bamboo_sessions.storage.commit import Commit, Committed
+from bamboo_sessions.storage.commit import Commit, Committed, RecordWrite
 from bamboo_sessions.storage.sqlite import SqliteStorage
 from bamboo_sessions.storage.sqlite.sessions import commits
 from bamboo_sessions.storage.sqlite.transactions import worker
@@ -149,9 +149,9 @@ async def test_a_group_is_bounded(storage: SqliteStorage, watched: Watched) -> N
 
 async def test_a_group_is_bounded_in_bytes(storage: SqliteStorage, watched: Watched) -> None:
     """Long messages make small groups (G13)."""
-    text = "x" * (LOOP_GROUP_BYTES_MAX // 4)
-    await asyncio.gather(*(_append(storage, text, f"s{number}") for number in range(9)))
-    assert watched.groups == [1, 3, 3, 2]
+    text = "x" * (LOOP_GROUP_BYTES_MAX // 8)
+    await asyncio.gather(*(_append(storage, text, f"s{number}") for number in range(16)))
+    assert watched.groups == [1, 7, 7, 1]
     assert set(watched.places) == {"here"}
 
 
@@ -298,6 +298,57 @@ async def test_a_signal_in_a_group_leaves_its_commits_to_the_thread(
         with pytest.raises(KeyboardInterrupt):
             here._commit_gathered()
     assert sorted([(await task).revision for task in tasks]) == [1, 2, 3]
+
+
+async def test_a_signal_after_a_group_was_committed_makes_nothing_twice(
+    storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What may have been committed when a handler raised is looked for, before the thread would make it anew (G4)."""
+    monkeypatch.setattr(LoopWriter, "is_quick", True)
+    here = storage._engine._loop_writer
+    here._is_crowded = True
+    write = RecordWrite("kind", "key", b"value")
+    commit = appending("s", records=(write,), is_first_try=True)
+    task = asyncio.ensure_future(storage.commit(commit))
+    await anyio.lowlevel.checkpoint()
+    run = Writer.run_at_once
+
+    def interrupted(writer: Writer, requests: Sequence[Request]) -> bool:
+        assert run(writer, requests)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "run_at_once", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            here._commit_gathered()
+    done = await task
+    assert (done.revision, done.replayed) == (1, True)
+
+
+def test_a_task_of_a_closed_loop_is_nobody_first(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that ended in mid-turn doesn't keep the single tasks of the next one waiting for others."""
+    monkeypatch.setattr(LoopWriter, "is_quick", True)
+    storage = SqliteStorage(path)
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    first.run_until_complete(storage.open())
+    here = storage._engine._loop_writer
+    task = first.create_task(storage.commit(appending("s", Message.user("1"))))
+    first.call_soon(first.stop)
+    first.run_forever()
+    assert task.result().revision == 1
+    assert here._first is not None  # it ended before its turn did
+    first.close()
+    watched = Watched(monkeypatch)
+
+    async def go_on() -> None:
+        await storage.commit(appending("s", Message.user("2")))
+        await anyio.lowlevel.checkpoint()
+        assert here._first is None
+        await storage.aclose()
+
+    second.run_until_complete(go_on())
+    second.close()
+    assert watched.places == ["here"]
 
 
 async def test_an_interrupt_at_the_beginning_leaves_no_transaction(storage: SqliteStorage, watched: Watched) -> None:

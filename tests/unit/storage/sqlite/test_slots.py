@@ -74,8 +74,10 @@ def test_what_is_withdrawn_waits_no_longer(slots: Make) -> None:
 
 def test_requests_wait_for_as_long_as_they_say(slots: Make) -> None:
     """What a process that died has left is made by nobody, once it would have given up."""
-    assert slots(1).post([b"a"], 0.0)
+    one = slots(1)
+    assert one.post([b"a"], 0.0)
     assert slots(2).waiting(ROOM) == []
+    assert not one.is_waiting()  # nobody has to read it again
 
 
 def test_only_who_means_the_same_file_finds_anything(slots: Make) -> None:

@@ -36,7 +36,7 @@ async def test_L134_a_fault_in_looking_after_the_log_stops_no_write(
     await storage.open()
     engine = storage._engine
     engine._writer.log = _FaultyLog(engine.path, lambda: None)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         for number in range(1, 6):
             assert (await storage.commit(appending("s", Message.user("x")))).revision == number
         await storage.aclose()
@@ -56,7 +56,7 @@ async def test_L134_a_fault_in_the_work_itself_is_told_and_the_thread_goes_on(ca
 
     worker = Worker("a worker", _do, lambda: None)
     worker.start()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         with pytest.raises(StorageError, match="MemoryError") as told:
             await worker.submit(fail)
         assert told.value.outcome_unknown
@@ -76,7 +76,7 @@ async def test_L134_whoever_waits_for_a_thread_that_ends_is_refused(caplog: pyte
     worker.stop()
     behind = worker.submit(lambda _: 1)
     worker.start()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         with pytest.raises(StorageError, match="has ended"):
             await behind
         worker.join()

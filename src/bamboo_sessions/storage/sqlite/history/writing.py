@@ -28,6 +28,7 @@ class CommitRow(NamedTuple):
     updated_at: int
     message_count: int
     record_versions: str | None = None
+    call: str | None = None
     first: int | None = None
     lines: int = 0
 
@@ -66,7 +67,9 @@ def next_position(connection: apsw.Connection) -> int:
 def write_lines(connection: apsw.Connection, row: CommitRow, chunks: Iterable[Chunk]) -> None:
     """Write lines of a commit whose own row follows."""
     for count, body in chunks:
-        write_commit(connection, row._replace(commit_id=b"", kinds=0, record_versions=None, lines=count), body)
+        write_commit(
+            connection, row._replace(commit_id=b"", kinds=0, record_versions=None, call=None, lines=count), body
+        )
 
 
 def chunked(lines: Iterable[tuple[int, bytes]]) -> Iterator[Chunk]:

@@ -74,6 +74,7 @@ CREATE TABLE commits (                      -- one row a commit, in its transact
     updated_at      INTEGER NOT NULL,       -- with message_count: the outcome, for whoever asks again
     message_count   INTEGER NOT NULL,
     record_versions TEXT,                   -- of the records that it wrote, likewise; as in `record_commits`
+    call            TEXT,                   -- which call made it: the same id of another one is refused; NULL: none
     first           INTEGER,                -- the position of the first of its rows, if it has several
     lines           INTEGER NOT NULL,       -- in `body`
     ended           INTEGER NOT NULL,       -- how many versions of messages it ended whose bodies aren't purged yet

@@ -17,7 +17,7 @@ from bamboo_sessions.domain.change import ChangeKind
 from bamboo_sessions.domain.clock import from_micros, to_micros
 from bamboo_sessions.domain.errors import MessageIdConflictError, StorageError
 from bamboo_sessions.domain.head import SessionHead, head_document
-from bamboo_sessions.domain.runs import Order, address_of, reshaped
+from bamboo_sessions.domain.runs import Order, address_of, position_of, reshaped
 from bamboo_sessions.domain.tree import kept, placed
 from bamboo_sessions.domain.usage import TokenUsageRecord
 from bamboo_sessions.storage.checks import check_commit
@@ -31,6 +31,7 @@ from bamboo_sessions.storage.commit import (
     admit,
     burnt,
     check_last_message,
+    check_repeated,
     kinds_of,
     taken,
 )
@@ -41,7 +42,6 @@ from bamboo_sessions.storage.sqlite.history.lines import (
     Line,
     bits_of,
     has_content,
-    heads_of,
     is_ascending_id,
     stored_id,
 )
@@ -68,10 +68,9 @@ from bamboo_sessions.storage.sqlite.sessions.rows import (
     write_head,
 )
 from bamboo_sessions.storage.sqlite.sessions.usual import apply_usual
-from bamboo_sessions.storage.sqlite.transactions.connection import row_of, rows_of
+from bamboo_sessions.storage.sqlite.transactions.connection import row_of
 
 _IS_BURNT: Final = "SELECT 1 FROM burnt WHERE commit_id = ? AND namespace = ? AND session_id = ?"
-_BODIES: Final = "SELECT body FROM commits WHERE position BETWEEN ? AND ? AND session = ? AND lines > 0"
 _MANY: Final = 64
 """Removals from which on it is worth reading which rows are neighbours, so that they are few stretches."""
 
@@ -137,17 +136,29 @@ def _replayed(connection: apsw.Connection, commit: Commit, row: SessionRow, made
     """The outcome of then (G4)."""
     if made.is_deletion:
         raise taken(commit.key.session_id, commit.commit_id)
-    bodies = rows_of(connection, _BODIES, (made.first, made.position, row.key)) if commit.insertions else []
-    added = {head.id for (body,) in bodies for head in heads_of(body)}
-    asked = (stored.message.id for insertion in commit.insertions for stored in insertion.messages)
+    check_repeated(commit, made.call or "")
+    lives = row.is_living and row.incarnation == made.incarnation
     return Committed(
         revision=made.revision,
         incarnation=made.incarnation,
         updated_at=from_micros(made.updated_at),
         message_count=made.message_count,
-        duplicates=tuple(id_ for id_ in asked if row.is_living and id_ not in added),
+        duplicates=_duplicates_of(connection, commit, row, made) if lives else (),
         replayed=True,
         record_versions=records.from_text(made.record_versions or ""),
+    )
+
+
+def _duplicates_of(connection: apsw.Connection, commit: Commit, row: SessionRow, made: Made) -> tuple[str, ...]:
+    """The messages that are stored, but weren't added by the commit of then."""
+    given = [stored for insertion in commit.insertions for stored in insertion.messages]
+    found = ids.find(connection, row.key, ids.MESSAGE, {stored.message.id for stored in given}) if given else {}
+    return tuple(
+        stored.message.id
+        for stored in given
+        if (lines := found.get(stored.message.id))
+        and any(has_content(line.body, stored) for line in lines)
+        and not any(made.first <= position_of(line.address) <= made.position for line in lines)
     )
 
 
@@ -270,6 +281,7 @@ def _write(connection: apsw.Connection, checked: _Checked, now: datetime) -> Com
         kinds=bits_of(_kinds(checked, recorded=recorded)),
         message_count=columns["message_count"],
         record_versions=records.to_text(checked.records.versions) if checked.records.versions else None,
+        call=commit.call or None,
     )
     if _write_history(connection, log, row, placement, commit):
         columns["reshaped_revision"] = admission.revision

@@ -30,6 +30,7 @@ class _Form(msgspec.Struct, array_like=True):
     incarnation: int | None
     fence: int | None
     if_last_message: str | None
+    call: str
 
 
 class _Outcome(msgspec.Struct, array_like=True):
@@ -51,10 +52,10 @@ _outcome: Final = msgspec.msgpack.Decoder(_Outcome).decode
 
 
 class PortableCommit:
-    """A commit that another process can make.
+    """A commit that another process can make, if it is a usual one.
 
     Args:
-        commit: Has to be `is_portable`.
+        commit: What is to be made.
         apply: Makes it here.
     """
 
@@ -62,9 +63,11 @@ class PortableCommit:
         self._commit = commit
         self._apply = apply
 
-    def encode(self) -> bytes:
+    def encode(self) -> bytes | None:
         """The commit as bytes. It goes without the head to create its session with: that its own process does."""
         commit = self._commit
+        if not _is_usual(commit):
+            return None
         insertions = [
             ([(stored.body, stored.content_hash) for stored in insertion.messages], insertion.after, insertion.in_order)
             for insertion in commit.insertions
@@ -80,6 +83,7 @@ class PortableCommit:
                 commit.incarnation,
                 commit.fence,
                 commit.if_last_message,
+                commit.call,
             )
         )
 
@@ -100,12 +104,11 @@ class PortableCommit:
         )
 
     def again(self, connection: apsw.Connection) -> Committed:
-        """Make it here, unless another process made it meanwhile."""
+        """Make it here, unless it was made already."""
         return self._apply(connection, msgspec.structs.replace(self._commit, is_first_try=False))
 
 
-def is_portable(commit: Commit) -> bool:
-    """Whether it is a usual one."""
+def _is_usual(commit: Commit) -> bool:
     return commit.head is None and not (
         commit.edits
         or commit.removals
@@ -130,6 +133,7 @@ def decoded(data: bytes) -> Commit:
         incarnation=form.incarnation,
         fence=form.fence,
         if_last_message=form.if_last_message,
+        call=form.call,
     )
 
 

@@ -64,6 +64,7 @@ def apply_usual(connection: apsw.Connection, commit: Commit, now: datetime) -> C
         logged_at=to_micros(now),
         updated_at=updated_at,
         message_count=message_count,
+        call=commit.call or None,
         lines=len(bodies),
     )
     write_commit(connection, row, b"\n".join(bodies))

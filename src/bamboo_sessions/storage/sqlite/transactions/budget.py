@@ -7,6 +7,7 @@ it gets, and gives up (`TooLong`) before much was read: then the reader thread d
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any, Final
 
 import apsw
@@ -109,8 +110,24 @@ def weight_of(commit: Commit) -> int | None:
     return weight + sum(_weight_of_head(head) for head in (commit.head, commit.initial_head) if head is not None)
 
 
+_UNBOUNDED_OF: Final = attrgetter(
+    "title",
+    "model",
+    "provider",
+    "reasoning_effort",
+    "workspace",
+    "token_usage",
+    "run_state",
+    "summary",
+    "metadata",
+    "authoritative_keys",
+    "questions",
+)
+"""What of a head may be long: names, ids, numbers and times are short."""
+
+
 def _weight_of_head(head: SessionHead) -> int:
-    return LOOP_ROW_BYTES * len(head.questions) + _weight_of([getattr(head, name) for name in head.__struct_fields__])
+    return LOOP_ROW_BYTES * (1 + len(head.questions)) + _weight_of([value for value in _UNBOUNDED_OF(head) if value])
 
 
 def _weight_of(values: list[Any]) -> int:

@@ -74,10 +74,12 @@ class Others:
 
     def _post(self, requests: Sequence[Request], seconds: float) -> bool:
         portables = [request.portable for request in requests if request.portable is not None]
-        if len(portables) < len(requests) or not self._slots.post([each.encode() for each in portables], seconds):
+        texts = [text for portable in portables if (text := portable.encode()) is not None]
+        if len(texts) < len(requests) or not self._slots.post(texts, seconds):
             return False
-        for request, portable in zip(requests, portables, strict=True):
-            request.work, request.was_posted = portable.again, True
+        for request in requests:
+            request.was_posted = True
+            request.look_first()
         return True
 
     def _not_made(self, requests: Sequence[Request]) -> Sequence[Request]:

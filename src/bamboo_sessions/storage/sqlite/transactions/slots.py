@@ -98,7 +98,7 @@ class Slots:
     # --- for whoever has the turn
 
     def waiting(self, bytes_max: int) -> list[Posted]:
-        """What waits in other slots, of `bytes_max` at most."""
+        """What waits in other slots, of `bytes_max` at most. Clears those of processes that have waited long enough."""
         flags = self._get(_SLOTS, 0)
         found: list[Posted] = []
         if _WAITING not in flags:
@@ -107,7 +107,9 @@ class Slots:
         for slot, flag in enumerate(flags):
             if flag == _WAITING[0] and slot != self._mine and (read := self._read(_requests_of(slot))) is not None:
                 name, until, requests, size = read
-                if now < until and size <= bytes_max:
+                if now >= until:
+                    self._put(_NOT, slot)
+                elif size <= bytes_max:
                     bytes_max -= size
                     found.append(Posted(slot, name, requests))
         return found

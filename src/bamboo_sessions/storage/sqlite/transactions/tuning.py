@@ -49,8 +49,8 @@ LOCK_POLL_SECONDS: Final = 0.0005
 TURN_POLL_SECONDS: Final = 0.0001
 """How often a writer looks at first whether it is its turn: a little oftener than a quick disk syncs."""
 
-TURN_POLLS: Final = 8
-"""After a long wait, how many looks the same time again would have: it waits an eighth longer than it must."""
+TURN_POLLS: Final = 4
+"""After a long wait, how many looks the same time again would have: it waits a quarter longer than it must."""
 
 TURN_WAIT_SECONDS: Final = 0.045
 """How long a writer waits for its turn before it asks SQLite all the same: whoever has it may be stopped."""
@@ -86,8 +86,8 @@ LOOP_GROUP_COMMITS_MAX: Final = 64
 LOOP_COMMIT_BYTES_MAX: Final = 64 * 1024
 """Bytes of a commit that the event loop's thread makes, rows counted with `LOOP_ROW_BYTES`: less than a ms."""
 
-LOOP_GROUP_BYTES_MAX: Final = 128 * 1024
-"""Bytes of all commits that it makes in one go, likewise: about 3 ms."""
+LOOP_GROUP_BYTES_MAX: Final = 256 * 1024
+"""Bytes of all commits that it makes in one go, likewise: about 3 ms. So many as 64 turns have."""
 
 LOOP_ROW_BYTES: Final = 1024
 """What a row counts for beside its contents: writing one takes as long as this many bytes more."""

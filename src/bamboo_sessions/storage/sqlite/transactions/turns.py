@@ -79,6 +79,7 @@ class Turn:
 
     def close(self) -> None:
         """Give the turn away, and leave the file empty: it may hold what was to be written (`slots`)."""
+        self.give()  # closing isn't enough: a forked child may have the file open, too
         file, self._file = self._file, None
         if file is not None:
             with suppress(OSError):

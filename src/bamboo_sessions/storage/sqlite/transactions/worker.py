@@ -25,10 +25,10 @@ _log: Final = logging.getLogger("bamboo_sessions")
 
 
 class Portable(Protocol):
-    """A request that another process can carry out."""
+    """A request that another process can carry out, or may have carried out."""
 
-    def encode(self) -> bytes:
-        """The request as bytes."""
+    def encode(self) -> bytes | None:
+        """The request as bytes; `None`: only this process can carry it out."""
         ...
 
     def decode(self, outcome: bytes) -> object:
@@ -36,14 +36,14 @@ class Portable(Protocol):
         ...
 
     def again(self, connection: Any, /) -> object:  # noqa: ANN401 - as any work
-        """Carry it out here, unless another process did."""
+        """Carry it out here, unless that was done already."""
         ...
 
 
 class Request:
     """A piece of work, its size in bytes, who waits for it (`None`: nobody), and what became of it.
 
-    `portable`: how another process does it; `None`: it can't. `was_posted`: whether another process may have done it.
+    `portable`: how another process does it; `None`: it can't. `was_posted`: whether one may be doing it.
     """
 
     __slots__ = ("error", "future", "loop", "portable", "result", "size", "was_posted", "work")
@@ -64,6 +64,11 @@ class Request:
         self.was_posted = False
         self.result: Any = None
         self.error: BaseException | None = None
+
+    def look_first(self) -> None:
+        """From now on look whether it was done already, before doing it."""
+        if self.portable is not None:
+            self.work = self.portable.again
 
 
 def check_room(waiting: int) -> None:

@@ -121,12 +121,12 @@ class FollowingConformance(RepositoryCase):
 
     async def test_waiting_for_the_first_commit(self, sessions: SessionRepository, others: SessionRepository) -> None:
         """A subscriber of an empty store waits, and gets the first commit, of whichever repository."""
-        for repository in (sessions, others):
+        for name, repository in (("a", sessions), ("b", others)):
             position = await sessions.feed_position()
             async with aclosing(sessions.changes(after=position)) as feed:
                 waiting = asyncio.ensure_future(next_of(feed, 1))
                 await asyncio.sleep(0)
-                await repository.append("s", user(repr(repository)), create=True)
+                await repository.append("s", user(name), create=True)
                 assert [change.session_id for change in await waiting] == ["s"]
 
     async def test_L55_what_is_told_can_be_read(self, sessions: SessionRepository, others: SessionRepository) -> None:

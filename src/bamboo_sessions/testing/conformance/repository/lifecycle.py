@@ -428,7 +428,7 @@ class LifecycleConformance(RepositoryCase):
         assert ids_of(await sessions.load("child", fresh=True)) == ["a"]
 
     async def test_what_is_closed_writes_nothing(self, sessions: SessionRepository, others: SessionRepository) -> None:
-        """Once a repository was closed, its writing calls are refused, whether or not storage goes on."""
+        """Once a repository was closed, its calls are refused, in one sentence, whether or not storage goes on."""
         await saved(sessions, user("a"))
         await sessions.records.put("k", "a", b"1", shared="app")
         async with others.lease("s") as lease:
@@ -442,6 +442,22 @@ class LifecycleConformance(RepositoryCase):
                 with pytest.raises(StorageError, match="closed"):
                     await call
             await lease.save()
+        for read in (
+            sessions.load("s"),
+            sessions.history("s"),
+            sessions.list_sessions(),
+            sessions.search("a"),
+            sessions.feed_position(),
+            sessions.token_usage("s"),
+            sessions.stats(),
+            sessions.check(),
+            anext(sessions.iter_sessions()),
+            anext(sessions.changes()),
+            sessions.lease("s").__aenter__(),
+            sessions.edit("s").__aenter__(),
+        ):
+            with pytest.raises(StorageError, match=r"^The repository is closed\."):
+                await read
         record = await others.records.get("k", "a", shared="app")
         assert record is not None
         assert record.value == b"1"

@@ -43,6 +43,17 @@ class PagesConformance(RepositoryCase):
         assert [m.id for m in page.messages] == ["e", "f"]
         assert (page.has_earlier, page.has_later) == (True, False)
 
+    async def test_a_copy_shows_its_model_view(self, sessions: SessionRepository) -> None:
+        """At any limit it is that of the repository, and unsaved messages are in it."""
+        session = await saved(sessions, *TURNS)
+        for limit in (None, *range(1, 10)):
+            assert session.model_view(limit=limit) == await sessions.model_view("s", limit=limit)
+        session.add_message(user("new"))
+        assert [message.id for message in session.model_view(limit=1)] == ["new"]
+        for limit in (0, -1, True, "1"):
+            with pytest.raises(InputError, match="limit"):
+                session.model_view(limit=limit)  # type: ignore[arg-type]
+
     async def test_L54_tool_pairs_are_whole(self, sessions: SessionRepository) -> None:
         """A page of any size, in either direction, neither begins nor ends inside a tool pair."""
         await saved(sessions, *TURNS)

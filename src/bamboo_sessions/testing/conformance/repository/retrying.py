@@ -120,6 +120,12 @@ CASES: Final = (
         "write_records",
     ),
 )
+OF_ONE_SESSION: Final = pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if case.storage != "write_records" and case.name not in {"create", "fork", "save_as_fork"}],
+    ids=lambda case: case.name,
+)
+"""The calls whose commits belong to the session that they are made on."""
 EACH: Final = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
@@ -215,6 +221,39 @@ class RetryingConformance(RepositoryCase):
         before = await contents(sessions, "s")
         assert case.answer(await case.call(others, "s", "mine")) == answer
         assert await contents(others, "s") == before
+
+    @OF_ONE_SESSION
+    @pytest.mark.parametrize("first", ["append", "rename", "remove_last"])
+    async def test_a_name_of_another_call(self, case: Case, first: str, sessions: SessionRepository) -> None:
+        """G4: a name that another kind of call was made with is refused, never taken for done, whoever wrote since."""
+        await planted(sessions, "s")
+        await next(each for each in CASES if each.name == first).call(sessions, "s", "mine")
+        await sessions.append("s", user("later"))
+        before = await contents(sessions, "s")
+        if case.name != first:
+            with pytest.raises(InputError, match="mine") as refused:
+                await case.call(sessions, "s", "mine")
+            assert refused.value.hint
+        assert await contents(sessions, "s") == before
+
+    async def test_a_repetition_with_fresh_messages(self, sessions: SessionRepository) -> None:
+        """G4: the name decides: it is answered as then, and what isn't stored is no duplicate."""
+        await planted(sessions, "s")
+        first = await sessions.append("s", user("a"), user("x"), commit_id="mine")
+        await sessions.append("s", user("later"))
+        assert first.duplicates == ("a",)
+        assert await sessions.append("s", user("a"), user("x"), commit_id="mine") == first
+        again = await sessions.append("s", user("a"), user("fresh"), user("later"), commit_id="mine")
+        assert (again.revision, again.duplicates) == (first.revision, ("a", "later"))
+        assert _ids((await sessions.get("s")).messages) == ["a", "b", "c", "x", "later"]
+
+    async def test_names_belong_to_a_session(self, sessions: SessionRepository) -> None:
+        """The name of a commit of one session is none for another: that call is done, not answered with the other's."""
+        await planted(sessions, "s")
+        await planted(sessions, "t")
+        assert (await sessions.append("s", user("x"), commit_id="mine")).revision == 2
+        await sessions.append("t", user("y"), user("z"), commit_id="mine")
+        assert _ids((await sessions.get("t")).messages) == ["a", "b", "c", "y", "z"]
 
     @EACH
     async def test_a_name_that_can_not_be(self, case: Case, sessions: SessionRepository) -> None:
