@@ -52,7 +52,8 @@ def write_commit(
     """Write a commit's row."""
     kept = None if shape is None or shape == _NO_SHAPE else json.encode(shape)
     connection.execute(_INSERT, (*row, ended, kept, body, seal(body, kept, *row)))
-    fill_now_and_then(connection, connection.last_insert_rowid())
+    if row.kinds:
+        fill_now_and_then(connection, connection.last_insert_rowid())
 
 
 _NO_SHAPE: Final = Shape()
@@ -67,9 +68,8 @@ def next_position(connection: apsw.Connection) -> int:
 def write_lines(connection: apsw.Connection, row: CommitRow, chunks: Iterable[Chunk]) -> None:
     """Write lines of a commit whose own row follows."""
     for count, body in chunks:
-        write_commit(
-            connection, row._replace(commit_id=b"", kinds=0, record_versions=None, call=None, lines=count), body
-        )
+        part = row._replace(commit_id=b"", kinds=0, record_versions=None, call=None, lines=count)
+        write_commit(connection, part, body)
 
 
 def chunked(lines: Iterable[tuple[int, bytes]]) -> Iterator[Chunk]:

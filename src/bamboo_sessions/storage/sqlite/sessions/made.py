@@ -17,8 +17,8 @@ from bamboo_sessions.storage.sqlite.transactions.connection import reading, row_
 
 _BURN: Final = "INSERT OR IGNORE INTO burnt (commit_id, namespace, session_id, at) VALUES (?, ?, ?, ?)"
 _MADE: Final = """
-    SELECT revision, incarnation, updated_at, message_count, record_versions, call, kinds, ifnull(first, position), position
-    FROM commits WHERE position = ? AND session = ? AND commit_id = ? AND kinds <> 0
+    SELECT revision, incarnation, updated_at, message_count, record_versions, call, kinds, ifnull(first, position),
+    position FROM commits WHERE position = ? AND session = ? AND commit_id = ? AND kinds <> 0
     AND position > (SELECT value FROM meta WHERE name = 'pruned_up_to')"""
 
 

@@ -167,7 +167,7 @@ SEARCH_PIECES_MAX: Final = 32
 IDS_COMMITS: Final = 32
 """Commits whose ids are indexed at once: whoever looks for an id reads through so many rows, some 30 µs."""
 
-IDS_LINES_MAX: Final = 2_048
+IDS_LINES_MAX: Final = 1_024
 """Messages whose ids are indexed in one transaction at most: about 10 ms."""
 
 ROW_LINES_MAX: Final = 256
