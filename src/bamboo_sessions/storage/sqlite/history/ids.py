@@ -24,7 +24,7 @@ from bamboo_sessions.storage.sqlite.history.lines import (
     lines_of,
     stored_id,
 )
-from bamboo_sessions.storage.sqlite.transactions.connection import Row, row_of, rows_of, value_of
+from bamboo_sessions.storage.sqlite.transactions.connection import Row, rows_of, value_of
 from bamboo_sessions.storage.sqlite.transactions.tuning import IDS_COMMITS, IDS_LINES_MAX
 
 MESSAGE: Final = 0
@@ -51,6 +51,7 @@ _NEXT: Final = f"""
     ORDER BY position LIMIT {IDS_LINES_MAX}"""  # noqa: S608 - constants
 _ADD: Final = "INSERT OR IGNORE INTO ids (kind, id, session, position) VALUES (?, ?, ?, ?)"
 _REMOVE: Final = "DELETE FROM ids WHERE kind = ? AND id = ? AND session = ? AND position = ?"
+_HAS: Final = "SELECT 1 FROM ids WHERE kind = ? AND id = ? AND session = ? AND position = ?"
 _FEW: Final = 16
 
 Entry = tuple[int, bytes | str, int, int]
@@ -158,10 +159,9 @@ def remove(connection: apsw.Connection, entries: Iterable[Entry]) -> None:
     connection.executemany(_REMOVE, entries)
 
 
-def has(connection: apsw.Connection, entry: Entry) -> bool:
-    """Whether the index has an entry."""
-    sql = "SELECT 1 FROM ids WHERE kind = ? AND id = ? AND session = ? AND position = ?"
-    return row_of(connection, sql, entry) is not None
+def has_all(connection: apsw.Connection, entries: Sequence[Entry]) -> bool:
+    """Whether the index has these entries."""
+    return len(connection.executemany(_HAS, entries).fetchall()) == len(entries)
 
 
 def rebuild(connection: apsw.Connection, session: int) -> None:

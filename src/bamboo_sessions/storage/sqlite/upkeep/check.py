@@ -238,9 +238,8 @@ def _log_problems(connection: apsw.Connection, row: SessionRow) -> Iterator[Prob
                 yield _changed_commit(position)
             yield from _line_problems(position, columns[-1], body)
             entries = ids.entries_of(row.key, position, columns[4], columns[3], body)
-            is_indexed &= position > through or all(
-                ids.has(connection, entry) for entry in entries if entry[0] != ids.COMMIT
-            )
+            its = [entry for entry in entries if entry[0] != ids.COMMIT]
+            is_indexed &= position > through or ids.has_all(connection, its)
     if not is_indexed:
         yield Problem(kind="ids", detail="The index of ids lacks some of its own.", repair="Makes it anew.")
     try:
