@@ -95,8 +95,12 @@ class TokenUsageRecord(TokenUsage, frozen=True, gc=False, omit_defaults=True, kw
 _checked: Final = msgspec.json.Decoder(TokenUsageRecord)
 
 
-def check_record(record: TokenUsageRecord) -> TokenUsageRecord:
-    """`record`, or `InputError` that names the field."""
+def check_record(usage: TokenUsage) -> TokenUsageRecord:
+    """The record of `usage`, a new one if it is none yet; `InputError` if it can't be stored."""
+    if not isinstance(usage, TokenUsage) or isinstance(usage, TokenUsageTotals):
+        message = f"Token usage must be a TokenUsageRecord, not {type(usage).__name__}."
+        raise InputError(message, hint="Write TokenUsageRecord(model=…, input_tokens=…, output_tokens=…).")
+    record = usage if isinstance(usage, TokenUsageRecord) else TokenUsageRecord(**msgspec.structs.asdict(usage))
     json.encode_readable(record, _checked, what=f"Token usage record {record.id!r}")
     return record
 
