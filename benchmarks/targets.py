@@ -11,6 +11,7 @@ from benchmarks.results import FLOOR, MORE_IS_BETTER, OURS, Figure, Results, Ver
 SAVE, BLIND = "save a turn", "append a turn blind"
 TASKS = {16: "200 sessions, 16 tasks", 64: "200 sessions, 64 tasks"}
 PROCESSES, PROCESSES_P99 = "8 processes, one file", "8 processes, one file: p99 of a turn"
+TWO = "2 processes, one file"
 COLD, AGAIN, AGAIN_AFTER = "load all, cold", "load all again", "load all again, after another's commit"
 LAST = "last 50"
 PAGE, FILTERED = "first page of sessions", "first page of one owner's sessions"
@@ -63,6 +64,7 @@ TARGETS = (
     *_writes(TASKS[64], 0.6, 10),
     *_writes(PROCESSES, 1.2, 1.8),
     Target(PROCESSES_P99, 0.1, "peers", writes=True),
+    Target(TWO, 1.2, "floor", than="one process"),
     Target(EDIT_LAST, 2, "floor", than="a save"),
     Target(REMOVE_LAST, 2, "floor", than="a save"),
     Target(INSERT_FRONT, 10, "floor", than="a save"),

@@ -1,11 +1,11 @@
-"""8 processes, one file, each writes turns to a session of its own, one after another. Nothing may be lost."""
+"""8 processes, one file, each writes turns to a session of its own, one after another; and 2. Nothing may be lost."""
 
 from __future__ import annotations
 
 from benchmarks.bench import Bench
 from benchmarks.drivers import Failed
-from benchmarks.results import MORE_IS_BETTER, Figure, percentile, rounded
-from benchmarks.targets import PROCESSES, PROCESSES_P99
+from benchmarks.results import FLOOR, MORE_IS_BETTER, OURS, Figure, percentile, rounded
+from benchmarks.targets import PROCESSES, PROCESSES_P99, TWO
 
 _PROCESSES = 8
 _SHARE = f"{PROCESSES}: turns of the slowest process"
@@ -14,6 +14,24 @@ _SHARE = f"{PROCESSES}: turns of the slowest process"
 def run(bench: Bench) -> None:
     """Throughput, and the 99th percentile of the latencies."""
     rounds, seconds = (1, 0.4) if bench.quick else (3, 2.0)
+    _eight(bench, rounds, seconds)
+    _two(bench, rounds, seconds)
+
+
+def _two(bench: Bench, rounds: int, seconds: float) -> None:
+    """Two processes of ours, and one in the floor's column, by turns."""
+    rates: dict[int, list[float]] = {2: [], 1: []}
+    for number in range(rounds):
+        for count, found in rates.items():
+            path = bench.path(OURS, f"few-processes-{count}-{number}")
+            answer = bench.drivers[OURS].call("processes", path=path, processes=count, seconds=seconds)
+            bench.expect(OURS, answer["lost"], TWO)
+            found.append(rounded(answer["rate"]))
+    for store, count in ((OURS, 2), (FLOOR, 1)):
+        bench.results.figures.append(Figure(TWO, store, MORE_IS_BETTER, tuple(rates[count])))
+
+
+def _eight(bench: Bench, rounds: int, seconds: float) -> None:
     rates: dict[str, list[float]] = {name: [] for name in bench.drivers}
     waits: dict[str, list[float]] = {name: [] for name in bench.drivers}
     shares: dict[str, list[float]] = {name: [] for name in bench.drivers}

@@ -4,7 +4,8 @@ The conventions that the tests in this folder hold the documents to:
 
 - All ```` ```python ```` blocks of a page run, top to bottom, in one namespace with top-level `await`: in an empty
   folder, and in one where all pages ran before. They can be pasted into a console that reads line by line, so a blank
-  line ends an indented block, and stands nowhere inside. ```` ```python no-run ```` is left out.
+  line ends an indented block, and stands nowhere inside. ```` ```python no-run ```` is left out, and ````
+  ```python needs-agents ```` where there is no module `agents`.
 - An ```` ```output ```` block is what the Python block before it prints; `…` stands for anything, and one time of day
   is as good as another.
 - A ```` ```console ```` block whose commands (`$ …`) are the project's runs in the same folder; what follows a command
@@ -13,6 +14,7 @@ The conventions that the tests in this folder hold the documents to:
 
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,8 +36,9 @@ class Block(NamedTuple):
 
     @property
     def runs(self) -> bool:
-        """Whether the tests run it."""
-        return "no-run" not in self.words
+        """Whether the tests run it, where they run."""
+        needed = [word.removeprefix("needs-") for word in self.words if word.startswith("needs-")]
+        return "no-run" not in self.words and all(map(find_spec, needed))
 
 
 def pages() -> list[Path]:

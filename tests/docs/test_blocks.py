@@ -136,4 +136,4 @@ def test_every_block_says_what_it_is() -> None:
     for page in pages():
         for block in blocks(page):
             assert block.language in known, f"{name_of(page)}, line {block.line}: {block.language!r}"
-            assert set(block.words) <= {"no-run"}, f"{name_of(page)}, line {block.line}: {block.words}"
+            assert set(block.words) <= {"no-run", "needs-agents"}, f"{name_of(page)}, line {block.line}: {block.words}"

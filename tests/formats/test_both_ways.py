@@ -273,3 +273,52 @@ def test_a_conversation_begun_elsewhere_goes_on(module: ModuleType) -> None:
     assert there[0].content[1].url == image.url
     assert [(call.id, call.name) for call in there[1].tool_calls] == [("1", "look")]
     assert (there[2].text, there[2].tool_call_id) == ("a cat", "1")
+
+
+@MODULES
+@pytest.mark.parametrize(
+    ("begun_in", "items"),
+    [
+        (
+            anthropic,
+            [
+                {
+                    "role": "assistant",
+                    "content": [{"type": "tool_use", "id": id_, "name": "look", "input": {}} for id_ in ("1", "2")],
+                },
+                {
+                    "role": "user",
+                    "content": [
+                        *({"type": "tool_result", "tool_use_id": id_, "content": f"cat {id_}"} for id_ in ("1", "2")),
+                        {"type": "text", "text": "Which is mine?"},
+                    ],
+                },
+            ],
+        ),
+        (
+            gemini,
+            [
+                {
+                    "role": "model",
+                    "parts": [{"functionCall": {"id": id_, "name": "look", "args": {}}} for id_ in ("1", "2")],
+                },
+                {
+                    "role": "user",
+                    "parts": [
+                        *(
+                            {"functionResponse": {"id": id_, "name": "look", "response": {"result": f"cat {id_}"}}}
+                            for id_ in ("1", "2")
+                        ),
+                        {"text": "Which is mine?"},
+                    ],
+                },
+            ],
+        ),
+    ],
+    ids=["anthropic", "gemini"],
+)
+def test_all_of_a_turn_crosses_over(begun_in: ModuleType, items: list[dict[str, Any]], module: ModuleType) -> None:
+    """A turn that is one item there and several messages here is written as a whole, whatever the format."""
+    there = module.to_messages(module.from_messages(begun_in.to_messages(items)))
+    assert [message.tool_call_id for message in there if message.role == "tool"] == ["1", "2"]
+    assert there[-1].text == "Which is mine?"

@@ -38,7 +38,7 @@ _OPTIONS: Final = (
     "no:cacheprovider",
     "-p",
     "no:xdist",
-    "--timeout=60",
+    "--timeout=300",  # under the profile, on a busy machine; mutants have their own limit
     *_WARNINGS,
 )
 _CPU_SECONDS: Final = 5  # what any mutant may take, beside a multiple of what its tests take unchanged

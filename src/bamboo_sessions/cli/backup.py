@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
 import click
 
+from bamboo_sessions.cli.bars import bar
 from bamboo_sessions.cli.documents import document
 from bamboo_sessions.cli.failures import FAILED, QuietExitError
 from bamboo_sessions.cli.output import json_option, note, print_json
@@ -16,9 +12,6 @@ from bamboo_sessions.cli.store import Store
 from bamboo_sessions.cli.text import counted
 from bamboo_sessions.domain.report import CheckReport
 from bamboo_sessions.repository import StoreAdmin
-
-if TYPE_CHECKING:
-    from bamboo_sessions.storage.port import Progress
 
 
 @click.command()
@@ -38,7 +31,7 @@ def backup(store: Store, *, file: str, as_json: bool) -> None:
     """
 
     async def work(owner: StoreAdmin) -> CheckReport:
-        with _bar() as on_progress:
+        with bar("copying") as on_progress:
             return await owner.backup(file, on_progress=on_progress)
 
     report = store.run_as_owner(work)
@@ -51,21 +44,3 @@ def backup(store: Store, *, file: str, as_json: bool) -> None:
             note(f"The copy has {counted(len(report.problems), 'problem')}: run `bamboo-sessions check` on the store.")
     if not report.ok:
         raise QuietExitError(FAILED)
-
-
-@contextmanager
-def _bar() -> Iterator[Progress | None]:
-    """Shows how much is copied; on a terminal only."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-
-    with Bars(console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("copying", total=None)
-
-        def show(done: int, total: int) -> None:
-            bars.update(task, completed=done, total=total)
-
-        yield show

@@ -84,13 +84,20 @@ def list_sessions(store: Store, /, *, everything: bool, as_json: bool, as_jsonl:
 async def _pages(
     sessions: SessionRepository, filters: dict[str, Any], *, everything: bool
 ) -> AsyncIterator[SessionPage]:
-    """The page that was asked for, or all; the total is counted once."""
-    while True:
-        page = await sessions.list_sessions(**filters)
-        yield page
-        if page.next_cursor is None or not everything:
-            return
-        filters = {**filters, "cursor": page.next_cursor, "total": False}
+    """The page that was asked for, or all that there are, also of sessions that are saved meanwhile."""
+    first = await sessions.list_sessions(**filters)
+    if first.next_cursor is None or not everything:
+        yield first
+        return
+    chosen = {name: value for name, value in filters.items() if name not in {"limit", "cursor", "total"}}
+    heads: list[SessionHead] = []
+    async for head in sessions.iter_sessions(page_size=PAGE_MAX, **chosen):
+        heads.append(head)
+        if len(heads) == len(first.sessions):
+            yield SessionPage(sessions=tuple(heads), total=first.total)
+            heads = []
+    if heads:
+        yield SessionPage(sessions=tuple(heads), total=first.total)
 
 
 async def _print_pages(

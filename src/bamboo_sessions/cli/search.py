@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, get_args
 
 import click
 
 from bamboo_sessions.cli.arguments import complete_session
+from bamboo_sessions.cli.bars import bar
 from bamboo_sessions.cli.documents import document
 from bamboo_sessions.cli.output import (
     Line,
@@ -32,7 +31,6 @@ from bamboo_sessions.domain.limits import PAGE_MAX, SEARCH_DEFAULT
 from bamboo_sessions.domain.message import Role
 from bamboo_sessions.domain.search import SearchHit, SearchPage, Snippet
 from bamboo_sessions.repository import SessionRepository
-from bamboo_sessions.storage.port import Progress
 
 _TITLE_CHARS_MAX: Final = 80
 
@@ -92,7 +90,7 @@ def search(
 
 
 async def _search(sessions: SessionRepository, text: str, filters: dict[str, Any]) -> SearchPage:
-    with _bar() as on_progress:
+    with bar("building the index") as on_progress:
         page = await sessions.search(text, on_progress=on_progress, **filters)
     if not page.hits and filters["session"] is not None:
         await sessions.history(filters["session"], limit=1)  # raises if there is no such session
@@ -140,24 +138,3 @@ def _styled(snippet: Snippet) -> Iterator[tuple[str, str]]:
         yield re.sub(r"\s+", " ", plain(piece.text)), "bold yellow" if piece.is_match else ""
     if snippet.cut_after:
         yield " …", "dim"
-
-
-# --- progress
-
-
-@contextmanager
-def _bar() -> Iterator[Progress | None]:
-    """Shows how far the index is, if it has to be built first; on a terminal only."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-
-    with Bars(console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("building the index", visible=False, total=None)
-
-        def show(done: int, total: int) -> None:
-            bars.update(task, completed=done, total=total, visible=True)
-
-        yield show

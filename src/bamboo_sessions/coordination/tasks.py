@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Coroutine
+from traceback import walk_tb
 from typing import Any, Final, TypeVar
 
 from bamboo_sessions.domain.errors import BambooSessionsError, StorageError
@@ -93,7 +94,7 @@ class OwnedTasks:
             if outcome.done():
                 _log_failure(exc)  # nobody else would see it
             else:
-                outcome.set_exception(exc)
+                outcome.set_exception(_without_ways_of_ours(exc))
         else:
             if not outcome.done():
                 outcome.set_result(result)
@@ -114,6 +115,14 @@ class OwnedTasks:
 
     def __len__(self) -> int:
         return len(self._tasks)
+
+
+def _without_ways_of_ours(exc: BaseException) -> BaseException:
+    """`exc`; a refusal without its traceback, if that shows nothing but how we came to refuse."""
+    if not isinstance(exc, BambooSessionsError) or isinstance(exc, StorageError):
+        return exc
+    modules = {str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in walk_tb(exc.__traceback__)}
+    return exc.with_traceback(None) if modules == {__name__.partition(".")[0]} else exc
 
 
 def _begun(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:

@@ -99,7 +99,10 @@ def frozen_object(value: object, *, what: str) -> FrozenDict:
 
 def frozen(value: Any, *, what: str) -> Any:  # noqa: ANN401 - any JSON value
     """`value` as an immutable JSON value; `InputError` names `what`, and the place in it, if it isn't JSON."""
-    return _frozen(value, what, None, 0)
+    try:
+        return _frozen(value, what, None, 0)
+    except InputError as exc:
+        raise exc.with_traceback(None) from None  # it names the place; the way down to it would be shown call by call
 
 
 def _frozen(value: Any, what: str, place: _Place, depth: int) -> Any:  # noqa: ANN401 - any JSON value

@@ -219,7 +219,7 @@ def _place(index: int | slice, length: int) -> slice:
     """The slice that `index` means; with the step 1 its ends are positions, and in order."""
     if not isinstance(index, slice):
         if not -length <= index < length:
-            message = f"message index {index} is out of range: there are {length}"
+            message = f"Message index {index} is out of range: there are {length}. `add_message` adds at the end."
             raise IndexError(message)
         return slice(index % length, index % length + 1, 1)
     start, stop, step = index.indices(length)

@@ -223,7 +223,8 @@ def _made(kind: type[T], fields: Mapping[str, Any], place: str, hint: str) -> T:
 
 def wrong_type(place: str, wanted: str, value: object, *, hint: str | None = None) -> InvalidMessageError:
     """The refusal of a value of another type; the usual remedy for the type is the hint."""
-    message = f"{place} must be {wanted}, not {type(value).__name__}."
+    given = "None" if value is None else type(value).__name__
+    message = f"{place} must be {wanted}, not {given}."
     return InvalidMessageError(message, hint=hint or _REMEDIES.get(type(value), f"Pass {wanted}."))
 
 

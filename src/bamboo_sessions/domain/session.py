@@ -298,7 +298,7 @@ class Session:
     @metadata.setter
     def metadata(self, value: Mapping[str, Any]) -> None:
         """Make these all the metadata: a key that isn't among them is removed. Raises `InputError`."""
-        if value is not self._metadata:  # it is where `session.metadata |= …` ends
+        if value is None or value is not self._metadata:  # it is where `session.metadata |= …` ends
             new = json.thawed(json.frozen_object(value, what="Session.metadata"))
             self.metadata.clear()
             self.metadata.update(new)

@@ -62,7 +62,7 @@ class Field(Fixed[T]):
         if not isinstance(value, self.kinds) or (isinstance(value, bool) and bool not in self.kinds):
             wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in self.kinds)
             message = f"Session.{self.name} must be {wanted}, not {value!r}."
-            raise InputError(message, hint="Nothing was changed.")
+            raise InputError(message, hint=f"Assign {wanted}; nothing was changed.")
         if isinstance(value, int) and not 0 <= value <= VERSION_MAX:
             message = f"Session.{self.name} must be 0 to {VERSION_MAX:,}, not {value!r}."
             raise InputError(message, hint="Nothing was changed.")

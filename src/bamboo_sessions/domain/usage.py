@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from math import inf
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -23,11 +24,13 @@ COUNTS: Final = (
 )
 """The countable fields that records and totals share."""
 
-_COUNT_MAX: Final = 2**53  # readers in other languages keep whole numbers exactly up to here
+_COUNT_END: Final = 2**53  # readers in other languages keep whole numbers exactly up to here
 
 
 class TokenUsage(Value, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """Tokens of one model call, or of many. Whole numbers, 0 or more."""
+
+    _count_end: ClassVar[float] = _COUNT_END
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -39,7 +42,7 @@ class TokenUsage(Value, frozen=True, gc=False, omit_defaults=True, kw_only=True)
         """Check the counts."""
         for name in COUNTS:
             count = getattr(self, name)
-            if type(count) is not int or not 0 <= count < _COUNT_MAX:
+            if type(count) is not int or not 0 <= count < self._count_end:
                 message = f"{type(self).__name__}.{name} must be a whole number of 0 or more, not {count!r}."
                 raise InputError(message, hint="Leave counts that the provider doesn't report at 0.")
 
@@ -51,6 +54,8 @@ class TokenUsage(Value, frozen=True, gc=False, omit_defaults=True, kw_only=True)
 
 class TokenUsageTotals(TokenUsage, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """The sum of a ledger; `calls` counts its records."""
+
+    _count_end: ClassVar[float] = inf  # what was recorded can be summed, however much it is
 
     calls: int = 0
 
@@ -90,8 +95,12 @@ class TokenUsageRecord(TokenUsage, frozen=True, gc=False, omit_defaults=True, kw
 _checked: Final = msgspec.json.Decoder(TokenUsageRecord)
 
 
-def check_record(record: TokenUsageRecord) -> TokenUsageRecord:
-    """`record`, or `InputError` that names the field."""
+def check_record(usage: TokenUsage) -> TokenUsageRecord:
+    """The record of `usage`, a new one if it is none yet; `InputError` if it can't be stored."""
+    if not isinstance(usage, TokenUsage) or isinstance(usage, TokenUsageTotals):
+        message = f"Token usage must be a TokenUsageRecord, not {type(usage).__name__}."
+        raise InputError(message, hint="Write TokenUsageRecord(model=…, input_tokens=…, output_tokens=…).")
+    record = usage if isinstance(usage, TokenUsageRecord) else TokenUsageRecord(**msgspec.structs.asdict(usage))
     json.encode_readable(record, _checked, what=f"Token usage record {record.id!r}")
     return record
 

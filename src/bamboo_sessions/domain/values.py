@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from bamboo_sessions.domain.errors import InputError
+
 SHOWN_CHARS_MAX: Final = 80
 """Characters of one field in a repr: several fit on a line."""
 
@@ -23,6 +25,8 @@ class ValueType(msgspec.StructMeta):
         def __call__(cls, *args, **fields):  # noqa: D102, N805 - of a metaclass; the fields document themselves
             try:
                 return super().__call__(*args, **fields)
+            except InputError as exc:
+                raise exc.with_traceback(None) from None  # it names the place; how we came there tells users nothing
             except TypeError as exc:
                 unknown = sorted(fields.keys() - set(cls.__struct_fields__))
                 what = f" has no field {unknown[0]!r}" if unknown else f": {str(exc)[0].lower()}{str(exc)[1:]}"

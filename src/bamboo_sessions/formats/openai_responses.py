@@ -181,7 +181,10 @@ def _part(item: Json) -> Part | None:
 
 
 def _write(unit: Sequence[Message]) -> list[Json]:
-    (message,) = unit[:1]
+    return [item for message in unit for item in _items(message)]
+
+
+def _items(message: Message) -> list[Json]:
     match message.role:
         case "assistant":
             return _response_items(message)

@@ -103,7 +103,7 @@ async def set_value(
     """
     if not isinstance(key, str):
         message = f"A metadata key must be text, not {key!r}."
-        raise InputError(message, hint="Nothing was changed.")
+        raise InputError(message, hint="Name the value by a text; nothing was changed.")
     stored = json.frozen(value, what=f"The value of {key!r}")
 
     def change(head: SessionHead) -> SessionHead:
@@ -205,5 +205,5 @@ def check_title(title: str) -> str:
     """`title`, or `InputError`."""
     if not isinstance(title, str) or not title.strip():
         message = f"A title must be text that isn't empty, not {title!r}."
-        raise InputError(message, hint="Nothing was changed.")
+        raise InputError(message, hint="Pass the title's text; nothing was changed.")
     return title

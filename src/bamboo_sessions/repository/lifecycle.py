@@ -26,7 +26,7 @@ from bamboo_sessions.domain.session import Session
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.repository.authoring import check_title
 from bamboo_sessions.repository.bound import Bound, Handle
-from bamboo_sessions.repository.terms import made_before, terms
+from bamboo_sessions.repository.terms import Terms, made_before, terms
 from bamboo_sessions.storage.commit import Commit, HistorySource, RevisionConflict, SessionKey
 from bamboo_sessions.storage.query import DeleteQuery, ListQuery
 
@@ -71,24 +71,11 @@ async def fork(
     bound, on = self._bound, terms("fork", commit_id)
     given = _given(owner, title, metadata)
     kinds = _record_kinds(records)
-    original_key = bound.key(session_id)
+    original = bound.key(session_id)
     key = bound.writable(new_id if new_id is not None else on.commit_id)
     try:
-        original = await _original(bound, original_key)
-        revision = _checked_revision(original, at_revision)
-        origin = ForkOrigin(session_id, revision, at_message_id)
-        keep_summary = at_message_id is None and at_revision is None
-        head = fork_head(original, key.session_id, origin, at=bound.clock.now(), keep_summary=keep_summary)
-        commit = Commit(
-            key=key,
-            commit_id=on.commit_id,
-            at=head.created_at,
-            expected=0,
-            head=msgspec.structs.replace(head, **given),
-            history_from=HistorySource(session_id, revision, at_message_id, kinds),
-            call=on.call,
-        )
-        fork = await begun(bound, commit)
+        head = await _fork_head(bound, original, key.session_id, at_revision, at_message_id)
+        fork = await begun(bound, _fork_commit(key, on, msgspec.structs.replace(head, **given), kinds))
     except StorageError:
         raise
     except BambooSessionsError:  # perhaps the original has changed since the fork was made
@@ -98,6 +85,31 @@ async def fork(
     if fork.forked_from is None or fork.forked_from.session_id != session_id:
         raise SessionExistsError(fork.id)  # the commit id was used for another call before
     return fork
+
+
+async def _fork_head(
+    bound: Bound, original: SessionKey, new_id: str, at_revision: int | None, at_message_id: str | None
+) -> SessionHead:
+    """The head of a fork of what the original is now, or was at a revision."""
+    head = await _original(bound, original)
+    origin = ForkOrigin(original.session_id, _checked_revision(head, at_revision), at_message_id)
+    keep_summary = at_message_id is None and at_revision is None
+    return fork_head(head, new_id, origin, at=bound.clock.now(), keep_summary=keep_summary)
+
+
+def _fork_commit(key: SessionKey, on: Terms, head: SessionHead, kinds: tuple[str, ...] | None) -> Commit:
+    """The commit that begins the fork with its origin's history, and its records of these kinds."""
+    origin = head.forked_from
+    assert origin is not None  # noqa: S101 - it is a fork's
+    return Commit(
+        key=key,
+        commit_id=on.commit_id,
+        at=head.created_at,
+        expected=0,
+        head=head,
+        history_from=HistorySource(origin.session_id, origin.revision, origin.message_id, kinds),
+        call=on.call,
+    )
 
 
 async def _original(bound: Bound, key: SessionKey) -> SessionHead:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import TypedDict, Unpack
 
 import msgspec
@@ -25,6 +26,7 @@ from bamboo_sessions.storage.query import (
     decode_cursor,
     encode_cursor,
     in_order,
+    is_ahead,
     is_behind,
     matches,
 )
@@ -90,15 +92,40 @@ async def list_sessions(
 async def iter_sessions(
     self: Handle, *, page_size: int = PAGE_DEFAULT, order: Order = "-updated_at", **filters: Unpack[SessionFilters]
 ) -> AsyncIterator[SessionHead]:
-    """All sessions that match, page by page; holds no lock and no connection between pages (L91).
+    """All sessions that match, each once, page by page; holds no lock and no connection between pages (L91).
 
-    Takes the filters and orders of `list_sessions`; `page_size` is 1 to 1000. Raises `InputError`.
+    Sessions that are saved meanwhile aren't missed, whichever way that moves them: those that moved ahead of the walk
+    come at its end. So orders by `updated_at` keep the ids in memory that came already. Takes the filters and orders
+    of `list_sessions`; `page_size` is 1 to 1000. Raises `InputError`.
     """
     _check_order(order)
     _check_filters(filters)
     query = ListQuery(self._bound.namespace, limit=check_page_limit(page_size), order=order, **filters)
+    if "created" in order:
+        async for head in _walk(self._bound, query):
+            yield head
+        return
+    seen: set[str] = set()
+    begun: Cursor | None = None
     while True:
-        page = await _shown_page(self._bound, query)
+        first: SessionHead | None = None
+        async with aclosing(_walk(self._bound, query)) as heads:
+            async for head in heads:
+                if begun is not None and not is_ahead(head, begun):
+                    break  # from here on the walk before this one has seen all
+                first = first or head
+                if head.id not in seen:
+                    seen.add(head.id)
+                    yield head
+        if first is None or order == "updated_at":
+            return
+        begun = cursor_behind(first, order)
+
+
+async def _walk(bound: Bound, query: ListQuery) -> AsyncGenerator[SessionHead]:
+    """Page by page, as far as there are pages at that time."""
+    while True:
+        page = await _shown_page(bound, query)
         for head in page.heads:
             yield head
         if page.next_cursor is None:

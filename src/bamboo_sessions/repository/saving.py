@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from bamboo_sessions.coordination.saving import check_commit_size
-from bamboo_sessions.domain.head import ForkOrigin
+from bamboo_sessions.domain.head import ForkOrigin, SessionHead
 from bamboo_sessions.domain.message import to_stored
 from bamboo_sessions.domain.question import changed_since
 from bamboo_sessions.domain.report import MergeReport
@@ -127,7 +127,8 @@ async def save_as_fork(
 
     For work that was refused, as that of a run whose lease was lost, or of a deleted session: nothing of it is
     lost, and nothing is merged into what others made. As with `fork`, pin, archive, run state and token usage stay
-    behind; of the questions those come along that the copy itself had asked. The copy stays as it is.
+    behind; of the questions those come along that the copy itself had asked. The owner is the session's of now, while
+    it lives. The copy stays as it is.
 
     Atomic, durable on return, cancellation-safe.
 
@@ -146,6 +147,8 @@ async def save_as_fork(
     now = bound.clock.now()
     origin = ForkOrigin(session.id, session.revision)
     head = fork_head(draft.head, key.session_id, origin, at=now, keep_summary=True)
+    original = await bound.storage.read_head(bound.key(session.id))
+    owner = original.owner if isinstance(original, SessionHead) else head.owner
     base = link_of(session).base
     known = base.head.questions if base is not None else ()
     asked = tuple(question for question in changed_since(known, draft.head.questions) if question.is_open)
@@ -154,7 +157,7 @@ async def save_as_fork(
         commit_id=on.commit_id,
         at=now,
         expected=0,
-        head=msgspec.structs.replace(head, questions=asked),
+        head=msgspec.structs.replace(head, owner=owner, questions=asked),
         insertions=(StoredInsertion(tuple(map(to_stored, draft.messages)), None),),
         replace=True,
         call=on.call,

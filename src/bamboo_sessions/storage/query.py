@@ -187,6 +187,12 @@ def is_behind(head: SessionHead, cursor: Cursor) -> bool:
     return place < end if cursor.order.startswith("-") else place > end
 
 
+def is_ahead(head: SessionHead, cursor: Cursor) -> bool:
+    """Whether `head` stands before the one that `cursor` was made behind."""
+    place, end = _place(head, cursor.order), (cursor.micros, cursor.session_id)
+    return place > end if cursor.order.startswith("-") else place < end
+
+
 def _place(head: SessionHead, order: str) -> tuple[int, str]:
     return to_micros(getattr(head, order.lstrip("-"))), head.id
 

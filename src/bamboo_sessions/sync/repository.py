@@ -190,9 +190,11 @@ class SyncSessionRepository(SyncHandle[SessionRepository]):
     def iter_sessions(
         self, *, page_size: int = PAGE_DEFAULT, order: Order = "-updated_at", **filters: Unpack[SessionFilters]
     ) -> Iterator[SessionHead]:
-        """All sessions that match, page by page; holds no lock and no connection between pages (L91).
+        """All sessions that match, each once, page by page; holds no lock and no connection between pages (L91).
 
-        Takes the filters and orders of `list_sessions`; `page_size` is 1 to 1000. Raises `InputError`.
+        Sessions that are saved meanwhile aren't missed, whichever way that moves them: those that moved ahead of the walk
+        come at its end. So orders by `updated_at` keep the ids in memory that came already. Takes the filters and orders
+        of `list_sessions`; `page_size` is 1 to 1000. Raises `InputError`.
         """
         return iterated(
             self._portal, self._inner.iter_sessions(page_size=page_size, order=order, **filters), ahead=PAGE_DEFAULT
@@ -314,7 +316,8 @@ class SyncSessionRepository(SyncHandle[SessionRepository]):
 
         For work that was refused, as that of a run whose lease was lost, or of a deleted session: nothing of it is
         lost, and nothing is merged into what others made. As with `fork`, pin, archive, run state and token usage stay
-        behind; of the questions those come along that the copy itself had asked. The copy stays as it is.
+        behind; of the questions those come along that the copy itself had asked. The owner is the session's of now, while
+        it lives. The copy stays as it is.
 
         Atomic, durable on return, safe to interrupt.
 

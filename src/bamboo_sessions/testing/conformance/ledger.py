@@ -57,6 +57,16 @@ class LedgerConformance(Conformance):
         await storage.commit(appending("s", usage=(record("c", 2**50),)))
         assert await totals(storage, "s") == sums(3, 11 + 2**50)
 
+    async def test_the_largest_counts_add_up(self, storage: SessionStorage) -> None:
+        """More of the largest counts than 63 bits hold are summed exactly, and no error ends the reading of totals."""
+        largest = 2**53 - 1
+        records = [
+            TokenUsageRecord(id=str(number), at=START, model="m", input_tokens=largest) for number in range(1_030)
+        ]
+        await storage.commit(creation(usage=tuple(records)))
+        for session_id in ("s", None):
+            assert await totals(storage, session_id) == TokenUsageTotals(calls=1_030, input_tokens=1_030 * largest)
+
     async def test_a_record_counts_once(self, storage: SessionStorage) -> None:
         """L98: a record id that is there already changes nothing and makes no commit, whatever it says."""
         await storage.commit(creation(usage=(record("a", 1),)))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bamboo_sessions.storage.sqlite.transactions.slots import Slots
-from bamboo_sessions.storage.sqlite.transactions.tuning import SLOT_BYTES_MAX
+from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_ROW_BYTES, SLOT_BYTES_MAX
 
 LONG = 60.0
 ROOM = 1 << 20
@@ -92,7 +92,8 @@ def test_requests_are_bounded(slots: Make) -> None:
     assert not one.post([b"x" * SLOT_BYTES_MAX], LONG)
     assert one.post([b"x" * (SLOT_BYTES_MAX - 100)], LONG)
     assert two.post([b"y"], LONG)
-    assert [posted.slot for posted in other.waiting(100)] == [2]
+    assert other.waiting(LOOP_ROW_BYTES) == []
+    assert [posted.slot for posted in other.waiting(LOOP_ROW_BYTES + 100)] == [2]
     assert [posted.slot for posted in other.waiting(ROOM)] == [1, 2]
 
 

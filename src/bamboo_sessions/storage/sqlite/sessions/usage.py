@@ -21,7 +21,10 @@ _INSERT: Final = (
     f"INSERT INTO token_usage (session, record_id, at, {', '.join(COUNTS)}, document, checksum) "  # noqa: S608
     f"VALUES (?, ?, ?, {', '.join('?' * len(COUNTS))}, ?, ?)"
 )
-_SUMS: Final = f"count(*), {', '.join(f'coalesce(sum(token_usage.{name}), 0)' for name in COUNTS)}"
+_SUMS: Final = "count(*), " + ", ".join(
+    f"coalesce(sum(token_usage.{name} >> 32), 0), coalesce(sum(token_usage.{name} & 0xFFFFFFFF), 0)" for name in COUNTS
+)
+"""In halves: SQLite's `sum` ends with an error beyond 63 bits, which a thousand of the largest counts come to."""
 
 
 def new_records(
@@ -74,5 +77,6 @@ def _sum(
     connection: apsw.Connection, source: str, args: tuple[str | int, ...], *, prefix: str = ""
 ) -> TokenUsageTotals:
     sql = f"{prefix} SELECT {_SUMS} FROM {source}"  # noqa: S608 - constants
-    calls, *sums = rows_of(connection, sql, args)[0]
+    calls, *halves = rows_of(connection, sql, args)[0]
+    sums = [(high << 32) + low for high, low in zip(halves[::2], halves[1::2], strict=True)]
     return TokenUsageTotals(calls=calls, **dict(zip(COUNTS, sums, strict=True)))

@@ -1,7 +1,7 @@
-"""The other processes on a file, as a writer meets them: it waits for its turn, and they do things for one another.
+"""The other processes on a file: waiting for one's turn among them, and carrying out one another's requests.
 
-See `turns` for whose turn it is, and `slots` for how requests of one process are carried out by another. Nobody is told
-of one before the COMMIT of whoever carried it out has returned (G1).
+`turns` says whose turn it is, and `slots` where requests wait for another process. Nobody hears of the outcome before
+COMMIT has returned there (G1).
 """
 
 from __future__ import annotations

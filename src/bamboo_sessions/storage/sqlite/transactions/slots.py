@@ -29,7 +29,7 @@ from zlib import crc32
 
 import msgspec
 
-from bamboo_sessions.storage.sqlite.transactions.tuning import SLOT_BYTES_MAX
+from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_ROW_BYTES, SLOT_BYTES_MAX
 
 VERSION: Final = 1
 """Of all this, and of what requests and outcomes are made of: processes of other versions leave one another alone."""
@@ -98,7 +98,10 @@ class Slots:
     # --- for whoever has the turn
 
     def waiting(self, bytes_max: int) -> list[Posted]:
-        """What waits in other slots, of `bytes_max` at most. Clears those of processes that have waited long enough."""
+        """What waits in other slots, of `bytes_max` at most, a request counted with one more row.
+
+        Clears the slots of processes that have waited long enough.
+        """
         flags = self._get(_SLOTS, 0)
         found: list[Posted] = []
         if _WAITING not in flags:
@@ -107,6 +110,7 @@ class Slots:
         for slot, flag in enumerate(flags):
             if flag == _WAITING[0] and slot != self._mine and (read := self._read(_requests_of(slot))) is not None:
                 name, until, requests, size = read
+                size += len(requests) * LOOP_ROW_BYTES
                 if now >= until:
                     self._put(_NOT, slot)
                 elif size <= bytes_max:

@@ -47,10 +47,10 @@ LOCK_POLL_SECONDS: Final = 0.0005
 """How often a writer that waits for another process asks again."""
 
 TURN_POLL_SECONDS: Final = 0.0001
-"""How often a writer looks at first whether it is its turn: a little oftener than a quick disk syncs."""
+"""How often a writer looks at first whether it is its turn: about as often as a quick disk syncs."""
 
 TURN_POLLS: Final = 4
-"""After a long wait, how many looks the same time again would have: it waits a quarter longer than it must."""
+"""Later it looks again after a quarter of the time that it has waited, and so waits a quarter too long at most."""
 
 TURN_WAIT_SECONDS: Final = 0.045
 """How long a writer waits for its turn before it asks SQLite all the same: whoever has it may be stopped."""
@@ -71,11 +71,11 @@ REMEMBERED_COMMITS: Final = 8
 """How many of the last commits make most of the average time of one."""
 
 LOOP_STALL_SECONDS: Final = 0.005
-"""A sync that took longer than that held the event loop up so that somebody notices."""
+"""A sync that took longer was a stall: it held up the event loop for longer than anything else may."""
 
 LOOP_STALLS_APART: Final = 100
-"""For how many times its length no commit is made on the event loop's thread afterwards: a disk that stalls each few
-hundred commits stalls again meanwhile, and holds up the writer's thread only; at worst the loop loses a hundredth."""
+"""For how many times as long commits stay away from the event loop's thread afterwards. A disk that stalls every few
+hundred commits stalls again in that time, and holds up the writer's thread only."""
 
 PAGES_SECONDS: Final = 0.00002
 """What writing one commit's pages takes, without waiting for the disk. Roughly."""

@@ -1,7 +1,7 @@
 """Whose turn it is to write, among the processes on one file: an advisory lock on a small file beside the database.
 
 SQLite lets waiting writers poll, and whoever happens to ask at the right moment is next: under load some wait for a
-hundred commits of the others (L45). Who has the turn, commits for all who wait (see `slots`), so that it matters little
+hundred commits of the others (L45). Whoever has the turn commits for all who wait (see `slots`), so it matters little
 who is next.
 
 Only speed and fairness rest on it: a writer that can't have its turn (another system, a read-only folder, a process
@@ -62,7 +62,7 @@ class Turn:
     def wait(self, seconds: float, is_over: Callable[[], bool]) -> None:
         """Wait until it is this process's turn, or `is_over`, or for `seconds`: then turns don't matter for a while.
 
-        Who has waited long asks less often: that costs little, compared with the time that it takes anyway.
+        The longer it has waited, the less often it looks.
         """
         start = time.monotonic()
         while (waited := time.monotonic() - start) < seconds:

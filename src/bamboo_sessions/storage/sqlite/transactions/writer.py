@@ -131,7 +131,8 @@ class Writer:
                 return False
             self._patience.seconds = 0.0
             connection = self._begin()
-            guests = self._others.guests(tuning.LOOP_GROUP_BYTES_MAX)
+            size = sum([request.size for request in requests])
+            guests = self._others.guests(tuning.LOOP_GROUP_BYTES_MAX - size)
             return self._run_in(connection, requests, guests, outcomes=Exception)
         except apsw.Error:
             return False

@@ -85,6 +85,15 @@ class OwningConformance(RepositoryCase):
         child = await others.create(copy.new_child("late"))
         assert (child.owner, (await sessions.get("late")).owner) == ("ann", "ann")
 
+    async def test_a_fork_of_a_stale_copy(self, sessions: SessionRepository, others: SessionRepository) -> None:
+        """What is kept of a copy of before belongs to whom the session belongs now."""
+        await planted(sessions)
+        copy = await others.get("root")
+        await sessions.set_owner("root", "ann")
+        assert (await others.save_as_fork(copy)).owner == "ann"
+        await sessions.delete("root")
+        assert (await others.save_as_fork(copy)).owner == "guest"
+
     async def test_the_same_owner_again(self, sessions: SessionRepository) -> None:
         """An owner that it has already changes nothing: no revision, no row in the feed."""
         await planted(sessions)

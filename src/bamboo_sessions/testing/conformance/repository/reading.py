@@ -7,6 +7,7 @@ import pytest
 from bamboo_sessions.domain.errors import InputError, MessageNotFoundError, SessionNotFoundError
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.repository.repository import SessionRepository
+from bamboo_sessions.storage.query import Order
 from bamboo_sessions.testing.clock import ManualClock
 from bamboo_sessions.testing.conformance.kit import SECOND, call, result, user, users
 from bamboo_sessions.testing.conformance.repository.base import RepositoryCase, saved
@@ -140,6 +141,22 @@ class PagesConformance(RepositoryCase):
         assert ([head.id for head in page.sessions], page.next_cursor) == (["0"], None)
         assert set(faults.calls) == {"list_heads"}
         assert [head.id async for head in sessions.iter_sessions(page_size=2)] == list("6543210")
+
+    @pytest.mark.parametrize("order", ["-updated_at", "updated_at", "-created_at", "created_at"])
+    async def test_a_walk_misses_nothing_that_is_saved_meanwhile(
+        self, order: Order, sessions: SessionRepository, clock: ManualClock
+    ) -> None:
+        """Whatever is saved while somebody walks, each session comes, and comes once; also one that is new."""
+        for number in range(7):
+            await saved(sessions, user("a"), id=str(number))
+            clock.move(SECOND)
+        came: list[str] = []
+        async for head in sessions.iter_sessions(page_size=2, order=order):
+            came.append(head.id)
+            if len(came) < 9:
+                await sessions.append(str(len(came) % 7), user(f"later {len(came)}"))
+                clock.move(SECOND)
+        assert sorted(came) == list("0123456")
 
     async def test_listing_by_filter(self, sessions: SessionRepository) -> None:
         """Filters reach the storage."""
