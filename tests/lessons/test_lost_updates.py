@@ -36,14 +36,16 @@ async def test_L01_a_stale_save_keeps_a_rename_and_a_pin(
 
 
 async def test_L01_a_title_in_a_stale_copy_loses_and_is_reported(
-    sessions: SessionRepository, others: SessionRepository, chat: Session
+    sessions: SessionRepository, others: SessionRepository, chat: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A title that a runtime writer put into an old copy doesn't undo a person's, and the save says so."""
+    """A title that a run put into an old copy doesn't undo a person's; the save says so, and logs the way."""
     await others.rename("chat", "by a person")
     chat.title = "by the run"
     report = await sessions.save(chat)
     assert report.authoritative_ignored == ("title",)
     assert (await others.get("chat")).title == "by a person"
+    assert "session 'chat': what this copy set (title) wasn't saved" in caplog.text
+    assert "rename" in caplog.text
 
 
 async def test_L02_a_stale_save_never_shrinks_the_transcript(
