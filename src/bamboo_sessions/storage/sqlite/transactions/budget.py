@@ -94,7 +94,7 @@ def check_short(count: int, size: int, budget: Budget | None) -> None:
 
 
 def weight_of(commit: Commit) -> int | None:
-    """How much work a commit is, in bytes; `None` if only its transaction can tell: it may renumber a whole session.
+    """How much work a commit is, in bytes; `None` if only its transaction can tell: it copies, or changes the order.
 
     Of long heads and metadata it is only said that they are too long.
     """

@@ -92,9 +92,6 @@ LOOP_GROUP_BYTES_MAX: Final = 256 * 1024
 LOOP_ROW_BYTES: Final = 1024
 """What a row counts for beside its contents: writing one takes as long as this many bytes more."""
 
-POSITION_STEP: Final = 1 << 20
-"""Distance of two messages added at the end: twenty insertions fit between any two."""
-
 LOG_PAGES_GROWN_FROM: Final = 32
 """Pages in the write-ahead log from which on it is made longer ahead: about four commits. Many processes make fewer."""
 
