@@ -116,6 +116,8 @@ _TRUTH = [
     ("UPDATE token_usage SET input_tokens = 8", "checksum"),
     ("UPDATE records SET value = x'00'", "checksum"),
     ("UPDATE records SET key = 'other'", "checksum"),
+    ("UPDATE records SET scope = 2", "checksum"),
+    ("UPDATE token_usage SET session = 2", "checksum"),
     ("UPDATE sessions SET revision = 9 WHERE session_id = 's'", "counters"),
     ("UPDATE sessions SET incarnation = 3 WHERE session_id = 's'", "counters"),
     ("UPDATE sessions SET reshaped_revision = 9 WHERE session_id = 's'", "counters"),

@@ -179,7 +179,7 @@ def apply(connection: apsw.Connection, namespace: str, changes: Sequence[RecordC
         connection.execute(_ADD_KIND, (record.kind,))
         if record.scope.type == "shared":
             connection.execute(_ADD_SCOPE, (namespace, record.scope.name))
-        sealed = checksum(value, record.kind, record.key, version)
+        sealed = checksum(value, record.kind, record.key, version, namespace, record.scope.type, record.scope.name)
         connection.execute(_PUT.format(scope=scope), (*columns, version, sealed, value))
     if given := max((change.version for change in changes), default=0):
         connection.execute(_GIVEN, (given,))

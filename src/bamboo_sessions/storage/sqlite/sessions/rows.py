@@ -199,6 +199,6 @@ def _write_questions(connection: apsw.Connection, session: int, questions: Quest
                     seq,
                     question.state,
                     document,
-                    checksum(document, question.id, seq, question.state),
+                    checksum(document, question.id, seq, question.state, session),
                 ),
             )

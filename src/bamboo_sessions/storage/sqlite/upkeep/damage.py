@@ -20,13 +20,15 @@ from bamboo_sessions.storage.sqlite.transactions.connection import row_of, rows_
 _HEAD: Final = """
     SELECT heads.checksum, document, metadata_version, created_at, head_revision
     FROM heads JOIN sessions ON sessions.key = heads.session WHERE session = ?"""
+_USAGE: Final = f"checksum, document, record_id, at, {', '.join(COUNTS)}, session"
 _OWNED: Final = {
-    "question": "SELECT checksum, document, question_id, seq, state FROM questions WHERE session = ?",
-    "token usage": f"SELECT checksum, document, record_id, at, {', '.join(COUNTS)} FROM token_usage WHERE session = ?",  # noqa: S608
+    "question": "SELECT checksum, document, question_id, seq, state, session FROM questions WHERE session = ?",
+    "token usage": f"SELECT {_USAGE} FROM token_usage WHERE session = ?",  # noqa: S608 - constants
 }
 _RECORDS: Final = """
     SELECT records.checksum, value, record_kinds.name, records.key, records.version,
-        ifnull(shared_scopes.namespace, sessions.namespace), ifnull(shared_scopes.name, sessions.session_id)
+        ifnull(shared_scopes.namespace, sessions.namespace), iif(scope > 0, 'session', 'shared'),
+        ifnull(shared_scopes.name, sessions.session_id)
     FROM records LEFT JOIN record_kinds ON record_kinds.number = records.kind
     LEFT JOIN sessions ON sessions.key = records.scope LEFT JOIN shared_scopes ON shared_scopes.number = -records.scope
     WHERE ?1 IS NULL OR ?1 IN (sessions.namespace, shared_scopes.namespace)"""
@@ -60,16 +62,16 @@ def changed_in_session(connection: apsw.Connection, session: int) -> Iterator[Pr
         for row in connection.execute(sql, (session,)):
             if _differs(*row):
                 yield Problem(kind="checksum", detail=f"A {what}, {row[2]!r}, isn't what was written.")
-    newest, reshaped = rows_of(connection, _RESHAPED, (session,))[0]
-    if newest != reshaped:
-        yield Problem(kind="counters", detail="The revision that last changed the history's shape can't be right.")
+    for newest, reshaped in rows_of(connection, _RESHAPED, (session,)):
+        if newest != reshaped:
+            yield Problem(kind="counters", detail="The revision that last changed the history's shape can't be right.")
 
 
 def changed_records(connection: apsw.Connection, namespace: str | None) -> Iterator[Problem]:
     """Records that aren't what was written, of one namespace or of all (`None`)."""
     for row in connection.execute(_RECORDS, (namespace,)):
-        if row[2] is None or row[5] is None or _differs(*row[:5]):
-            kind, key, _, owner, scope = row[2:]
+        if _differs(*row):
+            kind, key, _, owner, _, scope = row[2:]
             detail = f"Record {kind!r}, {key!r} of {scope!r} isn't what was written."
             yield Problem(kind="checksum", detail=detail, namespace=owner)
 
