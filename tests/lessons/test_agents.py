@@ -82,9 +82,7 @@ async def test_L95_an_unknown_part_is_an_error_and_not_none(
 ) -> None:
     """Stored content of a kind that this release doesn't know is reported, never dropped or read as empty."""
     with raw(path) as connection:
-        connection.execute(
-            """UPDATE messages SET body = CAST(replace(body, '"hello"', '[{"type":"scent"}]') AS BLOB)"""
-        )
+        connection.execute("""UPDATE commits SET body = CAST(replace(body, '"hello"', '[{"type":"scent"}]') AS BLOB)""")
     async with SessionRepository.open(path) as reopened:
         with pytest.raises(StorageCorruptError):
             await reopened.load("chat")

@@ -13,7 +13,7 @@ from bamboo_sessions.domain.errors import (
 )
 from bamboo_sessions.domain.limits import RECORD_PAGE_BYTES_MAX
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.usage import TokenUsageRecord
+from bamboo_sessions.domain.usage import TokenUsage, TokenUsageRecord
 from bamboo_sessions.repository.repository import SessionRepository
 from bamboo_sessions.storage.commit import RecordScope, RecordWrite
 from bamboo_sessions.testing.conformance.kit import user
@@ -30,7 +30,7 @@ class KeepingConformance(RepositoryCase):
         record = TokenUsageRecord(id="u", input_tokens=3, output_tokens=4)
         for _ in range(2):
             await sessions.append_token_usage_record("child", record)
-        await sessions.append_token_usage_record("leaf", TokenUsageRecord(input_tokens=10))
+        await sessions.append_token_usage_record("leaf", TokenUsage(input_tokens=10))
         totals = await sessions.token_usage("child")
         assert (totals.calls, totals.input_tokens, totals.total_tokens) == (1, 3, 7)
         assert (await sessions.token_usage("root", include_children=True)).calls == 2
