@@ -142,7 +142,7 @@ async def test_L86_a_history_is_replaced_as_a_whole_or_not_at_all(
     assert texts(await others.get("chat")) == ["hello"]
     with raw(path) as connection:
         connection.execute(
-            "CREATE TRIGGER stop BEFORE INSERT ON messages WHEN NEW.message_id = 'second' "
+            "CREATE TRIGGER stop BEFORE INSERT ON commits WHEN instr(NEW.body, 'second') "
             "BEGIN SELECT RAISE(ABORT, 'no'); END"
         )
     with pytest.raises(StorageError):
@@ -205,7 +205,7 @@ async def test_L90_a_failed_write_leaves_no_transaction_open(
 ) -> None:
     """After a write that SQLite itself refused, everybody writes on at once."""
     with raw(path) as connection:
-        connection.execute("CREATE TRIGGER stop BEFORE INSERT ON changes BEGIN SELECT RAISE(ROLLBACK, 'no'); END")
+        connection.execute("CREATE TRIGGER stop BEFORE INSERT ON commits BEGIN SELECT RAISE(ROLLBACK, 'no'); END")
     chat.add_message(Message.user("refused"))
     for _ in range(3):
         with pytest.raises(StorageError):
@@ -237,7 +237,7 @@ async def test_L92_a_listing_never_touches_messages(sessions: SessionRepository,
     for number in range(50):
         await sessions.append(f"chat-{number}", Message.user("x" * 1_000), create=True)
     with raw(path) as connection:
-        connection.execute("UPDATE messages SET body = x'00'")
+        connection.execute("UPDATE commits SET body = x'00' WHERE lines > 0")
     async with SessionRepository.open(path) as reopened:
         page = await reopened.list_sessions(limit=20, total=True)
         assert page.total == 50
@@ -304,9 +304,7 @@ async def test_L95_an_unknown_part_is_an_error_and_not_none(
 ) -> None:
     """Stored content of a kind that this release doesn't know is reported, never dropped or read as empty."""
     with raw(path) as connection:
-        connection.execute(
-            """UPDATE messages SET body = CAST(replace(body, '"hello"', '[{"type":"scent"}]') AS BLOB)"""
-        )
+        connection.execute("""UPDATE commits SET body = CAST(replace(body, '"hello"', '[{"type":"scent"}]') AS BLOB)""")
     async with SessionRepository.open(path) as reopened:
         with pytest.raises(StorageCorruptError):
             await reopened.load("chat")
@@ -414,7 +412,7 @@ async def test_L99_another_namespaces_session_does_not_exist(
     """Whatever a handle of another namespace does with the id, it finds no session and changes nothing."""
     await sessions.ask("chat", PendingQuestion("call-1", "ask", "?", id="q1"))
     before = freeze(await sessions.get("chat"))
-    commits = rows(path, "SELECT count(*) FROM changes")
+    commits = rows(path, "SELECT count(*) FROM commits")
     for other in (sessions.in_namespace("other"), await SessionRepository.open(path, namespace="other")):
         with pytest.raises((SessionNotFoundError, NoPendingQuestionError)):
             await ELSEWHERE[call](other)
@@ -423,7 +421,7 @@ async def test_L99_another_namespaces_session_does_not_exist(
     after = await sessions.load("chat", fresh=True)
     assert after is not None
     assert freeze(after).head == before.head
-    assert rows(path, "SELECT count(*) FROM changes") == commits
+    assert rows(path, "SELECT count(*) FROM commits") == commits
 
 
 async def test_L99_one_id_in_two_namespaces_is_two_sessions(
@@ -484,4 +482,4 @@ def test_L85_whoever_waited_for_the_lock_finds_the_schema_made(path: Path, monke
 
     monkeypatch.setattr(migrations, "_migrate", be_slower)
     migrations.prepare(str(path), busy_timeout_ms=1_000)
-    assert rows(path, "SELECT count(*) FROM meta") == [(3,)]
+    assert rows(path, "SELECT count(*) FROM meta") == [(6,)]

@@ -285,9 +285,9 @@ async def test_L13_every_mutation_runs_inside_the_lock(sessions: SessionReposito
     assert texts(found) == ["hello", "appended"]
 
 
-async def test_L11_one_stored_row_per_message(sessions: SessionRepository, chat: Session, path: Path) -> None:
+async def test_L11_one_stored_line_per_message(sessions: SessionRepository, chat: Session, path: Path) -> None:
     """After many saves the file has one version of each message: a longer history rewrites nothing of the shorter."""
     for number in range(20):
         chat.add_message(Message.user(f"message {number}"))
         await sessions.save(chat)
-    assert rows(path, "SELECT count(*) FROM messages") == [(21,)]
+    assert rows(path, "SELECT sum(lines) FROM commits") == [(21,)]
