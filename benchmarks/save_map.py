@@ -3,6 +3,9 @@
 What a newcomer has to follow, and not how long it takes: a *call* is a function of ours that begins (going on after
 an `await` is none, comprehensions are part of their function), a *move* is a call into another file than that of the
 nearest caller of ours, and *depth* counts our functions on the stack. All threads are watched.
+
+And what a save makes SQLite do: the statements of its transaction, and the pages that it writes to the log, on average
+of many saves, for some of them also bring an index up to date.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+import apsw
+
 import bamboo_sessions
 from bamboo_sessions import Message, Session, SessionRepository, SqliteStorage
 
@@ -25,6 +30,8 @@ WARM_UP = 30
 """Calls before the one that is followed: caches are filled then, and the log has its size."""
 ROUNDS = 9
 """How many calls are followed; the usual one of them is shown, as upkeep may fall into any."""
+COUNTED = 128
+"""Saves whose statements and pages are counted: four times as many as bring the index of ids up to date once."""
 INLINE = {"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"}
 
 
@@ -122,6 +129,52 @@ async def _usual(follow: Callable[[], Awaitable[list[Call]]]) -> list[Call]:
     return sorted(runs, key=len)[ROUNDS // 2]
 
 
+class Work(NamedTuple):
+    """What SQLite does for one call, on average."""
+
+    statements: float
+    pages: float
+
+
+async def counted() -> dict[str, Work]:
+    """What SQLite does for a save of two new messages, and for an append of two."""
+    with tempfile.TemporaryDirectory() as folder:
+        storage = SqliteStorage(Path(folder, "sessions.db"))
+        async with SessionRepository.open(storage) as sessions:
+            await sessions.create(Session("counted"))
+            copy = await sessions.get("counted")
+            connection = storage._engine._writer.connection()  # noqa: SLF001 - what is measured
+
+            async def save() -> None:
+                for message in _turn():
+                    copy.add_message(message)
+                await sessions.save(copy)
+
+            async def append() -> None:
+                await sessions.append("counted", *_turn())
+
+            return {"save": await _work_of(save, connection), "append": await _work_of(append, connection)}
+
+
+async def _work_of(call: Callable[[], Awaitable[None]], connection: apsw.Connection) -> Work:
+    for _ in range(WARM_UP):
+        await call()
+    statements: list[str] = []
+
+    def trace(_cursor: apsw.Cursor, sql: str, _bindings: object) -> bool:
+        if statements[-1:] != [sql]:  # one that is run for many rows counts once
+            statements.append(sql)
+        return True
+
+    connection.exec_trace = trace
+    before, _ = connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)
+    for _ in range(COUNTED):
+        await call()
+    after, _ = connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)
+    connection.exec_trace = None
+    return Work(len(statements) / COUNTED, (after - before) / COUNTED)
+
+
 def summary(calls: list[Call]) -> str:
     """One line: calls, moves, files and depth."""
     files = len({call.file for call in calls})
@@ -139,8 +192,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/save-map", description="Which functions one save goes through.")
     parser.add_argument("--trace", action="store_true", help="all calls, indented by their depth")
     arguments = parser.parse_args()
+    work = asyncio.run(counted())
     for name, calls in asyncio.run(followed()).items():
-        print(f"{name}: {summary(calls)}")
+        statements, pages = work[name]
+        print(f"{name}: {summary(calls)}; {statements:.1f} statements, {pages:.1f} pages written")
         if arguments.trace:
             print(trace(calls), end="\n\n")
 

@@ -21,6 +21,7 @@ MEMORY, PEAK = "memory of a cached session", "peak of a cold load"
 FILE = "file size per message"
 EDIT_LAST, REMOVE_LAST, INSERT_FRONT = "edit the last message", "remove the last message", "insert at the front"
 CROSSING, BEHIND = "4 tasks save their own copies", "save a copy one revision behind"
+METADATA_READ = "save, 1 MB of metadata was read"
 STALL, FORK, FORK_WAIT = "longest stall of the loop", "fork with tool calls", "wait of others during a fork"
 IMPORT, START = "import", "open a file, load 10 messages"
 
@@ -69,6 +70,7 @@ TARGETS = (
     Target(INSERT_FRONT, 10, "floor", than="a save"),
     Target(CROSSING, 0.5, "floor", than="appends"),
     Target(BEHIND, 2, "floor", than="a current one"),
+    Target(METADATA_READ, 2, "floor", than="a save without"),
     Target(FORK, 1.5, "floor", than="a copy by SQL"),
     Target(FORK_WAIT, 50, "limit"),
     Target(STALL, 5, "limit"),

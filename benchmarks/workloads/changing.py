@@ -1,7 +1,7 @@
-"""Changes inside a long history, and copies that crossed one another: beside the plain save of a turn.
+"""Changes inside a long history, copies that crossed one another, large metadata: beside the plain save of a turn.
 
 What each is compared with is measured in turns with it and stands in the floor's column: a save of a turn, an append,
-a save of a current copy.
+a save of a current copy, a save without metadata.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from bamboo_sessions import Message, Session, SessionRepository
 from benchmarks.harness import Row, row, timed
 from benchmarks.messages import history, texts, turn
 from benchmarks.results import MORE_IS_BETTER
-from benchmarks.targets import BEHIND, CROSSING, EDIT_LAST, INSERT_FRONT, REMOVE_LAST
+from benchmarks.targets import BEHIND, CROSSING, EDIT_LAST, INSERT_FRONT, METADATA_READ, REMOVE_LAST
 from benchmarks.workloads import QUICK_SAMPLES, in_process
 
 LENGTH, LENGTH_QUICK = 100_000, 1_000
 TASKS = 4
+METADATA_BYTES = 1_000_000
 _TEXTS = texts()
 
 
@@ -35,6 +36,7 @@ async def _rows(folder: Path, samples: int) -> AsyncIterator[Row]:
             yield measured
         async for measured in _crossings(sessions, samples):
             yield measured
+        yield await _metadata(sessions, samples)
 
 
 def _filled(session_id: str, length: int) -> Session:
@@ -108,6 +110,20 @@ async def _crossings(sessions: SessionRepository, samples: int) -> AsyncIterator
             _add_turn(session)
             seconds.append(await timed(lambda: sessions.save(session)))  # noqa: B023 - called at once
     yield row(BEHIND, taken["behind"], floor=taken["current"])
+
+
+async def _metadata(sessions: SessionRepository, samples: int) -> Row:
+    """A save of a copy whose large metadata somebody looked at, and didn't change."""
+    notes = {f"note {number}": "x" * 1_000 for number in range(METADATA_BYTES // 1_000)}
+    heavy = await sessions.create(Session("heavy", metadata=notes))
+    light = await sessions.create(Session("light"))
+    taken: dict[str, list[float]] = {"heavy": [], "light": []}
+    for _ in range(samples):
+        for session in (heavy, light):
+            session.metadata.get("note 1")
+            _add_turn(session)
+            taken[session.id].append(await timed(lambda: sessions.save(session)))  # noqa: B023 - called at once
+    return row(METADATA_READ, taken["heavy"], floor=taken["light"])
 
 
 async def _rate(work: Sequence[Callable[[], Awaitable[None]]], times: int) -> float:

@@ -4,7 +4,7 @@ import asyncio
 import sys
 import threading
 
-from benchmarks.save_map import Call, followed, summary, trace
+from benchmarks.save_map import Call, counted, followed, summary, trace
 
 
 def test_a_save_and_an_append_are_followed_down_to_the_engine() -> None:
@@ -17,6 +17,13 @@ def test_a_save_and_an_append_are_followed_down_to_the_engine() -> None:
         assert len({(call.file, call.name, call.depth) for call in made}) > 50
     assert sys.getprofile() is None
     assert threading.getprofile() is None
+
+
+def test_a_save_and_an_append_write_few_pages_in_few_statements() -> None:
+    """BEGIN, one UPDATE, one INSERT, COMMIT; four or five pages; and now and then the index of ids."""
+    for name, (statements, pages) in asyncio.run(counted()).items():
+        assert 4 <= statements < 4.5, name
+        assert pages <= 5, name
 
 
 def test_the_summary_counts_calls_moves_files_and_depth() -> None:

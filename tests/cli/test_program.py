@@ -9,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import bamboo_sessions
 from bamboo_sessions import (
     BambooSessionsError,
     InvalidSessionIdError,
@@ -388,3 +389,13 @@ def test_every_reading_command_prints_json(cli: Cli) -> None:
     ):
         assert isinstance(cli.ok(*args, "--json").json, dict), args
     assert [line["id"] for line in cli.ok("export").lines] == ["a", "b"]
+
+
+def test_the_versions_of_what_is_installed(cli: Cli) -> None:
+    """A report of a fault needs them all; a store isn't needed, nor made."""
+    found = cli.ok("version", "--json").json
+    assert found["bamboo_sessions"] == bamboo_sessions.__version__
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert set(found) == {"bamboo_sessions", "python", "sqlite", "platform"}
+    assert cli.ok("version").out.splitlines()[0] == f"bamboo_sessions\t{bamboo_sessions.__version__}"
+    assert not (cli.folder / "sessions.db").exists()

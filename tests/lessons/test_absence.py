@@ -43,7 +43,7 @@ async def test_L26_a_read_error_is_raised_and_creates_nothing(
     assert texts(await sessions.get("chat")) == ["hello", "theirs"]
 
 
-@pytest.mark.parametrize("broken", ["UPDATE messages SET body = x'7b'", "UPDATE heads SET document = x'7b'"])
+@pytest.mark.parametrize("broken", ["UPDATE commits SET body = x'7b'", "UPDATE heads SET document = x'7b'"])
 async def test_L26_a_row_that_cannot_be_parsed_is_raised_and_not_overwritten(
     sessions: SessionRepository, chat: Session, path: Path, broken: str
 ) -> None:
@@ -57,8 +57,8 @@ async def test_L26_a_row_that_cannot_be_parsed_is_raised_and_not_overwritten(
                 await CREATING[call](reopened)
         assert await reopened.load_best_effort("chat") is None  # for display only, and it says so in its name
         assert not (await reopened.check()).ok
-    assert rows(path, "SELECT count(*) FROM messages") == [(1,)]
-    assert (b"{",) in rows(path, "SELECT body FROM messages UNION SELECT document FROM heads")
+    assert rows(path, "SELECT count(*) FROM commits") == [(1,)]
+    assert (b"{",) in rows(path, "SELECT body FROM commits UNION SELECT document FROM heads")
 
 
 async def test_L26_a_file_that_is_no_database_is_an_error(path: Path) -> None:

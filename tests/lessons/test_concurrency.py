@@ -70,7 +70,7 @@ async def test_L42_what_changes_nothing_writes_nothing(
     assert (await sessions.get("chat")).revision == revision
     assert log.read_bytes().rstrip(b"\0") == written
     assert others.storage.still_newest(key, revision, token) == token
-    assert rows(path, "SELECT count(*) FROM changes") == [(revision,)]
+    assert rows(path, "SELECT count(*) FROM commits") == [(revision,)]
 
 
 async def test_L44_copies_of_a_long_transcript_share_their_messages(

@@ -58,10 +58,10 @@ async def test_L28_what_is_acknowledged_was_synchronised_to_disk(storage: Watche
 
 
 async def test_L29_broken_derived_data_keeps_nobody_out(sessions: SessionRepository, chat: Session, path: Path) -> None:
-    """With counters and notes of tool calls destroyed, the file opens, sessions load, and `check` rebuilds them."""
+    """With counters and the index of ids destroyed, the file opens, sessions load, and `check` rebuilds them."""
     await sessions.aclose()
     with raw(path) as connection:
-        connection.execute("INSERT INTO tool_calls VALUES (1, 'nonsense', 1)")
+        connection.execute("UPDATE meta SET value = 9 WHERE name = 'ids_through'")
         connection.execute("UPDATE sessions SET message_bytes = 7, open_questions = 5")
     async with SessionRepository.open(path) as reopened:
         assert texts(await reopened.get("chat")) == ["hello"]
@@ -77,14 +77,14 @@ async def test_L30_a_commit_that_breaks_half_way_leaves_neither_body_nor_row(
 ) -> None:
     """If the last row of a commit can't be written, the session is in no listing and can't be loaded either."""
     with raw(path) as connection:
-        connection.execute("CREATE TRIGGER stop BEFORE INSERT ON changes BEGIN SELECT RAISE(ABORT, 'crash'); END")
+        connection.execute("CREATE TRIGGER stop BEFORE INSERT ON commits BEGIN SELECT RAISE(ABORT, 'crash'); END")
     session = await sessions.load_or_create("chat")
     session.add_message(Message.user("hello"))
     with pytest.raises(StorageError):
         await sessions.save(session)
     assert await sessions.load("chat") is None
     assert (await sessions.list_sessions()).sessions == ()
-    assert rows(path, "SELECT count(*) FROM messages") == [(0,)]
+    assert rows(path, "SELECT count(*) FROM commits") == [(0,)]
     with raw(path) as connection:
         connection.execute("DROP TRIGGER stop")
     await sessions.save(session)
@@ -99,7 +99,7 @@ async def test_L31_a_repair_that_breaks_half_way_is_not_taken_for_complete(
     await sessions.append("chat", Message.user("more"))
     await sessions.aclose()
     with raw(path) as connection:
-        connection.execute("INSERT INTO tool_calls VALUES (1, 'nonsense', 1)")
+        connection.execute("UPDATE meta SET value = 9 WHERE name = 'ids_through'")
         connection.execute("UPDATE sessions SET message_bytes = 7")
         connection.execute("CREATE TRIGGER stop BEFORE UPDATE ON sessions BEGIN SELECT RAISE(ABORT, 'crash'); END")
     async with SessionRepository.open(path) as reopened:
@@ -206,7 +206,7 @@ async def test_L37_deleting_does_not_race_with_a_runs_last_save(
         assert deleted is True
         assert not isinstance(saved, BaseException) or isinstance(saved, SessionDeletedError)
         assert await sessions.load(session.id) is None
-    assert rows(path, "SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM heads)") == [(0, 0)]
+    assert rows(path, "SELECT (SELECT count(body) FROM commits), (SELECT count(*) FROM heads)") == [(0, 0)]
 
 
 async def test_L38_cancelled_waiters_leave_no_lock_behind(

@@ -36,14 +36,16 @@ async def test_L01_a_stale_save_keeps_a_rename_and_a_pin(
 
 
 async def test_L01_a_title_in_a_stale_copy_loses_and_is_reported(
-    sessions: SessionRepository, others: SessionRepository, chat: Session
+    sessions: SessionRepository, others: SessionRepository, chat: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A title that a runtime writer put into an old copy doesn't undo a person's, and the save says so."""
+    """A title that a run put into an old copy doesn't undo a person's; the save says so, and logs the way."""
     await others.rename("chat", "by a person")
     chat.title = "by the run"
     report = await sessions.save(chat)
     assert report.authoritative_ignored == ("title",)
     assert (await others.get("chat")).title == "by a person"
+    assert "session 'chat': what this copy set (title) wasn't saved" in caplog.text
+    assert "rename" in caplog.text
 
 
 async def test_L02_a_stale_save_never_shrinks_the_transcript(
@@ -283,9 +285,9 @@ async def test_L13_every_mutation_runs_inside_the_lock(sessions: SessionReposito
     assert texts(found) == ["hello", "appended"]
 
 
-async def test_L11_one_stored_row_per_message(sessions: SessionRepository, chat: Session, path: Path) -> None:
+async def test_L11_one_stored_line_per_message(sessions: SessionRepository, chat: Session, path: Path) -> None:
     """After many saves the file has one version of each message: a longer history rewrites nothing of the shorter."""
     for number in range(20):
         chat.add_message(Message.user(f"message {number}"))
         await sessions.save(chat)
-    assert rows(path, "SELECT count(*) FROM messages") == [(21,)]
+    assert rows(path, "SELECT sum(lines) FROM commits") == [(21,)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import anyio
@@ -210,14 +211,15 @@ async def test_L108_blind_appenders_cannot_starve_a_saver(
 async def test_L109_a_pruned_log_of_commits_never_counts_from_one_again(
     sessions: SessionRepository, chat: Session, path: Path
 ) -> None:
-    """After all rows of the commit log were removed, the next commit's position is above every earlier one."""
+    """After all commits were pruned, of a deleted session too, the next one's position is above every earlier one."""
     for number in range(5):
         await sessions.append("chat", Message.user(f"message {number}"))
-    (last,) = rows(path, "SELECT max(position) FROM changes")[0]
-    with raw(path) as connection:
-        connection.execute("DELETE FROM changes")
-    await sessions.append("chat", Message.user("after"))
-    assert rows(path, "SELECT position FROM changes") == [(last + 1,)]
+    await sessions.delete("chat")
+    (last,) = rows(path, "SELECT max(position) FROM commits")[0]
+    assert await sessions.storage.prune_changes(timedelta(0)) == last
+    assert rows(path, "SELECT position FROM commits") == [(last,)]
+    await sessions.append("another", Message.user("after"), create=True)
+    assert rows(path, "SELECT max(position) FROM commits") == [(last + 1,)]
 
 
 async def test_L110_no_child_outlives_the_deletion_of_its_tree(

@@ -98,7 +98,7 @@ async def test_L73_any_text_comes_back_as_it_went_in(url: str, path: Path) -> No
 async def test_L73_bodies_are_stored_as_bytes(sessions: SessionRepository, chat: Session, path: Path) -> None:
     """Messages and heads are blobs, so that no engine's text type can refuse or change them."""
     await sessions.append("chat", Message.user(NASTY))
-    assert rows(path, "SELECT DISTINCT typeof(body) FROM messages") == [("blob",)]
+    assert rows(path, "SELECT DISTINCT typeof(body) FROM commits") == [("blob",)]
     assert rows(path, "SELECT DISTINCT typeof(document) FROM heads") == [("blob",)]
 
 

@@ -130,6 +130,29 @@ def test_what_a_run_may_have_inside_makes_one_of_two_calls(between: Message) -> 
     assert merged.delta.orphaned == (() if between.tool_calls else ("n1",))
 
 
+@pytest.mark.parametrize("between", [call("n"), text("n")])
+def test_a_call_or_a_text_behind_results_parts_what_follows(between: Message) -> None:
+    """In the place of what a person said between two results, it ends the group of the first."""
+    base = snapshot([call("A", "1", "2"), result("a", "1"), "u", result("b", "2"), "z"])
+    copy = load(base)
+    replace(copy, "u", between)
+    insert(copy, "z", result("c", "2"))
+    assert ids(saved_on(copy, base).messages) == "A a c n b z"
+
+
+def test_a_call_and_a_message_in_the_places_between_two_calls() -> None:
+    """The message parts them; the call in front of it belongs to the first part, which ends with its result."""
+    base = snapshot([call("A"), "u", "v", event("e"), "w", call("B")])
+    copy = load(base)
+    remove(copy, "u")
+    replace(copy, "v", call("N"))
+    replace(copy, "w", "n")
+    add(copy, result("n1", "N"))
+    merged = saved_on(copy, base)
+    assert ids(merged.messages) == "A N n1 e n B"
+    assert merged.delta.orphaned == ()
+
+
 def test_a_message_in_front_of_a_call_that_an_edit_brings_near_another() -> None:
     """An edit makes a run of two messages; what the copy has between them stays there."""
     base = snapshot(["x", call("B")])
@@ -184,6 +207,16 @@ def test_a_result_without_a_call_is_none_of_a_call_that_the_save_adds(namesakes:
     assert ids(merged.messages) == f"a x r {theirs} u"
     assert merged.delta.orphaned == ("r",)
     assert orphans(merged.messages) == ["r"]
+
+
+def test_a_result_without_a_call_goes_in_front_of_all_neighbouring_groups_of_its_id() -> None:
+    """Committed groups of that id stand next to one another: it goes in front of the first."""
+    groups = [call("d", "k"), result("d1", "k"), call("e", "k"), result("e1", "k")]
+    copy = load(snapshot(["a", *groups, call("c", "k")]))
+    add(copy, result("r", "k"))
+    merged = saved_on(copy, committed_meanwhile(["a", *groups]))
+    assert ids(merged.messages) == "a r d d1 e e1"
+    assert merged.delta.orphaned == ("r",)
 
 
 def test_a_result_without_a_call_is_none_of_a_call_that_is_exchanged() -> None:

@@ -24,19 +24,19 @@ def written_through_leases(path: Path, session_id: str) -> list[Written]:
     """All messages with a token, in the order of the commits that added them."""
     connection = apsw.Connection(str(path))
     found = connection.execute(
-        "SELECT c.position, m.message_id, CAST(m.body AS TEXT) FROM changes AS c "
-        "JOIN sessions AS s ON s.key = c.session "
-        "JOIN messages AS m ON m.session = c.session AND m.added_revision = c.revision "
-        "WHERE s.session_id = ? ORDER BY c.position, m.position",
+        "SELECT position, CAST(body AS TEXT) FROM commits JOIN sessions ON key = session "
+        "WHERE session_id = ? AND lines > 0 ORDER BY position",
         (session_id,),
     ).fetchall()
     connection.close()
     written = []
-    for position, message_id, body in found:
+    for position, body in found:
         assert isinstance(position, int)
-        metadata = json.loads(str(body)).get("metadata") or {}
-        if "token" in metadata:
-            written.append(Written(position, str(message_id), metadata["token"], metadata["name"], metadata["step"]))
+        for message in map(json.loads, str(body).split("\n")):
+            metadata = message.get("metadata") or {}
+            if "token" in metadata:
+                values = (metadata["token"], metadata["name"], metadata["step"])
+                written.append(Written(position, message["id"], *values))
     return written
 
 

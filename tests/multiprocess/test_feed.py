@@ -91,7 +91,7 @@ def _check_against_log(path: Path, told: list[Told]) -> None:
     """What was told is the log of commits, row by row."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     rows = connection.execute(
-        "SELECT position, session_id, changes.revision FROM changes JOIN sessions ON key = session ORDER BY position"
+        "SELECT position, session_id, commits.revision FROM commits JOIN sessions ON key = session ORDER BY position"
     ).fetchall()
     connection.close()
     assert [(int(each.position.split(":")[1]), each.session_id, each.revision) for each in told] == rows

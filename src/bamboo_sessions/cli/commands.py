@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "lease": Entry("Upkeep", "leases", "lease", "Show or release the lease of a run."),
     "migrate": Entry("Upkeep", "upkeep", "migrate", "Bring the store's schema up to date."),
     "demo": Entry("Other", "demo", "demo", "Show what the product does, and race it against a plain store."),
+    "version": Entry("Other", "versions", "version", "Show the versions of what is installed."),
     "completion": Entry("Other", "completion", "completion", "Print the completion script of a shell."),
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from bamboo_sessions.domain.call_groups import Kind, kind_of, makes_call
+from bamboo_sessions.domain.call_groups import Kind, belongs, kind_of, makes_call
 from bamboo_sessions.domain.group_reader import GroupReader
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.message import Message
@@ -76,7 +76,7 @@ class Gaps:
     def part(self, added: Iterable[tuple[int, Kind]]) -> None:
         """Keep additions in their gap if only what the save removes and edits makes one group of both sides.
 
-        A result or what a person says parts the two sides. All else belongs to the group, which goes on behind it.
+        A result, or what can't stand inside a group there, parts the two sides. All else belongs to the group.
 
         Args:
             added: The gaps that additions go to, and what these are.
@@ -87,10 +87,17 @@ class Gaps:
             for gap, kind in added
             if self._is_inside(self._groups, gap) and not self._is_inside(committed, gap)
         ]
-        parted = {gap for gap, kind in inside if kind in {Kind.RESULT, Kind.OTHER}}
+        parted = {gap for gap, kind in inside if kind is Kind.RESULT or self._ends_group(gap, kind)}
         self._joining = {gap for gap, _ in inside} - parted
         if parted:
             self._groups = GroupReader(len(self._durable), self._kind, parted)
+
+    def _ends_group(self, gap: int, kind: Kind) -> bool:
+        """Whether a message of this kind can't stand inside the group around the gap."""
+        group = self._groups.in_front(gap)
+        before = range(group.start, gap) if group is not None else ()
+        in_run = all(self._kind(index) is not Kind.RESULT for index in before)
+        return belongs(kind, in_run=in_run, text_since=False) is None
 
     def _is_inside(self, groups: GroupReader, gap: int) -> bool:
         """Whether messages of one group that stay stand on both sides."""

@@ -10,6 +10,7 @@ import msgspec
 
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.clock import EPOCH
+from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.limits import HEAD_BYTES_MAX, METADATA_KEYS_MAX, check_limit
 from bamboo_sessions.domain.question import PendingQuestion, Questions, oldest_open
 from bamboo_sessions.domain.usage import TokenUsage
@@ -21,6 +22,13 @@ class Summary(Value, frozen=True, gc=False):
 
     text: str
     covers_through: str
+
+    def __post_init__(self) -> None:
+        """Check types."""
+        for name in ("text", "covers_through"):
+            if not isinstance(getattr(self, name), str):
+                message = f"Summary.{name} must be text, not {type(getattr(self, name)).__name__}."
+                raise InputError(message, hint="Write Summary(text, covers_through=message.id).")
 
 
 class ForkOrigin(Value, frozen=True, gc=False):

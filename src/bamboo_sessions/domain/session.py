@@ -30,9 +30,8 @@ from bamboo_sessions.domain.question import (
     remembered,
     withdrawn,
 )
-from bamboo_sessions.domain.session_fields import Field, Fixed, Title
+from bamboo_sessions.domain.session_fields import Field, Fixed, LatestUsage, Title
 from bamboo_sessions.domain.snapshot import Snapshot
-from bamboo_sessions.domain.usage import TokenUsage
 from bamboo_sessions.domain.values import shown
 from bamboo_sessions.domain.window import model_view, newest
 
@@ -129,7 +128,7 @@ class Session:
     provider = Field["str | None"](str, _NONE)
     reasoning_effort = Field["str | None"](str, _NONE)
     workspace = Field["str | None"](str, _NONE)
-    token_usage = Field["TokenUsage | None"](TokenUsage, _NONE)
+    token_usage = LatestUsage()
     run_state = Field["str | Mapping[str, Any] | None"](str, Mapping, _NONE)
     summary = Field["Summary | None"](Summary, _NONE)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Never, Self, TypeVar, ove
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.limits import VERSION_MAX
+from bamboo_sessions.domain.usage import TokenUsage, counts_of
 
 if TYPE_CHECKING:
     from bamboo_sessions.domain.session import Session
@@ -72,6 +73,16 @@ class Field(Fixed[T]):
         elif isinstance(value, Mapping):
             stored = json.frozen(value, what=f"Session.{self.name}")
         session._change(self.name, stored)
+
+
+class LatestUsage(Field["TokenUsage | None"]):
+    """What a run noted last of the tokens that it used: the counts, also of a record."""
+
+    def __init__(self) -> None:
+        super().__init__(TokenUsage, type(None))
+
+    def __set__(self, session: Session, value: TokenUsage | None) -> None:
+        super().__set__(session, counts_of(value) if isinstance(value, TokenUsage) else value)
 
 
 class Title(Field["str | None"]):

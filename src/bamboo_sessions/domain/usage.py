@@ -1,4 +1,9 @@
-"""Token usage: the ledger of model calls, idempotent by record id (L98), and its totals."""
+"""Token usage: the ledger of model calls, idempotent by record id (L98), and its totals.
+
+One idea in three sizes: `TokenUsage` is the counts, a `TokenUsageRecord` is one model call in the ledger, and
+`TokenUsageTotals` is a sum over the ledger. All that was used is in the ledger alone; `Session.token_usage` only shows
+what a run noted last, and a record does as well there.
+"""
 
 from __future__ import annotations
 
@@ -103,6 +108,11 @@ def check_record(usage: TokenUsage) -> TokenUsageRecord:
     record = usage if isinstance(usage, TokenUsageRecord) else TokenUsageRecord(**msgspec.structs.asdict(usage))
     json.encode_readable(record, _checked, what=f"Token usage record {record.id!r}")
     return record
+
+
+def counts_of(usage: TokenUsage) -> TokenUsage:
+    """The counts of `usage` alone, whatever it is."""
+    return TokenUsage(**{name: getattr(usage, name) for name in COUNTS})
 
 
 def totals(records: Iterable[TokenUsage]) -> TokenUsageTotals:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from bamboo_sessions.domain.errors import SessionNotFoundError
-from bamboo_sessions.domain.usage import TokenUsageRecord, TokenUsageTotals
+from bamboo_sessions.domain.usage import TokenUsage, TokenUsageTotals
 from bamboo_sessions.repository.appending import added, addition
 from bamboo_sessions.repository.bound import Handle
 from bamboo_sessions.repository.terms import terms
 
 
 async def append_token_usage_record(
-    self: Handle, session_id: str, record: TokenUsageRecord, *, commit_id: str | None = None
+    self: Handle, session_id: str, record: TokenUsage, *, commit_id: str | None = None
 ) -> None:
     """Add a model call to the ledger. Durable on return; a record id that is there already changes nothing.
+
+    A `TokenUsage` becomes a record with an id of its own: to try again safely, pass a record, or the same `commit_id`.
 
     Raises:
         SessionNotFoundError, SessionDeletedError, StorageError.

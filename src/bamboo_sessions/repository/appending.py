@@ -12,7 +12,7 @@ from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.message import Message, to_stored, without_repeats
 from bamboo_sessions.domain.report import Appended
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.usage import TokenUsageRecord, check_record
+from bamboo_sessions.domain.usage import TokenUsage, check_record
 from bamboo_sessions.domain.working_copy import freeze, link_of
 from bamboo_sessions.repository.bound import Bound, Handle
 from bamboo_sessions.repository.terms import Terms, terms
@@ -35,7 +35,7 @@ async def append(
     if_last_message: str | None = None,
     incarnation: int | None = None,
     records: Sequence[RecordWrite] = (),
-    usage: Sequence[TokenUsageRecord] = (),
+    usage: Sequence[TokenUsage] = (),
     in_order: bool = False,
     commit_id: str | None = None,
 ) -> Appended:
@@ -83,7 +83,7 @@ def addition(
     key: SessionKey,
     on: Terms,
     messages: Sequence[Message] = (),
-    usage: Sequence[TokenUsageRecord] = (),
+    usage: Sequence[TokenUsage] = (),
     *,
     in_order: bool = False,
 ) -> Commit:

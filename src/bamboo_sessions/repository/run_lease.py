@@ -13,7 +13,7 @@ from bamboo_sessions.domain.lease import Claim
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import Appended, MergeReport
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.usage import TokenUsageRecord
+from bamboo_sessions.domain.usage import TokenUsage
 from bamboo_sessions.domain.working_copy import copy_of, link_of
 from bamboo_sessions.repository import rewriting, saving
 from bamboo_sessions.repository.appending import append
@@ -118,7 +118,7 @@ class RunLease:
         in_order: bool = False,
         if_last_message: str | None = None,
         records: Sequence[RecordWrite] = (),
-        usage: Sequence[TokenUsageRecord] = (),
+        usage: Sequence[TokenUsage] = (),
         commit_id: str | None = None,
     ) -> Appended:
         """Add messages, records or usage without saving the rest of `session`, which gets them with its next save.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -17,6 +19,8 @@ from bamboo_sessions.repository.bound import Handle
 from bamboo_sessions.repository.lifecycle import begun, fork_head
 from bamboo_sessions.repository.terms import terms
 from bamboo_sessions.storage.commit import Commit, RecordWrite, StoredInsertion
+
+_log: Final = logging.getLogger("bamboo_sessions")
 
 
 async def create(
@@ -99,7 +103,15 @@ async def checkpoint(self: Handle, session: Session, *, commit_id: str | None = 
 
 
 def _told(session: Session, report: MergeReport, repeated: tuple[str, ...]) -> MergeReport:
-    """`report`, with the messages that were added to the copy though it had them."""
+    """`report`, with the messages that were added to the copy though it had them; what was lost is logged as well."""
+    if report.authoritative_ignored:
+        names = ", ".join(report.authoritative_ignored)
+        _log.warning(
+            "session %r: what this copy set (%s) wasn't saved, for the session was saved by others meanwhile; "
+            "use rename, pin, archive, set_value or apply_generated_title, which always work",
+            session.id,
+            names,
+        )
     if not repeated:
         return report
     forget_repeated(session, repeated)

@@ -249,7 +249,9 @@ class SessionStorage(ABC):
         """The texts that match, best first: all that was committed before the call, and nothing that is gone (L46).
 
         What matches is decided by `domain.search_match.match` alone; an index may only bring candidates. An engine may
-        rank the newest `SEARCH_RANKED` matches only. `on_progress` is told of an index that has to be built first.
+        rank the newest `SEARCH_RANKED` matches only. A query that an engine can't answer by these rules it refuses with
+        `InputError`, and says which part of it can't be searched for: it never leaves out matches. `on_progress` is
+        told of an index that has to be built first.
         """
 
     # --- writing
@@ -263,6 +265,9 @@ class SessionStorage(ABC):
         `MessageIdConflictError`. A commit id that is known in this session returns its outcome again, and is
         refused if it was another call's (`commit.check_repeated`); it needn't be looked for if the commit
         `is_first_try`. A child's parent has to live, and gives the child its place (`domain.tree.placed`).
+
+        What `history_from` names is a committed revision, which never changes: an engine that keeps the two sessions on
+        different machines may read the one first, and then commit the other. The original has lived at the call.
 
         Raises `RevisionConflict` besides the errors of users. Cancelling the caller doesn't undo it.
         """

@@ -33,7 +33,7 @@ from bamboo_sessions.domain.report import (
 )
 from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.usage import TokenUsageRecord, TokenUsageTotals
+from bamboo_sessions.domain.usage import TokenUsage, TokenUsageTotals
 from bamboo_sessions.repository.leases import OnBusy
 from bamboo_sessions.repository.lifecycle import CleanupMode
 from bamboo_sessions.repository.listing import SessionFilters
@@ -342,7 +342,7 @@ class SyncSessionRepository(SyncHandle[SessionRepository]):
         if_last_message: str | None = None,
         incarnation: int | None = None,
         records: Sequence[RecordWrite] = (),
-        usage: Sequence[TokenUsageRecord] = (),
+        usage: Sequence[TokenUsage] = (),
         in_order: bool = False,
         commit_id: str | None = None,
     ) -> Appended:
@@ -390,10 +390,10 @@ class SyncSessionRepository(SyncHandle[SessionRepository]):
             )
         )
 
-    def append_token_usage_record(
-        self, session_id: str, record: TokenUsageRecord, *, commit_id: str | None = None
-    ) -> None:
+    def append_token_usage_record(self, session_id: str, record: TokenUsage, *, commit_id: str | None = None) -> None:
         """Add a model call to the ledger. Durable on return; a record id that is there already changes nothing.
+
+        A `TokenUsage` becomes a record with an id of its own: to try again safely, pass a record, or the same `commit_id`.
 
         Raises:
             SessionNotFoundError, SessionDeletedError, StorageError.

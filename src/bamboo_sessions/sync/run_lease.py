@@ -8,7 +8,7 @@ from datetime import datetime
 from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.report import Appended, MergeReport
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.usage import TokenUsageRecord
+from bamboo_sessions.domain.usage import TokenUsage
 from bamboo_sessions.storage.commit import RecordWrite
 from bamboo_sessions.sync.handles import SyncLease
 
@@ -77,7 +77,7 @@ class SyncRunLease(SyncLease):
         in_order: bool = False,
         if_last_message: str | None = None,
         records: Sequence[RecordWrite] = (),
-        usage: Sequence[TokenUsageRecord] = (),
+        usage: Sequence[TokenUsage] = (),
         commit_id: str | None = None,
     ) -> Appended:
         """Add messages, records or usage without saving the rest of `session`, which gets them with its next save.

@@ -8,7 +8,7 @@ import pytest
 from bamboo_sessions.domain.errors import InputError
 from bamboo_sessions.domain.head import SessionHead, Summary
 from bamboo_sessions.domain.session import Session
-from bamboo_sessions.domain.usage import TokenUsage
+from bamboo_sessions.domain.usage import TokenUsage, TokenUsageRecord
 from bamboo_sessions.domain.working_copy import freeze, is_clean, link_of
 from tests.unit.domain.session_kit import START, loaded
 
@@ -239,3 +239,18 @@ def test_a_fixed_field_says_what_to_do_instead(field: str, remedy: str) -> None:
     """It can't be set, and the error names the way."""
     with pytest.raises(AttributeError, match=remedy):
         setattr(Session("s"), field, "x")
+
+
+def test_the_latest_usage_is_the_counts() -> None:
+    """Of a record, too: a session that held the record itself could not be saved."""
+    session = Session("s")
+    session.token_usage = TokenUsageRecord(id="r", model="m", input_tokens=5)
+    assert session.token_usage == TokenUsage(input_tokens=5)
+    with pytest.raises(InputError, match="token_usage"):
+        session.token_usage = 5  # type: ignore[assignment]
+
+
+def test_a_summary_is_checked_when_it_is_made() -> None:
+    """Not by a later save of its session."""
+    with pytest.raises(InputError, match=r"Summary\.text"):
+        Summary(5, "m")  # type: ignore[arg-type]

@@ -67,8 +67,8 @@ from bamboo_sessions import MemoryStorage
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.query import Cursor
 from bamboo_sessions.testing.conformance import (
-    CommitsConformance, FeedConformance, FreshnessConformance, LeasesConformance, NamespacesConformance,
-    StorageConformance, TreesConformance,
+    CommitIdsConformance, CommitsConformance, FeedConformance, FreshnessConformance, LeasesConformance,
+    NamespacesConformance, StorageConformance, TreesConformance,
 )
 
 class NoCompare(MemoryStorage):
@@ -126,12 +126,12 @@ def case(storage, part):
 
 TestSound = case(MemoryStorage, StorageConformance)
 TestNoCompare = case(NoCompare, CommitsConformance)
-TestNoReplay = case(NoReplay, CommitsConformance)
+TestNoReplay = case(NoReplay, CommitIdsConformance)
 TestForgetful = case(Forgetful, TreesConformance)
 TestOneNamespace = case(OneNamespace, NamespacesConformance)
 TestStale = case(Stale, FreshnessConformance)
 TestSilent = case(Silent, FeedConformance)
-TestAmnesiac = case(Amnesiac, CommitsConformance)
+TestAmnesiac = case(Amnesiac, CommitIdsConformance)
 TestUnfenced = case(Unfenced, LeasesConformance)
 TestFreshTokens = case(FreshTokens, LeasesConformance)
 """

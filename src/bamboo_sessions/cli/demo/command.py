@@ -104,7 +104,8 @@ def demo(
     if as_json:
         print_json({"plain": plain.document(), "bamboo_sessions": ours.document(), "store": str(store)})
     else:
-        print_lines([Line(), *race_lines(plain, ours), Line(), *_ways_on(store, has_tour=input_ is None)])
+        print_lines([Line(), *race_lines(plain, ours)])
+        _say_ways_on(store, has_tour=input_ is None)
     if not ours.verdict.ok:
         context.exit(FAILED)
 
@@ -132,13 +133,21 @@ def _new_store(keep: Path | None) -> Iterator[Path]:
         raise
 
 
-def _ways_on(store: Path, *, has_tour: bool) -> list[Line]:
-    """The commands that show what is left."""
-    program = "bamboo-sessions" if shutil.which("bamboo-sessions") else f"{sys.executable} -m bamboo_sessions"
-    command = f"{program} --url {shlex.quote(str(store))}"
+def _say_ways_on(store: Path, *, has_tour: bool) -> None:
+    """The commands that show what is left: each on one line, however long, so that it can be copied."""
+    command = f"{_program()} --url {shlex.quote(str(store))}"
     looks = [f"{command} list"] if has_tour else []
-    looks.append(f"{command} --namespace {NAMESPACE} list")
-    return [Line((("Look at what is left:", ""),)), *(Line(((look, "bold"),), indent=2) for look in looks)]
+    click.echo("\nLook at what is left:")
+    for look in (*looks, f"{command} --namespace {NAMESPACE} list"):
+        click.echo(f"  {look}")
+
+
+def _program() -> str:
+    """What the user has to type for this program."""
+    if shutil.which("bamboo-sessions"):
+        return "bamboo-sessions"
+    called = Path(sys.argv[0])
+    return shlex.quote(str(called)) if called.name == "bamboo-sessions" else f"{sys.executable} -m bamboo_sessions"
 
 
 def _outcome(context: click.Context, plan: Plan) -> Outcome:

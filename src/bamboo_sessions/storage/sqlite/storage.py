@@ -43,12 +43,13 @@ from bamboo_sessions.storage.query import (
     Window,
     WindowQuery,
 )
-from bamboo_sessions.storage.sqlite.history import reads, windows
+from bamboo_sessions.storage.sqlite.history import ids, reads, windows
 from bamboo_sessions.storage.sqlite.sessions import (
     commits,
     feed,
     leases,
     listing,
+    made,
     news,
     ownership,
     records,
@@ -66,7 +67,7 @@ from bamboo_sessions.storage.sqlite.transactions.connection import (
 from bamboo_sessions.storage.sqlite.transactions.engine import Engine
 from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE, not_understood, understanding
 from bamboo_sessions.storage.sqlite.transactions.place import check_place
-from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_COMMIT_BYTES_MAX, LOOP_MESSAGES_MAX
+from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_COMMIT_BYTES_MAX, LOOP_MESSAGES_MAX, ROW_BYTES_MAX
 from bamboo_sessions.storage.sqlite.upkeep import counters, purge, run
 from bamboo_sessions.storage.sqlite.upkeep.backup import back_up
 from bamboo_sessions.storage.sqlite.upkeep.repair import backup_path
@@ -294,16 +295,18 @@ class SqliteStorage(SessionStorage):
             is_short=is_short,
             portable=PortableCommit(commit, self._apply) if is_short else None,
         )
+        if commit.history_from is not None or commit.size > ROW_BYTES_MAX:
+            self._engine.write_behind(ids.fill)
         self._news.tell(News(commit.key, has_commit=True))
         return done
 
     async def find_commit(self, key: SessionKey, commit_id: str) -> int | None:
-        return await self._read(lambda c: commits.find_commit(c, key, commit_id), small=True)
+        return await self._read(lambda c: made.find_commit(c, key, commit_id), small=True)
 
     async def settle(self, key: SessionKey, commit_id: str) -> int | None:
         revision = await self.find_commit(key, commit_id)
         if revision is None:
-            revision = await self._engine.write(lambda c: commits.settle(c, key, commit_id, self._clock.now()))
+            revision = await self._engine.write(lambda c: made.settle(c, key, commit_id, self._clock.now()))
         return revision
 
     async def transact(self, key: SessionKey, plan: Plan, known: Snapshot | None = None) -> Committed | None:

@@ -26,6 +26,7 @@ whose pytest plugin runs the tests.
 '''
 
 from bamboo_sessions.testing.conformance.base import Conformance, MakeStorage
+from bamboo_sessions.testing.conformance.commit_ids import CommitIdsConformance
 from bamboo_sessions.testing.conformance.commits import CommitsConformance
 from bamboo_sessions.testing.conformance.concurrency import ConcurrencyConformance
 from bamboo_sessions.testing.conformance.durability import DurabilityConformance
@@ -43,9 +44,11 @@ from bamboo_sessions.testing.conformance.reading import ReadingConformance
 from bamboo_sessions.testing.conformance.records import RecordsConformance
 from bamboo_sessions.testing.conformance.repository import RepositoryConformance
 from bamboo_sessions.testing.conformance.trees import TreesConformance
+from bamboo_sessions.testing.conformance.values import ValuesConformance
 from bamboo_sessions.testing.conformance.whole_sessions import WholeSessionsConformance
 
 __all__ = [
+    "CommitIdsConformance",
     "CommitsConformance",
     "ConcurrencyConformance",
     "Conformance",
@@ -66,12 +69,15 @@ __all__ = [
     "RepositoryConformance",
     "StorageConformance",
     "TreesConformance",
+    "ValuesConformance",
     "WholeSessionsConformance",
 ]
 
 
 class StorageConformance(
     CommitsConformance,
+    CommitIdsConformance,
+    ValuesConformance,
     MessagesConformance,
     ReadingConformance,
     ListingConformance,

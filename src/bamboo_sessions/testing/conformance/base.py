@@ -24,6 +24,7 @@ Every test has data of its own. Within one test, a durable engine's second call 
 """
 
 MODULES: Final = (
+    "commit_ids",
     "commits",
     "concurrency",
     "durability",
@@ -48,6 +49,7 @@ MODULES: Final = (
     "repository.changing",
     "repository.fencing",
     "repository.following",
+    "repository.keeping",
     "repository.lease_face",
     "repository.leasing",
     "repository.lifecycle",
@@ -61,6 +63,7 @@ MODULES: Final = (
     "repository.tenants",
     "repository.terms",
     "trees",
+    "values",
     "whole_sessions",
 )
 """The modules of the suite."""

@@ -20,9 +20,10 @@ from bamboo_sessions.domain.usage import TokenUsageRecord
 from bamboo_sessions.storage.commit import RecordWrite
 from bamboo_sessions.storage.query import ListQuery
 from bamboo_sessions.storage.sqlite import SqliteStorage
+from bamboo_sessions.storage.sqlite.history.ids import fill
 from bamboo_sessions.storage.sqlite.transactions.connection import rows_of
 from bamboo_sessions.storage.sqlite.upkeep import check
-from tests.unit.storage.sqlite.commits import START, appending, head_of, key_of
+from tests.unit.storage.sqlite.commits import START, appending, head_of, insertion, key_of
 
 pytestmark = pytest.mark.anyio
 
@@ -44,6 +45,8 @@ async def storage(path: Path) -> AsyncIterator[SqliteStorage]:
     usage = (TokenUsageRecord(id="u", at=START, input_tokens=3),)
     await storage.commit(appending("s", usage=usage, records=(RecordWrite("kind", "key", b"value"),)))
     await storage.commit(appending("s", records=(RecordWrite("kind", "key", b"another"),)))
+    await storage.commit(appending("s", insertions=(insertion([Message.user("d")], "a"),)))
+    await storage._engine.write(fill)
     yield storage
     await storage.aclose()
 
@@ -55,9 +58,10 @@ async def _damage(storage: SqliteStorage, sql: str) -> None:
 _DERIVED = [
     ("UPDATE sessions SET message_count = 7", "count"),
     ("UPDATE sessions SET message_bytes = 1", "count"),
-    ("UPDATE sessions SET tail_position = 1", "positions"),
-    ("DELETE FROM tool_calls", "tool_calls"),
-    ("UPDATE tool_calls SET call_id = 'other'", "tool_calls"),
+    ("UPDATE sessions SET last_id = ''", "ids"),
+    ("DELETE FROM ids WHERE session = 1", "ids"),
+    ("UPDATE ids SET id = 'other' WHERE kind = 1", "ids"),
+    ("UPDATE shapes SET runs = CAST('[[0,2305843009213693952,true]]' AS BLOB)", "order"),
     ("UPDATE sessions SET open_questions = 5", "questions"),
     ("UPDATE sessions SET owner = 'somebody else'", "columns"),
     ("UPDATE sessions SET pinned = 0", "columns"),
@@ -97,24 +101,27 @@ async def test_a_backup_never_overwrites_another(storage: SqliteStorage, path: P
 
 
 _TRUTH = [
-    ("UPDATE messages SET body = x'7b' WHERE message_id = 'a'", "undecodable"),
-    ("UPDATE messages SET body = CAST(replace(body, '\"b\"}', '\"z\"}') AS BLOB) WHERE message_id = 'b'", "hash"),
+    ("UPDATE commits SET body = x'7b' WHERE position = 1", "undecodable"),
+    ("UPDATE commits SET body = CAST(replace(body, '\"b\"}', '\"z\"}') AS BLOB) WHERE position = 1", "checksum"),
     ("UPDATE heads SET document = x'00' WHERE session = 1", "undecodable"),
     ("DELETE FROM heads WHERE session = 1", "head_missing"),
-    ("UPDATE messages SET content_hash = x'00' WHERE message_id = 'a'", "hash"),
+    ("UPDATE commits SET kinds = 1 WHERE position = 1", "checksum"),
+    ("UPDATE commits SET at = at + 1 WHERE position = 3", "checksum"),
     ("DELETE FROM sessions WHERE session_id = 's'", "orphans"),
-    ('UPDATE messages SET body = CAST(replace(body, \'"created_at":"2\', \'"created_at":"1\') AS BLOB)', "hash"),
-    ("UPDATE messages SET role = 'system' WHERE message_id = 'a'", "hash"),
+    ('UPDATE commits SET body = CAST(replace(body, \'"created_at":"2\', \'"created_at":"1\') AS BLOB)', "checksum"),
+    ("UPDATE commits SET shape = CAST(replace(shape, '[', '[ ') AS BLOB) WHERE shape IS NOT NULL", "checksum"),
     ("UPDATE heads SET document = CAST(replace(document, '\"pinned\":true', '\"pinned\": true') AS BLOB)", "checksum"),
     ("UPDATE sessions SET metadata_version = 7 WHERE session_id = 's'", "checksum"),
     ("UPDATE questions SET document = CAST(replace(document, '?', '!') AS BLOB)", "checksum"),
     ("UPDATE token_usage SET input_tokens = 8", "checksum"),
     ("UPDATE records SET value = x'00'", "checksum"),
     ("UPDATE records SET key = 'other'", "checksum"),
+    ("UPDATE records SET scope = 2", "checksum"),
+    ("UPDATE token_usage SET session = 2", "checksum"),
     ("UPDATE sessions SET revision = 9 WHERE session_id = 's'", "counters"),
     ("UPDATE sessions SET incarnation = 3 WHERE session_id = 's'", "counters"),
     ("UPDATE sessions SET reshaped_revision = 9 WHERE session_id = 's'", "counters"),
-    ("DELETE FROM changes WHERE position = 3", "counters"),
+    ("DELETE FROM commits WHERE position = 3", "counters"),
 ]
 
 
@@ -124,18 +131,18 @@ async def test_what_cannot_be_worked_out_is_reported_and_left(storage: SqliteSto
     await _damage(storage, sql)
     kinds = {problem.kind for problem in (await storage.check()).problems}
     assert kind in kinds
-    count = await storage._engine.read(lambda c: rows_of(c, "SELECT count(*), total(length(body)) FROM messages"))
+    count = await storage._engine.read(lambda c: rows_of(c, "SELECT count(*), total(length(body)) FROM commits"))
     report = await storage.check(repair=True)
     assert kind in {problem.kind for problem in report.problems if not problem.repaired}
     assert (
-        await storage._engine.read(lambda c: rows_of(c, "SELECT count(*), total(length(body)) FROM messages")) == count
+        await storage._engine.read(lambda c: rows_of(c, "SELECT count(*), total(length(body)) FROM commits")) == count
     )
     assert isinstance(await storage.read(key_of("sound")), Snapshot)
 
 
 async def test_a_corrupt_body_is_an_error_that_names_the_session(storage: SqliteStorage) -> None:
     """Reading a session with an unreadable message raises; it is never read as absence or left out (G8)."""
-    await _damage(storage, "UPDATE messages SET body = x'7b7d2c7b' WHERE message_id = 'a'")
+    await _damage(storage, "UPDATE commits SET body = x'7b7d2c7b' WHERE position = 1")
     with pytest.raises(StorageCorruptError, match="'s'"):
         await storage.read(key_of("s"))
     assert await storage.read_head(key_of("s"))
@@ -143,7 +150,7 @@ async def test_a_corrupt_body_is_an_error_that_names_the_session(storage: Sqlite
 
 async def test_a_missing_message_row_is_an_error(storage: SqliteStorage) -> None:
     """A session that has fewer messages than are counted raises, in place of showing a shorter history."""
-    await _damage(storage, "DELETE FROM messages WHERE message_id = 'a'")
+    await _damage(storage, "DELETE FROM commits WHERE position = 1")
     with pytest.raises(StorageCorruptError, match="counted"):
         await storage.read(key_of("s"))
 
@@ -168,13 +175,6 @@ async def test_rows_left_behind_by_a_deleted_session_are_removed(storage: Sqlite
     assert {problem.kind for problem in (await storage.check()).problems} == {"leftovers"}
     assert (await storage.check(repair=True)).ok
     assert (await storage.stats())["messages"] == 1
-
-
-async def test_rows_that_are_older_than_checksums_are_in_order(storage: SqliteStorage) -> None:
-    """A file of the release before checksums has none, and its check is content."""
-    for table in ("heads", "messages", "questions", "token_usage", "records"):
-        await _damage(storage, f"UPDATE {table} SET checksum = NULL")  # noqa: S608 - constants
-    assert (await storage.check()).problems == ()
 
 
 async def test_a_row_that_makes_no_sense_is_corrupt(storage: SqliteStorage) -> None:

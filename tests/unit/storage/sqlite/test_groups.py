@@ -225,7 +225,7 @@ class _FaultyFile:
     def texts(self) -> int:
         other = connection.connect(str(self.path), busy_timeout_ms=0)
         other.execute("BEGIN IMMEDIATE; COMMIT")  # nobody holds a lock
-        count: int = value_of(other, "SELECT count(*) FROM messages")
+        count: int = value_of(other, "SELECT total(lines) FROM commits")
         other.close()
         return count
 

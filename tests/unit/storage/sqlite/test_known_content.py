@@ -25,8 +25,7 @@ async def test_L116_a_row_of_an_earlier_form_is_recognised(path: Path) -> None:
     await storage.open()
     try:
         await storage.commit(appending("s", one, initial_head=head_of("s")))
-        row = (earlier, hash_of_body(earlier))
-        await storage._engine.write(lambda c: rows_of(c, "UPDATE messages SET body = ?, content_hash = ?", row))
+        await storage._engine.write(lambda c: rows_of(c, "UPDATE commits SET body = ?", (earlier,)))
         committed = await storage.commit(appending("s", one))
         assert (committed.changed, committed.duplicates) == (False, ("a",))
         with pytest.raises(MessageIdConflictError):

@@ -2,51 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator, Sequence
 
 import apsw
+import msgspec
 
 from bamboo_sessions.domain.errors import MessageNotFoundError, SessionDeletedError
+from bamboo_sessions.domain.runs import Span
 from bamboo_sessions.storage.commit import Commit, HistorySource, SessionKey
-from bamboo_sessions.storage.sqlite.history.versions import HistoryWriter
+from bamboo_sessions.storage.sqlite.history import ids
+from bamboo_sessions.storage.sqlite.history.lines import Line, head_of, is_purged
+from bamboo_sessions.storage.sqlite.history.log import Log, log_at
+from bamboo_sessions.storage.sqlite.history.writing import CommitRow, chunked, write_lines
 from bamboo_sessions.storage.sqlite.sessions.rows import require
-from bamboo_sessions.storage.sqlite.transactions.connection import row_of, rows_of
-from bamboo_sessions.storage.sqlite.transactions.tuning import POSITION_STEP
 
-_LIVED: Final = """
-    SELECT row, position FROM messages
-    WHERE session = ?1 AND removed_revision IS NULL AND added_revision <= ?2 AND position <= ?3
-    UNION ALL
-    SELECT row, position FROM messages
-    WHERE session = ?1 AND removed_revision IS NOT NULL AND removed_revision > ?2 AND added_revision <= ?2
-    AND position <= ?3"""
-_NUMBERED: Final = f"SELECT row, row_number() OVER (ORDER BY position) AS number FROM ({_LIVED})"  # noqa: S608 - constants
-_COPIED: Final = "message_id, role, tool_call_id, content_hash, body, checksum"
 
-_PLACE: Final = """
-    SELECT position, content_hash FROM messages WHERE session = ?1 AND message_id = ?3 AND added_revision <= ?2
-    AND (removed_revision IS NULL OR removed_revision > ?2)"""
-_PURGED: Final = """
-    SELECT message_id FROM messages WHERE session = ?1 AND removed_revision IS NOT NULL AND removed_revision > ?2
-    AND added_revision <= ?2 AND position <= ?3 AND body IS NULL LIMIT 1"""
-_SIZE: Final = f"""
-    SELECT count(*), coalesce(sum(length(body)), 0)
-    FROM ({_LIVED}) AS lived JOIN messages ON messages.row = lived.row"""  # noqa: S608 - constants
-_COPY: Final = f"""
-    INSERT INTO messages ({_COPIED}, session, position, added_revision)
-    SELECT {_COPIED}, ?4, number * ?5, ?6 FROM ({_NUMBERED}) AS source JOIN messages ON messages.row = source.row
-    ORDER BY number"""  # noqa: S608 - constants
-_COPY_CALLS: Final = """
-    INSERT INTO tool_calls (session, call_id, message_row)
-    SELECT ?4, call_id, copy.row FROM tool_calls AS noted
-    CROSS JOIN messages AS original ON original.row = noted.message_row
-    CROSS JOIN messages AS copy ON copy.message_id = original.message_id AND copy.session = ?4
-    WHERE noted.session = ?1 AND original.position <= ?3 AND original.added_revision <= ?2
-    AND (original.removed_revision IS NULL OR original.removed_revision > ?2)"""
-"""Goes from the calls to the messages that make them, and by their ids to the copies: an index each (L132)."""
+class Origin(msgspec.Struct, frozen=True):
+    """What a new session begins with: lines of another one's log, and that one's highest ascending id."""
 
-Origin = tuple[int, int, int]
-"""Another session's key, the revision, and the last position to take."""
+    log: Log
+    spans: tuple[Span, ...]
+    last_id: str
+
+    def has(self, line: Line) -> bool:
+        """Whether it begins with this line."""
+        return any(start <= line.address < stop for start, stop in self.spans)
 
 
 def find_origin(connection: apsw.Connection, namespace: str, source: HistorySource) -> Origin:
@@ -54,33 +34,41 @@ def find_origin(connection: apsw.Connection, namespace: str, source: HistorySour
     session = require(connection, SessionKey(namespace, source.session_id))
     if source.at_revision < session.incarnation:
         raise SessionDeletedError(source.session_id)
-    last = session.tail_position
+    log = log_at(connection, session, source.at_revision)
+    spans = log.order.living()
     if source.through_message_id is not None:
-        found = row_of(connection, _PLACE, (session.key, source.at_revision, source.through_message_id))
-        if found is None:
+        last = next((line for line in _living(log, source.through_message_id)), None)
+        if last is None:
             raise MessageNotFoundError(source.session_id, source.through_message_id)
-        last = found[0]
-    if (purged := row_of(connection, _PURGED, (session.key, source.at_revision, last))) is not None:
-        raise MessageNotFoundError(source.session_id, purged[0])
-    return session.key, source.at_revision, last
+        spans = [*log.order.living(before=last.address), (last.address, last.address + 1)]
+    return Origin(log, tuple(spans), session.last_id)
 
 
-def origin_hashes(connection: apsw.Connection, origin: Origin, commit: Commit) -> dict[str, list[bytes]]:
-    """The content hashes that a fork's origin has of the messages which `commit` itself adds."""
-    session, revision, last = origin
-    known: dict[str, list[bytes]] = {}
-    for stored in (stored for insertion in commit.insertions for stored in insertion.messages):
-        found = row_of(connection, _PLACE, (session, revision, stored.message.id))
-        if found is not None and found[0] <= last:
-            known[stored.message.id] = [found[1]]
-    return known
+def _living(log: Log, message_id: str) -> Iterator[Line]:
+    found = ids.find(log.connection, log.session, ids.MESSAGE, [message_id])
+    return (line for line in found.get(message_id, []) if log.order.lives(line.address))
 
 
-def copy_history(connection: apsw.Connection, origin: Origin, history: HistoryWriter) -> None:
-    """Copy the rows of another session's messages to the beginning of a new one."""
-    count, size = rows_of(connection, _SIZE, origin)[0]
-    connection.execute(_COPY, (*origin, history.session, POSITION_STEP, history.revision))
-    connection.execute(_COPY_CALLS, (*origin, history.session))
-    history.message_count += count
-    history.message_bytes += size
-    history.tail_position += count * POSITION_STEP
+def origin_lines(origin: Origin, commit: Commit) -> dict[str, list[Line]]:
+    """The lines that a fork begins with, of the messages which `commit` itself adds."""
+    added = frozenset(stored.message.id for insertion in commit.insertions for stored in insertion.messages)
+    found = ids.find(origin.log.connection, origin.log.session, ids.MESSAGE, added) if added else {}
+    return {id_: [line for line in lines if origin.has(line)] for id_, lines in found.items()}
+
+
+def copy_history(connection: apsw.Connection, origin: Origin, row: CommitRow) -> tuple[int, int]:
+    """Copy the lines to the beginning of a new session's log; how many, and their bytes. `row` tells of its commit."""
+    lines = list(origin.log.rows(origin.spans))
+    _check_there(origin.log.session_id, lines)
+    write_lines(connection, row, chunked(lines))
+    count = sum(number for number, _ in lines)
+    return count, sum(len(body) + 1 - number for number, body in lines)
+
+
+def _check_there(session_id: str, rows: Sequence[tuple[int, bytes]]) -> None:
+    """Raise `MessageNotFoundError` if one of the messages was purged."""
+    for _, body in rows:
+        if b'"hash": "' in body:
+            for line in body.split(b"\n"):
+                if is_purged(line):
+                    raise MessageNotFoundError(session_id, head_of(line).id)

@@ -11,20 +11,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain, takewhile
+from operator import eq
 from typing import Final
 
 import apsw
-import msgspec
 
 from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.history import FrozenMessages
 from bamboo_sessions.domain.ids import check_message_id
-from bamboo_sessions.domain.message import Message, from_body
+from bamboo_sessions.domain.message import Message
 from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.storage.commit import SessionKey, State
+from bamboo_sessions.storage.sqlite.history.ids import find_everywhere
+from bamboo_sessions.storage.sqlite.history.lines import Line, decoded, message_of, messages_of
+from bamboo_sessions.storage.sqlite.history.log import log_at, log_of
 from bamboo_sessions.storage.sqlite.sessions.heads import head_of, read_document, read_head, with_counters
-from bamboo_sessions.storage.sqlite.sessions.rows import COLUMNS, SessionRow, find, living_revision
-from bamboo_sessions.storage.sqlite.transactions.budget import Budget, bounded, bounded_rows, check_short
+from bamboo_sessions.storage.sqlite.sessions.rows import COLUMNS, SessionRow, find, living_revision, row_at
+from bamboo_sessions.storage.sqlite.transactions.budget import Budget, check_short
 from bamboo_sessions.storage.sqlite.transactions.connection import DATA_VERSION, reading, row_of, rows_of, value_of
 from bamboo_sessions.storage.sqlite.transactions.tuning import (
     CHUNK_BYTES_MAX,
@@ -33,25 +37,21 @@ from bamboo_sessions.storage.sqlite.transactions.tuning import (
     LOOP_MESSAGES_MAX,
 )
 
-_MESSAGES: Final = msgspec.json.Decoder(Message)
-_ROWS: Final = """
-    SELECT position, body FROM messages WHERE session = ? AND removed_revision IS NULL AND position > ?
-    ORDER BY position LIMIT ?"""
-_CHUNK: Final = f"""
-    SELECT CAST(group_concat(body, char(10)) AS BLOB), max(position), count(*) FROM ({_ROWS})"""  # noqa: S608
+_CHUNK: Final = """
+    SELECT CAST(group_concat(body, char(10)) AS BLOB), max(position), sum(lines), count(*) FROM (
+        SELECT position, lines, body FROM commits WHERE session = ? AND lines > 0 AND position > ?
+        ORDER BY position LIMIT ?)"""
 _SHORT: Final = f"""
     SELECT {COLUMNS}, CASE WHEN length(document) <= {LOOP_BYTES_MAX} THEN document END, CASE
-        WHEN message_count <= {LOOP_MESSAGES_MAX} AND message_bytes <= {LOOP_BYTES_MAX} AND question_count = 0 THEN (
+        WHEN message_count <= {LOOP_MESSAGES_MAX} AND message_bytes <= {LOOP_BYTES_MAX} AND question_count = 0
+            AND reshaped_revision = 0 THEN (
             SELECT CAST(ifnull(group_concat(body, char(10)), '') AS BLOB) FROM (
-                SELECT body FROM messages WHERE session = key AND removed_revision IS NULL ORDER BY position))
+                SELECT body FROM commits WHERE session = key AND lines > 0 ORDER BY position))
         END
     FROM sessions LEFT JOIN heads ON heads.session = key WHERE namespace = ? AND session_id = ?"""  # noqa: S608
-_PLACE_BEFORE: Final = """
-    SELECT position FROM messages WHERE session = ? AND removed_revision IS NULL
-    ORDER BY position DESC LIMIT 1 OFFSET ?"""
-_ORDER: Final = """
-    SELECT row, message_id, added_revision FROM messages
-    WHERE session = ? AND removed_revision IS NULL ORDER BY position"""
+_FIRST_ROWS: Final = 32
+_KNOWN: Final = """
+    SELECT position FROM commits WHERE session = ? AND lines > 0 AND revision <= ? ORDER BY position DESC LIMIT 1"""
 
 
 def warm_up(connection: apsw.Connection) -> None:
@@ -65,6 +65,7 @@ def warm_up(connection: apsw.Connection) -> None:
         find(connection, SessionKey("", ""))
         living_revision(connection, SessionKey("", ""))
         rows_of(connection, _CHUNK, (0, 0, 1))
+        value_of(connection, _KNOWN, (0, 0))
         read_document(connection, 0)
 
 
@@ -87,7 +88,7 @@ def _short(connection: apsw.Connection, key: SessionKey) -> Snapshot | None:
     *columns, document, joined = found
     row = SessionRow(*columns)
     check_short(row.message_count, row.message_bytes, Budget())
-    messages = None if joined is None else _decoded(joined, row.message_count)
+    messages = None if joined is None else decoded(joined, row.message_count)
     if messages is None or document is None or not row.is_living:
         return None
     return Snapshot(head_of(connection, row, document), FrozenMessages(messages), row.message_bytes)
@@ -111,7 +112,7 @@ def _newer(connection: apsw.Connection, row: SessionRow, known: Snapshot, budget
     if row.reshaped_revision <= known.revision:
         count = row.message_count - len(known.messages)
         check_short(count, row.message_bytes - known.messages_bytes, budget)
-        messages = known.messages.extended(_appended(connection, row, count))
+        messages = known.messages.extended(_appended(connection, row, known))
     else:
         check_short(row.message_count, 0, budget)
         messages = _reshaped(connection, row, known, budget)
@@ -122,70 +123,61 @@ def _newer(connection: apsw.Connection, row: SessionRow, known: Snapshot, budget
 
 def _whole(connection: apsw.Connection, row: SessionRow, budget: Budget | None) -> Snapshot:
     check_short(row.message_count, row.message_bytes, budget)
-    messages = _behind(connection, row, 0)
+    if row.reshaped_revision:
+        messages = _read_lines(row, log_of(connection, row, budget).all_living())
+    else:
+        messages = _behind(connection, row, 0)
     _check_count(row, len(messages), row.message_count)
     return Snapshot(read_head(connection, row, budget), FrozenMessages(messages), row.message_bytes)
 
 
-def _behind(connection: apsw.Connection, row: SessionRow, position: int) -> list[Message]:
-    """The living messages behind `position`, in order."""
-    average = row.message_bytes // max(1, row.message_count) + 1
-    limit = max(1, min(CHUNK_MESSAGES_MAX, CHUNK_BYTES_MAX // average))
+def _read_lines(row: SessionRow, lines: Sequence[Line]) -> list[Message]:
     messages: list[Message] = []
+    for start in range(0, len(lines), CHUNK_MESSAGES_MAX):
+        chunk = lines[start : start + CHUNK_MESSAGES_MAX]
+        messages += messages_of(row.session_id, [line.body for line in chunk])
+    return messages
+
+
+def _behind(connection: apsw.Connection, row: SessionRow, position: int) -> list[Message]:
+    """The messages in the rows behind `position`, in the order of the log."""
+    messages: list[Message] = []
+    limit = _FIRST_ROWS
     while True:
-        chunk, position = _chunk(connection, row, position, limit)
+        chunk, position, rows, size = _chunk(connection, row, position, limit)
         messages += chunk
-        if len(chunk) < limit:
+        if rows < limit:
             return messages
+        limit = max(1, min(CHUNK_MESSAGES_MAX, CHUNK_BYTES_MAX * rows // size))
 
 
-def _chunk(connection: apsw.Connection, row: SessionRow, position: int, limit: int) -> tuple[list[Message], int]:
-    """At most `limit` messages behind `position`, and the position of the last. The inner query gives the order."""
+def _chunk(
+    connection: apsw.Connection, row: SessionRow, position: int, limit: int
+) -> tuple[list[Message], int, int, int]:
+    """The messages of `limit` rows behind `position`; the last position, the number of rows, and the bytes.
+
+    The inner query gives the order.
+    """
     try:
-        joined, last, count = rows_of(connection, _CHUNK, (row.key, position, limit))[0]
+        joined, last, lines, rows = rows_of(connection, _CHUNK, (row.key, position, limit))[0]
     except apsw.TooBigError:
-        pass
-    else:
-        if not count:
-            return [], position
-        if (messages := _decoded(joined, count)) is not None:
-            return messages, last
-    found = rows_of(connection, _ROWS, (row.key, position, limit))
-    return [message_of(row.session_id, body) for _, body in found], found[-1][0] if found else position
+        if limit == 1:
+            raise
+        return _chunk(connection, row, position, 1)
+    if not rows:
+        return [], position, 0, 0
+    messages = decoded(joined, lines)
+    if messages is None:
+        messages = messages_of(row.session_id, joined.split(b"\n"))
+    return messages, last, rows, len(joined)
 
 
-def messages_of(session_id: str, bodies: Sequence[bytes]) -> list[Message]:
-    """The messages in `bodies`, decoded at once if they can be; raises as `message_of` does."""
-    try:
-        messages = _decoded(b"\n".join(bodies), len(bodies))
-    except TypeError:  # one is missing
-        messages = None
-    return [message_of(session_id, body) for body in bodies] if messages is None else messages
-
-
-def _decoded(joined: bytes, count: int) -> list[Message] | None:
-    """The `count` messages in `joined`, one a line; `None` if they have to be looked at one by one."""
-    try:
-        messages = _MESSAGES.decode_lines(joined)
-    except (ValueError, RecursionError):
-        return None
-    return messages if len(messages) == count else None
-
-
-def message_of(session_id: str, body: bytes | None) -> Message:
-    """The message in `body`; raises `StorageCorruptError`, naming the session."""
-    try:
-        return from_body(body or b"")
-    except StorageCorruptError as exc:
-        raise StorageCorruptError(f"Session {session_id!r}: {exc}", hint=exc.hint) from exc
-
-
-def _appended(connection: apsw.Connection, row: SessionRow, count: int) -> list[Message]:
-    """The last `count` messages, which nothing has changed since they were added."""
+def _appended(connection: apsw.Connection, row: SessionRow, known: Snapshot) -> list[Message]:
+    """The messages added behind those of `known`, which nothing has changed."""
+    count = row.message_count - len(known.messages)
     if count == 0:
         return []
-    before = value_of(connection, _PLACE_BEFORE, (row.key, count))
-    messages = _behind(connection, row, before or 0)
+    messages = _behind(connection, row, value_of(connection, _KNOWN, (row.key, known.revision)) or 0)
     _check_count(row, len(messages), count)
     return messages
 
@@ -199,28 +191,35 @@ def _check_count(row: SessionRow, found: int, counted: int) -> None:
 
 
 def _reshaped(connection: apsw.Connection, row: SessionRow, known: Snapshot, budget: Budget | None) -> FrozenMessages:
-    """The messages in their order now, reusing those that are known."""
-    by_id = {message.id: message for message in known.messages}
-    messages = []
-    for number, message_id, added in rows_of(connection, _ORDER, (row.key,)):
-        message = by_id.get(message_id) if added <= known.revision else None
-        if message is None:
-            sql = f"SELECT {bounded('body', budget)} FROM messages WHERE row = ?"  # noqa: S608 - fixed names
-            found = bounded_rows(connection, sql, (number,), budget)
-            message = message_of(row.session_id, found[0][0] if found else None)
-        messages.append(message)
-    _check_count(row, len(messages), row.message_count)
-    return FrozenMessages(messages)
+    """The messages in their order now. Those that are known aren't read, and stretches that stay are shared."""
+    log = log_of(connection, row, budget)
+    before = list(chain.from_iterable(log_at(connection, row, known.revision).stretches()))
+    now = list(chain.from_iterable(log.stretches()))
+    _check_count(row, len(now), row.message_count)
+    _check_count(row, len(before), len(known.messages))
+    start = _common(before, now)
+    end = _common(before[start:][::-1], now[start:][::-1])
+    places = {address: place for place, address in enumerate(before[start : len(before) - end], start)}
+    changed = now[start : len(now) - end]
+    fresh = log.read(address for address in changed if address not in places)
+    messages = [
+        known.messages[places[address]] if address in places else message_of(row.session_id, fresh.get(address))
+        for address in changed
+    ]
+    return known.messages.spliced(start, len(before) - end, messages)
 
 
-_FOUND: Final = """
-    SELECT sessions.session_id, body FROM messages JOIN sessions ON sessions.key = messages.session
-    WHERE message_id = ? AND removed_revision IS NULL AND namespace = ? AND deleted_at IS NULL
-    ORDER BY messages.session LIMIT 1"""
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many items both begin with."""
+    return sum(takewhile(bool, map(eq, one, other)))
 
 
 def find_message(connection: apsw.Connection, namespace: str, message_id: str) -> tuple[str, Message] | None:
     """A living message and its session; of several, that of the session whose id was made first."""
     check_message_id(message_id)
-    found = row_of(connection, _FOUND, (message_id, namespace))
-    return None if found is None else (found[0], from_body(found[1]))
+    with reading(connection):
+        for session, line in sorted(find_everywhere(connection, message_id)):
+            owner, row = row_at(connection, session)
+            if owner == namespace and row.is_living and log_of(connection, row).order.lives(line.address):
+                return row.session_id, message_of(row.session_id, line.body)
+    return None

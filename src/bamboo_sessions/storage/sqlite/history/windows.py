@@ -7,87 +7,20 @@ if there is an anchor, behind which there could be something.
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any, Final
+from itertools import islice
 
 import apsw
-import msgspec
 
 from bamboo_sessions.domain.errors import MessageNotFoundError
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.query import Window, WindowQuery
-from bamboo_sessions.storage.sqlite.history.reads import messages_of
+from bamboo_sessions.storage.sqlite.history import ids
+from bamboo_sessions.storage.sqlite.history.lines import Line, is_purged, messages_of
+from bamboo_sessions.storage.sqlite.history.log import Log, log_at, log_of
 from bamboo_sessions.storage.sqlite.sessions.rows import find
-from bamboo_sessions.storage.sqlite.transactions.budget import Budget, bounded, bounded_rows
-from bamboo_sessions.storage.sqlite.transactions.connection import reading, row_of
-
-_LIVE: Final = "session = :session AND removed_revision IS NULL"
-_LIVE_SINCE: Final = f"{_LIVE} AND added_revision <= :at"
-_REMOVED_SINCE: Final = (
-    "session = :session AND removed_revision IS NOT NULL AND removed_revision > :at AND added_revision <= :at"
-)
-_ANCHOR: Final = """
-    SELECT position FROM messages WHERE session = :session AND message_id = :id
-    ORDER BY added_revision <= :at AND ifnull(removed_revision > :at, true) DESC, row DESC LIMIT 1"""
-
-_BEHIND: Final = " AND position > :after"
-_IN_FRONT: Final = " AND position < :before"
-_UP_TO_AFTER: Final = " AND position <= :after"
-_FROM_BEFORE: Final = " AND position >= :before"
-
-
-@cache
-def _sql(column: str, condition: str, order: str, *, is_past: bool) -> str:
-    """A query for messages under a condition of the above, built once."""
-    end = f"ORDER BY position {order} LIMIT :limit"
-    if not is_past:
-        return f"SELECT {column} FROM messages WHERE {_LIVE}{condition} {end}"  # noqa: S608 - constants
-    halves = (  # living and removed messages have an index each: SQLite merges the two as it walks them
-        f"SELECT {column}, position FROM messages WHERE {half}{condition}"  # noqa: S608 - constants
-        for half in (_LIVE_SINCE, _REMOVED_SINCE)
-    )
-    return f"{' UNION ALL '.join(halves)} {end}"
-
-
-class _Span(msgspec.Struct, frozen=True):
-    """The messages of a session, now or at a revision, and the positions between which a window lies."""
-
-    connection: apsw.Connection
-    session: int
-    at: int | None
-    after: int | None
-    before: int | None
-    budget: Budget | None
-
-    def bodies(self, limit: int) -> tuple[list[bytes], bool]:
-        """At most `limit` messages of the window, in order, and whether it has more, further on."""
-        within = "" if self.before is None else _IN_FRONT
-        if self.after is not None:
-            found = self._select(bounded("body", self.budget), _BEHIND + within, "ASC", limit + 1)
-            return found[:limit], len(found) > limit
-        found = self._select(bounded("body", self.budget), within, "DESC", limit + 1)
-        return found[:limit][::-1], len(found) > limit
-
-    def purged(self) -> str:
-        """The id of the message of the window that can't be read, since its body was purged."""
-        within = ("" if self.after is None else _BEHIND) + ("" if self.before is None else _IN_FRONT)
-        order = "DESC" if self.after is None else "ASC"
-        found: list[str] = self._select("message_id", f"{within} AND body IS NULL", order, 1)
-        return found[0]
-
-    def has(self, condition: str) -> bool:
-        """Whether there is a message under one of the conditions above."""
-        return bool(self._select("1", condition, "ASC", 1))
-
-    def count(self) -> int:
-        """How many messages there are."""
-        return len(self._select("1", "", "ASC", -1))
-
-    def _select(self, column: str, condition: str, order: str, limit: int) -> list[Any]:
-        sql = _sql(column, condition, order, is_past=self.at is not None)
-        names = {"session": self.session, "at": self.at, "after": self.after, "before": self.before, "limit": limit}
-        return [row[0] for row in bounded_rows(self.connection, sql, names, self.budget)]
+from bamboo_sessions.storage.sqlite.transactions.budget import Budget
+from bamboo_sessions.storage.sqlite.transactions.connection import reading
 
 
 def read_window(
@@ -98,28 +31,61 @@ def read_window(
         row = find(connection, key)
         if row is None or not row.is_living:
             return None if row is None else row.tombstone
-        at = row.revision if query.at_revision is None else query.at_revision
-        after, before = (_place(connection, key, row.key, anchor, at) for anchor in (query.after, query.before))
-        span = _Span(connection, row.key, query.at_revision, after, before, Budget() if small else None)
-        bodies, has_more = span.bodies(query.count)
-        beyond = _FROM_BEFORE if after is None else _FROM_BEFORE + _BEHIND
-        if None in bodies and query.at_revision is not None:
-            raise MessageNotFoundError(key.session_id, span.purged())
+        if query.at_revision is None:
+            log = log_of(connection, row, Budget() if small else None)
+        else:
+            log = log_at(connection, row, query.at_revision)
+        after, before = (_anchor(log, anchor) for anchor in (query.after, query.before))
+        lines, has_more = _lines(log, after, before, query.count)
+        if query.at_revision is not None:
+            _check_there(key.session_id, lines)
         return Window(
-            messages=tuple(messages_of(key.session_id, bodies)),
-            has_earlier=has_more if after is None else span.has(_UP_TO_AFTER),
-            has_later=(has_more and after is not None) or (before is not None and span.has(beyond)),
-            message_count=row.message_count if query.at_revision is None else span.count(),
-            revision=at,
+            messages=tuple(messages_of(key.session_id, [line.body for line in lines])),
+            has_earlier=has_more if after is None else _has_up_to(log, after),
+            has_later=(has_more and after is not None) or (before is not None and _has_from(log, after, before)),
+            message_count=row.message_count if query.at_revision is None else log.count(),
+            revision=row.revision if query.at_revision is None else query.at_revision,
         )
 
 
-def _place(connection: apsw.Connection, key: SessionKey, session: int, message_id: str | None, at: int) -> int | None:
-    """The position of a message at a revision, or else of its last version; raises `MessageNotFoundError`."""
+def _anchor(log: Log, message_id: str | None) -> int | None:
+    """Where a message stands; raises `MessageNotFoundError` if it was never in the history."""
     if message_id is None:
         return None
-    found = row_of(connection, _ANCHOR, {"session": session, "id": message_id, "at": at})
+    found = ids.find(log.connection, log.session, ids.MESSAGE, [message_id]).get(message_id)
     if found is None:
-        raise MessageNotFoundError(key.session_id, message_id)
-    position: int = found[0]
-    return position
+        raise MessageNotFoundError(log.session_id, message_id)
+    return log.order.version([line.address for line in found])
+
+
+def _lines(log: Log, after: int | None, before: int | None, count: int) -> tuple[list[Line], bool]:
+    """At most `count` lines between two, in order, and whether there are more, further on."""
+    backwards = after is None
+    found = list(islice(log.lines(log.order.living(after, before), backwards=backwards), count + 1))
+    has_more = len(found) > count
+    return (found[:count][::-1] if backwards else found[:count]), has_more
+
+
+def _has_up_to(log: Log, address: int) -> bool:
+    """Whether a line lives at `address` or in front of it."""
+    return log.order.lives(address) or _has_any(log, log.order.living(before=address))
+
+
+def _has_from(log: Log, after: int | None, before: int) -> bool:
+    """Whether a line lives at `before` or behind it, and behind `after`."""
+    is_in_order = after is None or log.order.place(after) < log.order.place(before)
+    if is_in_order and log.order.lives(before):
+        return True
+    behind = before if is_in_order else after
+    return _has_any(log, log.order.living(after=behind))
+
+
+def _has_any(log: Log, spans: list[tuple[int, int]]) -> bool:
+    return next(log.lines(spans), None) is not None
+
+
+def _check_there(session_id: str, lines: list[Line]) -> None:
+    """Raise `MessageNotFoundError` if a message of the window can't be read, since its text was purged."""
+    for line in lines:
+        if is_purged(line.body):
+            raise MessageNotFoundError(session_id, line.head.id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,14 +17,19 @@ from typing import Any, Final, NamedTuple
 import apsw
 
 from bamboo_sessions.domain.errors import StorageUnavailableError
+from bamboo_sessions.storage.sqlite.history.lines import Line, text_of
+from bamboo_sessions.storage.sqlite.history.log import Log, log_of
+from bamboo_sessions.storage.sqlite.sessions.rows import row_at
 from bamboo_sessions.storage.sqlite.transactions import tuning
 from bamboo_sessions.storage.sqlite.transactions.connection import Args, Row, connect, rows_of, value_of
 from bamboo_sessions.storage.sqlite.transactions.errors import translating
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of schema, folding and words; another number means that the index is made anew."""
 _TABLES: Final = ("words", "parts", "head_words", "head_parts", "namespaces", "meta")
 _PAUSE_SECONDS: Final = 0.01
+_END: Final = """
+    SELECT value, (SELECT max(key) FROM sessions), (SELECT max(position) FROM commits) FROM meta WHERE name = 'epoch'"""
 _SETTINGS: Final = (
     "synchronous = NORMAL",
     f"cache_size = -{tuning.SEARCH_CACHE_KIB}",
@@ -36,10 +41,9 @@ _SETTINGS: Final = (
 
 
 class Mark(NamedTuple):
-    """How far a file has come: last message row, last session key, last change and its commit id, and the epoch."""
+    """How far a file has come: last session key, last commit and its id, and the epoch."""
 
     epoch: str
-    row: int
     key: int
     position: int
     commit_id: str
@@ -56,10 +60,20 @@ class Main(NamedTuple):
         with translating(self.path):
             return rows_of(self.connection, sql, args)
 
-    def each(self, sql: str, args: Args = ()) -> Iterator[Row]:
+    def each(self, sql: str, args: Args = ()) -> Generator[Row]:
         """The rows, one at a time; close it if not all are taken."""
         with translating(self.path):
             yield from self.connection.execute(sql, args)
+
+    def log(self, session: int) -> Log:
+        """The history of a session."""
+        with translating(self.path):
+            return log_of(self.connection, row_at(self.connection, session)[1])
+
+    def lines(self, log: Log) -> Iterator[Line]:
+        """Its living lines."""
+        with translating(self.path):
+            yield from log.lines(log.order.living())
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -180,22 +194,15 @@ def write_mark(index: apsw.Connection, mark: Mark) -> None:
 
 def end_of(main: Main) -> Mark:
     """How far the main file is."""
-    numbers: dict[str, int] = dict(main.rows("SELECT name, seq FROM sqlite_sequence"))
-    position = numbers.get("changes", 0)
-    return Mark(
-        epoch=main.rows("SELECT value FROM meta WHERE name = 'epoch'")[0][0],
-        row=numbers.get("messages", 0),
-        key=numbers.get("sessions", 0),
-        position=position,
-        commit_id=_commit_at(main, position) or "",
-    )
+    epoch, key, position = main.rows(_END)[0]
+    return Mark(epoch, key or 0, position or 0, _commit_at(main, position or 0) or "")
 
 
 def belongs(mark: Mark, main: Main, end: Mark) -> bool:
     """Whether an index with `mark` was made from this very file, and nothing is missing after it."""
     if mark == end:
         return True
-    if mark.epoch != end.epoch or any(one > other for one, other in zip(mark[1:4], end[1:4], strict=True)):
+    if mark.epoch != end.epoch or any(one > other for one, other in zip(mark[1:3], end[1:3], strict=True)):
         return False
     found = _commit_at(main, mark.position)
     if found is None:
@@ -205,5 +212,5 @@ def belongs(mark: Mark, main: Main, end: Mark) -> bool:
 
 
 def _commit_at(main: Main, position: int) -> str | None:
-    found = main.rows("SELECT commit_id FROM changes WHERE position = ?", (position,))
-    return found[0][0] if found else None
+    found = main.rows("SELECT commit_id FROM commits WHERE position = ?", (position,))
+    return text_of(found[0][0]) if found else None

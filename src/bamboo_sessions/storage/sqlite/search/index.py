@@ -155,4 +155,4 @@ def _catch_up(index: apsw.Connection, main: Main, waiting: Waiting, goal: Mark) 
         waiting.check()
         if progress.has(goal):
             return
-        waiting.tell(progress.mark.row, progress.end.row)
+        waiting.tell(progress.mark.position, progress.end.position)

@@ -1,8 +1,8 @@
 """Brings the search index up to date, in short transactions of its own, in any number of processes (L41, L46).
 
-Under the index's write lock it asks again how far the index is, then reads what the main file has after that, in one
-snapshot. Messages and sessions are found by their numbers, which only grow; what changed later (deletions, removals,
-other titles) by the log of changes. Rows, and how far they go, are written in one transaction: killed in the middle,
+Under the index's write lock it asks again how far the index is, then follows the log of commits from there, in one
+snapshot: what they added, ended and deleted, and whose titles they changed. Heads are read first, by their numbers, for
+commits that made a head may be pruned. Rows, and how far they go, are written in one transaction: killed in the middle,
 whoever comes next goes on at the right place.
 """
 
@@ -14,36 +14,33 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from bamboo_sessions.domain.change import ChangeKind
 from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.head import head_from_document
 from bamboo_sessions.domain.message import from_body
+from bamboo_sessions.domain.runs import Shape
 from bamboo_sessions.domain.search_match import texts_of_head, texts_of_message
 from bamboo_sessions.domain.search_text import fold
+from bamboo_sessions.storage.sqlite.history.lines import Line, bits_of, lines_of, shape_of, text_of
 from bamboo_sessions.storage.sqlite.search.file import Main, Mark, belongs, end_of, read_mark, remake, write_mark
-from bamboo_sessions.storage.sqlite.search.terms import Class, class_mark, mark, segmented
+from bamboo_sessions.storage.sqlite.search.terms import class_mark, mark, segmented
 from bamboo_sessions.storage.sqlite.transactions.connection import Row, row_of, rows_of
 from bamboo_sessions.storage.sqlite.transactions.tuning import SEARCH_CHUNK_BYTES, SEARCH_CHUNK_ROWS
 
-_MESSAGES: Final = """
-    SELECT messages.row, messages.session, namespace, role, body FROM messages
-    JOIN sessions ON sessions.key = messages.session
-    WHERE messages.row > ? AND removed_revision IS NULL ORDER BY messages.row LIMIT ?"""
+_COMMITS: Final = f"""
+    SELECT position, session, namespace, deleted_at IS NULL, kinds, commit_id, shape, body FROM commits
+    JOIN sessions ON sessions.key = commits.session WHERE position > ? AND position <= ?
+    ORDER BY position LIMIT {SEARCH_CHUNK_ROWS}"""  # noqa: S608 - constants
 _HEADS: Final = """
     SELECT key, namespace, document FROM sessions JOIN heads ON heads.session = sessions.key
     WHERE key > ? AND deleted_at IS NULL ORDER BY key"""
 _HEAD: Final = """
     SELECT key, namespace, document FROM sessions JOIN heads ON heads.session = sessions.key
     WHERE key = ? AND deleted_at IS NULL"""
-_CHANGES: Final = """
-    SELECT session, min(revision), group_concat(kinds), max(position) FROM
-    (SELECT session, revision, kinds, position FROM changes WHERE position > ? AND position <= ?
-     ORDER BY position LIMIT ?) GROUP BY session"""
-_REMOVED: Final = "SELECT row FROM messages WHERE session = ? AND removed_revision >= ?"
-_LIVING: Final = "SELECT row FROM messages WHERE session = ? AND removed_revision IS NULL"
+_ROWS_BETWEEN: Final = "SELECT id FROM words_docsize WHERE id >= ? AND id < ?"
 _ROWS_OF: Final = "SELECT rowid FROM words WHERE words MATCH ?"
-_OF_HEADS: Final[frozenset[ChangeKind]] = frozenset({"created", "authoritative", "head", "deleted"})
+_OF_HEADS: Final = bits_of(("created", "authoritative", "head", "deleted"))
 """What may change a title or a summary."""
+_DELETED: Final = bits_of(("deleted",))
 MESSAGE_TABLES: Final = ("words", "parts")
 HEAD_TABLES: Final = ("head_words", "head_parts")
 
@@ -80,7 +77,7 @@ class Progress(NamedTuple):
 
     def has(self, goal: Mark) -> bool:
         """Whether all is indexed that there was at `goal`."""
-        return all(one >= other for one, other in zip(self.mark[1:4], goal[1:4], strict=True))
+        return all(one >= other for one, other in zip(self.mark[1:3], goal[1:3], strict=True))
 
 
 @contextmanager
@@ -114,7 +111,7 @@ def advance_within(index: apsw.Connection, main: Main) -> Progress:
     start = before
     if start is None or not belongs(start, main, end):
         remake(index)
-        start = end._replace(row=0, key=0)  # what changes from here on is in the log of changes
+        start = end._replace(key=0, position=0, commit_id="")
     after = _step(index, main, start, end)
     if after != before:
         write_mark(index, after)
@@ -122,42 +119,28 @@ def advance_within(index: apsw.Connection, main: Main) -> Progress:
 
 
 def _step(index: apsw.Connection, main: Main, done: Mark, end: Mark) -> Mark:
-    if done.row < end.row:
-        done = done._replace(row=_add_messages(index, main, done.row) or end.row)
-    if done.row == end.row and done.key < end.key:
+    if done.key < end.key:
         done = done._replace(key=_add_heads(index, main, done.key) or end.key)
-    if (done.row, done.key) == (end.row, end.key) and done.position < end.position:
+    if done.key == end.key and done.position < end.position:
         done = _follow(index, main, done, end)
-    return end if done[1:4] == end[1:4] else done
+    return done
 
 
-# --- adding
+# --- messages
 
 
-def _add_messages(index: apsw.Connection, main: Main, row: int) -> int | None:
-    """Index messages behind `row`; the last one's number, or `None` if there are no more."""
-    rows: list[_Row] = []
-    size = last = 0
-    found = main.each(_MESSAGES, (row, SEARCH_CHUNK_ROWS))
-    for count, (number, session, namespace, role, body) in enumerate(found, 1):
-        rows += _rows_of_message(number, _namespace(index, namespace), mark("session", session), role, body)
-        size += len(body or b"")
-        if count == SEARCH_CHUNK_ROWS or size >= SEARCH_CHUNK_BYTES:
-            last = number
-            break
-    _write(index, MESSAGE_TABLES, "rowid, namespace, session, role, text", rows)
-    return last or None
-
-
-def _rows_of_message(row: int, namespace: str, session: str, role: Class, body: bytes | None) -> Iterator[_Row]:
+def _rows_of_line(line: Line, namespace: str, session: str) -> Iterator[_Row]:
     try:
-        message = from_body(body or b"")
+        message = from_body(line.body)
     except StorageCorruptError:  # `check` reports it; it must not keep all others from being found
         return
     for text in texts_of_message(message, ""):
         is_call = text.place == "tool_call"
-        kind = class_mark("call" if is_call else role)
-        yield _Row(2 * row + is_call, namespace, session, kind, fold(text.text))
+        kind = class_mark("call" if is_call else message.role)
+        yield _Row(2 * line.address + is_call, namespace, session, kind, fold(text.text))
+
+
+# --- heads
 
 
 def _add_heads(index: apsw.Connection, main: Main, key: int) -> int | None:
@@ -207,38 +190,59 @@ def _namespace(index: apsw.Connection, name: str) -> str:
 def expected_rows(main: Main) -> tuple[set[int], set[int]]:
     """The numbers of all rows that the index of this file has to have: for messages, and for heads."""
     numbers: set[int] = set()
-    for row, _, _, role, body in main.each(_MESSAGES, (0, -1)):
-        numbers.update(each.number for each in _rows_of_message(row, "", "", role, body))
+    for (session,) in main.rows("SELECT key FROM sessions WHERE deleted_at IS NULL"):
+        log = main.log(session)
+        for line in main.lines(log):
+            numbers.update(each.number for each in _rows_of_line(line, "", ""))
     heads = main.rows(_HEADS, (0,))
     return numbers, {row.number for head in heads for row in _rows_of_head(*head)}
 
 
-# --- following changes
+# --- following the log
 
 
 def _follow(index: apsw.Connection, main: Main, done: Mark, end: Mark) -> Mark:
-    """Do what the log of changes says after `done`, for some of the changes."""
-    found = main.rows(_CHANGES, (done.position, end.position, SEARCH_CHUNK_ROWS))
-    for session, revision, kinds, _ in found:
-        _follow_one(index, main, session, revision, frozenset(kinds.split(",")))
-    position = max((last for *_, last in found), default=end.position)
-    if position == end.position:
-        return end
-    commit_id = main.rows("SELECT commit_id FROM changes WHERE position = ?", (position,))[0][0]
-    return done._replace(position=position, commit_id=commit_id)
-
-
-def _follow_one(index: apsw.Connection, main: Main, session: int, revision: int, kinds: frozenset[str]) -> None:
-    if "deleted" in kinds or "created" in kinds:
-        living = {row for (row,) in main.rows(_LIVING, (session,))}
-        indexed = [number for (number,) in rows_of(index, _ROWS_OF, (f'"{mark("session", session)}"',))]
-        _remove(index, MESSAGE_TABLES, [number for number in indexed if number // 2 not in living])
-    elif "messages" in kinds:
-        removed = [row for (row,) in main.rows(_REMOVED, (session, revision))]
-        _remove(index, MESSAGE_TABLES, [2 * row + call for row in removed for call in (0, 1)])
-    if kinds & _OF_HEADS:
+    """Do what the log of commits says after `done`, for some of them."""
+    rows: list[_Row] = []
+    changed: set[int] = set()
+    size = 0
+    found = main.each(_COMMITS, (done.position, end.position))
+    last = None
+    for position, session, namespace, lives, kinds, commit_id, shape, body in found:
+        if kinds & _DELETED:
+            rows = [row for row in rows if row.session != mark("session", session)]
+            _remove_session(index, session)
+        changed |= {session} if kinds & _OF_HEADS else set()
+        rows = _without_removed(index, rows, shape_of(shape))
+        if lives and body is not None:
+            marks = _namespace(index, namespace), mark("session", session)
+            rows += [row for line in lines_of(position, body) for row in _rows_of_line(line, *marks)]
+        last = position, text_of(commit_id)
+        size += len(body or b"")
+        if size >= SEARCH_CHUNK_BYTES or len(rows) >= SEARCH_CHUNK_ROWS:
+            break
+    found.close()
+    _write(index, MESSAGE_TABLES, "rowid, namespace, session, role, text", rows)
+    for session in changed:
         _remove(index, HEAD_TABLES, [session])
         _write_heads(index, main.rows(_HEAD, (session,)))
+    if last is None:
+        return end
+    return done._replace(position=last[0], commit_id=last[1])
+
+
+def _remove_session(index: apsw.Connection, session: int) -> None:
+    numbers = [number for (number,) in rows_of(index, _ROWS_OF, (f'"{mark("session", session)}"',))]
+    _remove(index, MESSAGE_TABLES, numbers)
+
+
+def _without_removed(index: apsw.Connection, rows: list[_Row], shape: Shape) -> list[_Row]:
+    """`rows`, and what is indexed, without the lines that a commit ended."""
+    for start, stop in shape.removed:
+        numbers = rows_of(index, _ROWS_BETWEEN, (2 * start, 2 * stop))
+        _remove(index, MESSAGE_TABLES, [number for (number,) in numbers])
+        rows = [row for row in rows if not 2 * start <= row.number < 2 * stop]
+    return rows
 
 
 def _remove(index: apsw.Connection, tables: tuple[str, str], numbers: list[int]) -> None:

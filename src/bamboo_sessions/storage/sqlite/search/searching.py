@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from itertools import islice
 from typing import Final, NamedTuple
@@ -18,6 +19,7 @@ import apsw
 from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.domain.limits import SEARCH_RANKED
 from bamboo_sessions.domain.message import from_body
+from bamboo_sessions.domain.runs import Order, position_of
 from bamboo_sessions.domain.search import SearchPage
 from bamboo_sessions.domain.search_match import (
     Match,
@@ -30,6 +32,7 @@ from bamboo_sessions.domain.search_match import (
 )
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.search_query import SearchQuery
+from bamboo_sessions.storage.sqlite.history.lines import Line, lines_of
 from bamboo_sessions.storage.sqlite.search.file import Main
 from bamboo_sessions.storage.sqlite.search.indexing import HEAD_TABLES, MESSAGE_TABLES, namespace_mark
 from bamboo_sessions.storage.sqlite.search.terms import (
@@ -53,10 +56,10 @@ _BOTH: Final = """
     AND +rowid IN (SELECT rowid FROM {words} WHERE {words} MATCH :words) ORDER BY rowid DESC"""
 _WANTED: Final = "(SELECT value AS number FROM json_each(?1)) AS wanted"
 _SESSION: Final = "deleted_at IS NULL AND namespace = ?2"
-_MESSAGES: Final = f"""
-    SELECT messages.row, session_id, body FROM {_WANTED}
-    CROSS JOIN messages ON messages.row = wanted.number CROSS JOIN sessions ON sessions.key = messages.session
-    WHERE removed_revision IS NULL AND {_SESSION}"""  # noqa: S608 - constants
+_COMMITS: Final = f"""
+    SELECT commits.position, key, session_id, body FROM {_WANTED}
+    CROSS JOIN commits ON commits.position = wanted.number CROSS JOIN sessions ON sessions.key = commits.session
+    WHERE lines > 0 AND {_SESSION}"""  # noqa: S608 - constants
 _HEADS: Final = f"""
     SELECT {COLUMNS} FROM {_WANTED} CROSS JOIN sessions ON sessions.key = wanted.number
     WHERE {_SESSION}"""  # noqa: S608 - constants
@@ -99,6 +102,7 @@ class Search:
         self._main = main
         self._query = query
         self._check = check
+        self._orders: dict[int, Order] = {}
         self._enough = max(SEARCH_RANKED, query.limit + 1)
 
     def page(self) -> SearchPage:
@@ -185,12 +189,17 @@ class Search:
 
     def _texts_of_messages(self, candidates: Sequence[int]) -> Iterator[Text]:
         wanted = set(candidates)
-        for row, session_id, body in self._look_up(_MESSAGES, list(dict.fromkeys(each // 2 for each in candidates))):
-            try:
-                texts = texts_of_message(from_body(body or b""), session_id)
-            except StorageCorruptError:  # it could be read when it was indexed; `check` reports it
-                continue
-            yield from (text for text in texts if 2 * row + (text.place == "tool_call") in wanted)
+        addresses = {number // 2 for number in candidates}
+        positions = list(dict.fromkeys(position_of(number // 2) for number in candidates))
+        for position, session, session_id, body in self._look_up(_COMMITS, positions):
+            for line in lines_of(position, body):
+                if line.address in addresses and self._order(session).lives(line.address):
+                    yield from _texts_of(line, session_id, wanted)
+
+    def _order(self, session: int) -> Order:
+        if session not in self._orders:
+            self._orders[session] = self._main.log(session).order
+        return self._orders[session]
 
     def _look_up(self, sql: str, numbers: Sequence[int]) -> list[Row]:
         """Living rows of this namespace that pass the filters on sessions."""
@@ -199,3 +208,12 @@ class Search:
         asked = {name: value for name, value in filters.items() if value is not None}
         conditions = "".join(f" AND sessions.{name} = ?{place}" for place, name in enumerate(asked, 3))
         return self._main.rows(sql + conditions, (json.dumps(numbers), query.namespace, *asked.values()))
+
+
+def _texts_of(line: Line, session_id: str, wanted: AbstractSet[int]) -> Iterator[Text]:
+    """The texts of a message that are among the rows of the index that are `wanted`."""
+    try:
+        texts = texts_of_message(from_body(line.body), session_id)
+    except StorageCorruptError:  # it could be read when it was indexed; `check` reports it
+        return
+    yield from (text for text in texts if 2 * line.address + (text.place == "tool_call") in wanted)

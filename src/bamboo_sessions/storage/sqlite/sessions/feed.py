@@ -2,7 +2,9 @@
 
 The log is written by each commit in its own transaction, and only one transaction writes at a time, so that its
 numbers rise in commit order and none can appear below one that was seen. What is kept is read in the same
-transaction as the changes: pruning in between is noticed, never skipped over.
+transaction as the changes: pruning in between is noticed, never skipped over. The log is the history as well: pruning
+moves a floor, and deletes the rows that have no part in any history, but for the newest, whose number must not come
+again.
 """
 
 from __future__ import annotations
@@ -20,37 +22,57 @@ from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.domain.limits import FEED_PAGE_IDS_MAX
 from bamboo_sessions.storage.feed_position import FeedBounds, FeedPosition, check_kept, due, mark_of, parse_position
 from bamboo_sessions.storage.query import FeedPage
-from bamboo_sessions.storage.sqlite.transactions.budget import TooLong
+from bamboo_sessions.storage.sqlite.history import ids
+from bamboo_sessions.storage.sqlite.history.lines import (
+    heads_of,
+    kinds_in,
+    lines_of,
+    shape_of,
+    text_of,
+    told_lines,
+)
+from bamboo_sessions.storage.sqlite.transactions.budget import Budget, TooLong, check_short
 from bamboo_sessions.storage.sqlite.transactions.connection import reading, row_of, rows_of, value_of
-from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_HEADS_MAX, LOOP_MESSAGES_MAX
+from bamboo_sessions.storage.sqlite.transactions.tuning import LOOP_HEADS_MAX
 
 _META: Final = "SELECT name, value FROM meta WHERE name IN ('epoch', 'pruned_up_to', 'pruned_mark')"
-_NEWEST: Final = "SELECT position, commit_id FROM changes ORDER BY position DESC LIMIT 1"
-_AT: Final = "SELECT commit_id FROM changes WHERE position = ?"
+_NEWEST: Final = "SELECT position, commit_id FROM commits ORDER BY position DESC LIMIT 1"
+_AT: Final = "SELECT commit_id FROM commits WHERE position = ?"
 _ROWS: Final = """
-    SELECT changes.position, commit_id, sessions.namespace, sessions.session_id, changes.session, changes.revision,
-    kinds, at, first_row, row_count
-    FROM changes LEFT JOIN sessions ON sessions.key = changes.session
-    WHERE changes.position > ? ORDER BY changes.position LIMIT ?"""
-_OLDEST: Final = "SELECT position, commit_id, logged_at FROM changes ORDER BY position LIMIT ?"
-_FIRST_RIGHT: Final = "SELECT logged_at FROM changes WHERE logged_at <= ? ORDER BY position LIMIT 1"
+    SELECT commits.position, commit_id, sessions.namespace, sessions.session_id, commits.session, commits.revision,
+    kinds, at, first, lines, ifnull(length(body), 0)
+    FROM commits LEFT JOIN sessions ON sessions.key = commits.session
+    WHERE commits.position > ? AND kinds <> 0 ORDER BY commits.position LIMIT ?"""
+_OLDEST: Final = """
+    SELECT position, commit_id, logged_at FROM commits WHERE position > ? AND kinds <> 0 ORDER BY position LIMIT ?"""
+_FIRST_RIGHT: Final = """
+    SELECT logged_at FROM commits WHERE position > ? AND kinds <> 0 AND logged_at <= ? ORDER BY position LIMIT 1"""
+_GOING: Final = """
+    SELECT session, position, kinds, commit_id, NULL FROM commits WHERE position > ? AND position <= ? AND kinds <> 0"""
+_PRUNE: Final = """
+    DELETE FROM commits WHERE position > ?1 AND position <= ?2 AND lines = 0 AND shape IS NULL
+    AND position < (SELECT max(position) FROM commits)"""
 _FORGET: Final = """
     DELETE FROM burnt WHERE (commit_id, namespace, session_id) IN
     (SELECT commit_id, namespace, session_id FROM burnt WHERE at < ? LIMIT ?)"""
-_IDS: Final = "SELECT message_id FROM messages WHERE row BETWEEN ? AND ? AND session = ? ORDER BY position"
+_LINES: Final = "SELECT sum(lines), sum(length(body)) FROM commits WHERE position BETWEEN ? AND ? AND session = ?"
+_BODIES: Final = """
+    SELECT position, body, shape FROM commits WHERE position BETWEEN ? AND ? AND session = ? AND lines > 0
+    ORDER BY position"""
 
 
 class _Row(NamedTuple):
     number: int
-    commit_id: str
+    commit_id: bytes | str
     namespace: str | None
     session_id: str | None
     session: int
     revision: int
-    kinds: str
+    kinds: int
     at: int
-    first_row: int
-    row_count: int
+    first: int | None
+    lines: int
+    size: int
 
 
 def bounds(connection: apsw.Connection) -> FeedBounds:
@@ -64,8 +86,8 @@ def bounds(connection: apsw.Connection) -> FeedBounds:
         return FeedBounds(oldest, oldest if newest is None else _position(oldest.epoch, *newest))
 
 
-def _position(epoch: str, number: int, commit_id: str) -> FeedPosition:
-    return FeedPosition(epoch, number, mark_of(commit_id))
+def _position(epoch: str, number: int, commit_id: bytes | str) -> FeedPosition:
+    return FeedPosition(epoch, number, mark_of(text_of(commit_id)))
 
 
 def read_changes(
@@ -77,10 +99,11 @@ def read_changes(
         start = kept.oldest if after is None else _checked(connection, parse_position(after), kept)
         if small and kept.newest.number - start.number > LOOP_HEADS_MAX:
             raise TooLong
-        rows = _within(_Row(*found) for found in rows_of(connection, _ROWS, (start.number, limit)))
+        found = (_Row(*row) for row in rows_of(connection, _ROWS, (start.number, limit)))
+        rows = _within(row if row.first is None else _summed(connection, row) for row in found)
         ours = [row for row in rows if _namespace_of(row) == namespace]
-        if small and sum(row.row_count for row in ours) > LOOP_MESSAGES_MAX:
-            raise TooLong
+        budget = Budget() if small else None
+        check_short(sum(row.lines for row in ours), sum(row.size for row in ours), budget)
         through = _position(start.epoch, rows[-1].number, rows[-1].commit_id) if rows else start
         changes = tuple(_change(connection, start.epoch, row) for row in ours)
         return FeedPage(changes, str(through), is_end=through.number >= kept.newest.number)
@@ -91,9 +114,15 @@ def _checked(connection: apsw.Connection, position: FeedPosition, kept: FeedBoun
     there = kept.oldest
     if position.number != there.number:
         commit_id = value_of(connection, _AT, (position.number,))
-        there = FeedPosition(position.epoch, position.number, "" if commit_id is None else mark_of(commit_id))
+        there = FeedPosition(position.epoch, position.number, "" if commit_id is None else mark_of(text_of(commit_id)))
     check_kept(position, there, kept)
     return position
+
+
+def _summed(connection: apsw.Connection, row: _Row) -> _Row:
+    """The row of a commit that has several, with the lines of all."""
+    lines, size = rows_of(connection, _LINES, (row.first, row.number, row.session))[0]
+    return row._replace(lines=lines, size=size or 0)
 
 
 def _within(rows: Iterable[_Row]) -> list[_Row]:
@@ -101,7 +130,7 @@ def _within(rows: Iterable[_Row]) -> list[_Row]:
     taken: list[_Row] = []
     count = 0
     for row in rows:
-        count += row.row_count
+        count += row.lines
         if taken and count > FEED_PAGE_IDS_MAX:
             break
         taken.append(row)
@@ -117,18 +146,23 @@ def _namespace_of(row: _Row) -> str:
 
 
 def _change(connection: apsw.Connection, epoch: str, row: _Row) -> SessionChange:
-    ids: list[tuple[str]] = []
-    if row.row_count:
-        last = row.first_row + row.row_count - 1
-        ids = rows_of(connection, _IDS, (row.first_row, last, row.session))
     return SessionChange(
         position=str(_position(epoch, row.number, row.commit_id)),
         session_id=str(row.session_id),
         revision=row.revision,
-        kinds=tuple(row.kinds.split(",")),  # type: ignore[arg-type] # what kinds_of gave
-        message_ids=tuple(id_ for (id_,) in ids),
+        kinds=kinds_in(row.kinds),
+        message_ids=tuple(_told_ids(connection, row)) if row.lines else (),
         at=from_micros(row.at),
     )
+
+
+def _told_ids(connection: apsw.Connection, row: _Row) -> list[str]:
+    """The ids of the messages that a commit added, in the order of the conversation."""
+    rows = rows_of(connection, _BODIES, (row.first or row.number, row.number, row.session))
+    shape = shape_of(rows[-1][2]) if rows and rows[-1][0] == row.number else shape_of(None)
+    if not shape.quiet:
+        return [head.id for _, body, _ in rows for head in heads_of(body)]
+    return [line.head.id for position, body, _ in rows for line in told_lines(shape, lines_of(position, body))]
 
 
 def prune(connection: apsw.Connection, older_than: timedelta, limit: int, now: datetime) -> int:
@@ -136,17 +170,19 @@ def prune(connection: apsw.Connection, older_than: timedelta, limit: int, now: d
 
     Rows of a clock that was ahead are passed over, and go with the next one whose time can be right.
     """
-    before = now - older_than
-    oldest = rows_of(connection, _OLDEST, (limit,))
+    floor = value_of(connection, "SELECT value FROM meta WHERE name = 'pruned_up_to'")
+    oldest = rows_of(connection, _OLDEST, (floor, limit))
     times = [from_micros(logged_at) for _, _, logged_at in oldest]
     if all(at > now for at in times):
-        times.extend(from_micros(at) for (at,) in rows_of(connection, _FIRST_RIGHT, (to_micros(now),)))
-    oldest = oldest[: due(times, before=before, now=now)]
+        times.extend(from_micros(at) for (at,) in rows_of(connection, _FIRST_RIGHT, (floor, to_micros(now))))
+    oldest = oldest[: due(times, before=now - older_than, now=now)]
     if not oldest:
         return 0
     number, commit_id, _ = oldest[-1]
-    connection.execute("DELETE FROM changes WHERE position <= ?", (number,))
-    for name, value in (("pruned_up_to", number), ("pruned_mark", mark_of(commit_id))):
+    for row in rows_of(connection, _GOING, (floor, number)):
+        ids.remove(connection, ids.entries_of(*row))
+    connection.execute(_PRUNE, (floor, number))
+    for name, value in (("pruned_up_to", number), ("pruned_mark", mark_of(text_of(commit_id)))):
         connection.execute("UPDATE meta SET value = ? WHERE name = ?", (value, name))
     return len(oldest)
 

@@ -17,12 +17,13 @@ from bamboo_sessions.domain.clock import MICROSECOND, from_micros, to_micros
 from bamboo_sessions.domain.lease import LeaseState, LeaseView, LeaseWish, Ticket, applied, busy
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.sqlite.sessions.rows import SessionRow, find, require
-from bamboo_sessions.storage.sqlite.transactions.connection import reading, row_of
+from bamboo_sessions.storage.sqlite.transactions.connection import reading, row_of, value_of
 
 _READ: Final = "SELECT claim_id, holder, expires_at, ttl, waiting FROM leases WHERE session = ?"
-_WRITE: Final = (
-    "INSERT OR REPLACE INTO leases (session, claim_id, holder, expires_at, ttl, waiting) VALUES (?, ?, ?, ?, ?, ?)"
-)
+_WRITE: Final = """
+    INSERT OR REPLACE INTO leases (session, change, claim_id, holder, expires_at, ttl, waiting)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_CHANGE: Final = "UPDATE meta SET value = value + 1 WHERE name = 'lease_change' RETURNING value"
 _TICKETS: Final = msgspec.json.Decoder(tuple[Ticket, ...])
 
 
@@ -75,4 +76,5 @@ def _write(connection: apsw.Connection, row: SessionRow, state: LeaseState) -> N
     expires_at = None if state.expires_at is None else to_micros(state.expires_at)
     waiting = json.encode(state.waiting)
     ttl = state.ttl // MICROSECOND
-    connection.execute(_WRITE, (row.key, state.claim_id, state.holder, expires_at, ttl, waiting))
+    change = value_of(connection, _CHANGE)
+    connection.execute(_WRITE, (row.key, change, state.claim_id, state.holder, expires_at, ttl, waiting))

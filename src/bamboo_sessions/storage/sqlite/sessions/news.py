@@ -1,7 +1,7 @@
 """What other processes changed: looked for on the event loop's timer, once for all who listen, while somebody does.
 
 `PRAGMA data_version` tells in microseconds that anybody committed anything. Then the numbers at the ends of two logs
-tell what it was: `changes` has a row for each commit, and a row of `leases` gets a new number with each change. So
+tell what it was: `commits` has a row for each commit, and a row of `leases` gets a new number with each change. So
 whoever waits for one session isn't woken by another's commits.
 """
 
@@ -21,9 +21,10 @@ from bamboo_sessions.storage.sqlite.transactions.tuning import NEWS_POLL_SECONDS
 
 T = TypeVar("T")
 
-_ENDS: Final = "SELECT name, seq FROM sqlite_sequence WHERE name IN ('changes', 'leases')"
+_ENDS: Final = """
+    SELECT (SELECT ifnull(max(position), 0) FROM commits), value FROM meta WHERE name = 'lease_change'"""
 _CHANGED: Final = """
-    SELECT DISTINCT namespace, session_id FROM changes JOIN sessions ON sessions.key = changes.session
+    SELECT DISTINCT namespace, session_id FROM commits JOIN sessions ON sessions.key = commits.session
     WHERE position > ? LIMIT ?"""
 _LEASED: Final = """
     SELECT namespace, session_id FROM leases JOIN sessions ON sessions.key = leases.session WHERE change > ? LIMIT ?"""
@@ -46,8 +47,7 @@ def version_of(connection: apsw.Connection) -> int:
 def ends(connection: apsw.Connection) -> Ends:
     """The ends as they are now."""
     version = version_of(connection)  # before the rest: what is committed in between is looked for once more
-    numbers: dict[str, int] = dict(rows_of(connection, _ENDS))
-    return Ends(version, numbers.get("changes", 0), numbers.get("leases", 0))
+    return Ends(version, *rows_of(connection, _ENDS)[0])
 
 
 def since(connection: apsw.Connection, seen: Ends) -> tuple[Ends, list[News]]:

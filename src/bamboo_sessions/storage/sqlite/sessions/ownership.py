@@ -11,7 +11,7 @@ import apsw
 from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.storage.ownership import OwnerChange, commits_of
-from bamboo_sessions.storage.sqlite.sessions import commits
+from bamboo_sessions.storage.sqlite.sessions import commits, made
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
 from bamboo_sessions.storage.sqlite.sessions.rows import require
 from bamboo_sessions.storage.sqlite.sessions.trees import TREE
@@ -28,7 +28,7 @@ def set_owner(
     With the commit id of an earlier call nothing is changed (G4).
     """
     row = require(connection, key)
-    if commits.find_commit(connection, key, change.commit_id) is not None:
+    if made.find_commit(connection, key, change.commit_id) is not None:
         commits.apply(connection, change.repeated(key), now)
         return _heads(connection, [key])
     members = [SessionKey(key.namespace, session_id) for (session_id,) in rows_of(connection, _MEMBERS, (row.key,))]

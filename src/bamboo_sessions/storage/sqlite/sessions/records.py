@@ -1,7 +1,7 @@
 """Records of adapters: bytes by `(namespace, scope, kind, key)`.
 
-A record's version is its row's number. SQLite never gives one again (AUTOINCREMENT), so that a version that somebody
-has seen can only be met by that very write (L121).
+A record's version comes from one counter, so that a version that somebody has seen can only be met by that very write
+(L121). Scopes and kinds are numbers, and the rows lie in the order of their keys: a scan reads neighbours.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 
 import apsw
 
+from bamboo_sessions.domain import json
 from bamboo_sessions.domain.clock import to_micros
 from bamboo_sessions.domain.errors import SessionDeletedError
 from bamboo_sessions.domain.limits import RECORD_BYTES_MAX
@@ -35,24 +36,26 @@ from bamboo_sessions.storage.sqlite.upkeep.damage import checksum
 
 _SURROGATES: Final = 0xD800
 _BEHIND_SURROGATES: Final = 0xE000
-_OF: Final = "namespace = ? AND scope_type = ? AND scope = ? AND kind = ?"
+_SCOPE: Final = {
+    "session": "(SELECT sessions.key FROM sessions WHERE namespace = ? AND session_id = ?)",
+    "shared": "(SELECT -number FROM shared_scopes WHERE namespace = ? AND name = ?)",
+}
+_OF: Final = "scope = {scope} AND kind = (SELECT number FROM record_kinds WHERE name = ?)"
 _GET: Final = f"""
     SELECT key, CASE WHEN length(value) <= ? THEN value END, version FROM records WHERE {_OF} AND key = ?"""  # noqa: S608
 _VERSION: Final = f"SELECT version FROM records WHERE {_OF} AND key = ?"  # noqa: S608 - constants
 _DELETE: Final = f"DELETE FROM records WHERE {_OF} AND key = ?"  # noqa: S608 - constants
-_NEWEST: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'records'"
+_NEWEST: Final = "SELECT value FROM meta WHERE name = 'record_version'"
+_GIVEN: Final = "UPDATE meta SET value = ? WHERE name = 'record_version'"
 _PUT: Final = """
-    INSERT OR REPLACE INTO records (namespace, scope_type, scope, kind, key, version, value, checksum)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-_COPY: Final = """
-    INSERT INTO records (namespace, scope_type, scope, kind, key, value, checksum)
-    SELECT namespace, scope_type, ?1, kind, key, value, checksum FROM records AS theirs
-    WHERE namespace = ?2 AND scope_type = 'session' AND scope = ?3 AND NOT EXISTS (
-        SELECT 1 FROM records AS own WHERE own.namespace = ?2 AND own.scope_type = 'session' AND own.scope = ?1
-        AND own.kind = theirs.kind AND own.key = theirs.key
-    )"""
-_COPY_KIND: Final = f"{_COPY} AND kind = ?4"
-_ORDER: Final = " ORDER BY kind, key"
+    INSERT OR REPLACE INTO records (scope, kind, key, version, checksum, value)
+    VALUES ({scope}, (SELECT number FROM record_kinds WHERE name = ?), ?, ?, ?, ?)"""
+_ADD_SCOPE: Final = "INSERT OR IGNORE INTO shared_scopes (namespace, name) VALUES (?, ?)"
+_ADD_KIND: Final = "INSERT OR IGNORE INTO record_kinds (name) VALUES (?)"
+_THEIRS: Final = """
+    SELECT name, key, value FROM records AS theirs JOIN record_kinds ON number = kind WHERE scope = ?1 AND NOT EXISTS (
+        SELECT 1 FROM records AS own WHERE own.scope = ?2 AND own.kind = theirs.kind AND own.key = theirs.key)
+    AND (?3 IS NULL OR name IN (SELECT value FROM json_each(?3))) ORDER BY name, key"""
 _LOGGED: Final = "SELECT versions FROM record_commits WHERE namespace = ? AND commit_id = ?"
 _LOG: Final = "INSERT INTO record_commits (namespace, commit_id, at, versions) VALUES (?, ?, ?, ?)"
 _PRUNE: Final = """
@@ -73,12 +76,12 @@ def get(
     small: bool = False,
 ) -> tuple[Record, ...]:
     """The records with these keys, those that there are; `small` refuses long reads (`TooLong`)."""
-    of = (namespace, scope.type, scope.name, kind)
+    of, sql = (namespace, scope.name, kind), _GET.format(scope=_SCOPE[scope.type])
     longest = LOOP_BYTES_MAX // max(1, len(keys)) if small else RECORD_BYTES_MAX
     if small and len(keys) > LOOP_MESSAGES_MAX:
         raise TooLong
     with reading(connection) if len(keys) > 1 else nullcontext():
-        found = [row for key in keys for row in rows_of(connection, _GET, (longest, *of, key))]
+        found = [row for key in keys for row in rows_of(connection, sql, (longest, *of, key))]
     if any(value is None for _, value, _ in found):
         raise TooLong
     return tuple(Record(*row) for row in found)
@@ -109,10 +112,10 @@ def _scanning(
         ("key < ?", _lower(_behind(query.prefix), query.end)),
         (behind, query.after),
     )
-    where = [_OF, *(condition for condition, key in borders if key is not None)]
+    where = [_OF.format(scope=_SCOPE[scope.type]), *(condition for condition, key in borders if key is not None)]
     keys = [key for _, key in borders if key is not None]
     sql = f"SELECT {columns} FROM records WHERE {' AND '.join(where)} ORDER BY key {order} LIMIT ?"  # noqa: S608
-    return sql, (namespace, scope.type, scope.name, query.kind, *keys, query.limit)
+    return sql, (namespace, scope.name, query.kind, *keys, query.limit)
 
 
 def _lower(one: str | None, other: str | None) -> str | None:
@@ -157,37 +160,46 @@ def planned(
         require(connection, key)
 
     def version_of(record: RecordId) -> int:
-        return value_of(connection, _VERSION, _columns(namespace, record)) or 0
+        return value_of(connection, _VERSION.format(scope=_SCOPE[record.scope.type]), _columns(namespace, record)) or 0
 
-    return plan_records(writes, scope, version_of, value_of(connection, _NEWEST) or 0)
+    return plan_records(writes, scope, version_of, value_of(connection, _NEWEST))
 
 
 def _columns(namespace: str, record: RecordId) -> tuple[str, ...]:
-    return (namespace, record.scope.type, record.scope.name, record.kind, record.key)
+    return (namespace, record.scope.name, record.kind, record.key)
 
 
-def apply(connection: apsw.Connection, namespace: str, changes: Iterable[RecordChange]) -> None:
+def apply(connection: apsw.Connection, namespace: str, changes: Sequence[RecordChange]) -> None:
     """Do what was planned."""
     for record, value, version in changes:
-        columns = _columns(namespace, record)
+        scope, columns = _SCOPE[record.scope.type], _columns(namespace, record)
         if value is None:
-            connection.execute(_DELETE, columns)
-        else:
-            connection.execute(_PUT, (*columns, version, value, checksum(value, record.kind, record.key)))
+            connection.execute(_DELETE.format(scope=scope), columns)
+            continue
+        connection.execute(_ADD_KIND, (record.kind,))
+        if record.scope.type == "shared":
+            connection.execute(_ADD_SCOPE, (namespace, record.scope.name))
+        sealed = checksum(value, record.kind, record.key, version, namespace, record.scope.type, record.scope.name)
+        connection.execute(_PUT.format(scope=scope), (*columns, version, sealed, value))
+    if given := max((change.version for change in changes), default=0):
+        connection.execute(_GIVEN, (given,))
 
 
-def copy(connection: apsw.Connection, source: HistorySource, to: SessionKey) -> bool:
-    """Give a fork the records of its source, of the kinds that were asked for; whether there were any.
+def copy(connection: apsw.Connection, source: HistorySource, to: SessionKey, session: int) -> bool:
+    """Give a fork, the session with the key `session`, the records of its source, of the kinds that were asked for.
 
-    Those that the fork's own commit wrote stay.
+    Those that the fork's own commit wrote stay. Returns whether there were any.
     """
-    before = connection.total_changes()
-    args = (to.session_id, to.namespace, source.session_id)
-    if source.record_kinds is None:
-        connection.execute(_COPY + _ORDER, args)
-    for kind in sorted(set(source.record_kinds or ())):
-        connection.execute(_COPY_KIND + _ORDER, (*args, kind))
-    return connection.total_changes() > before
+    theirs = require(connection, SessionKey(to.namespace, source.session_id)).key
+    kinds = None if source.record_kinds is None else json.encode(source.record_kinds).decode()
+    newest, scope = value_of(connection, _NEWEST), RecordScope("session", to.session_id)
+    found = rows_of(connection, _THEIRS, (theirs, session, kinds))
+    copies = [
+        RecordChange(RecordId(scope, kind, key), value, version)
+        for version, (kind, key, value) in enumerate(found, newest + 1)
+    ]
+    apply(connection, to.namespace, copies)
+    return bool(copies)
 
 
 def to_text(versions: Iterable[int]) -> str:

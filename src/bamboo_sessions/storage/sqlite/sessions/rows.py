@@ -6,6 +6,7 @@ where both have a field (counters, times). `heads` puts the two together again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, overload
 
 import apsw
@@ -13,15 +14,12 @@ import apsw
 from bamboo_sessions.domain import json
 from bamboo_sessions.domain.clock import from_micros, to_micros
 from bamboo_sessions.domain.errors import SessionDeletedError, SessionNotFoundError
-from bamboo_sessions.domain.head import SessionHead, head_document
+from bamboo_sessions.domain.head import SessionHead
 from bamboo_sessions.domain.question import Questions
 from bamboo_sessions.domain.snapshot import Tombstone
 from bamboo_sessions.storage.commit import Admission, Current, SessionKey
-from bamboo_sessions.storage.sqlite.transactions.connection import row_of
+from bamboo_sessions.storage.sqlite.transactions.connection import row_of, rows_of
 from bamboo_sessions.storage.sqlite.upkeep.damage import checksum
-
-DELETED: Final = "deleted"
-"""The kinds of a deletion in `changes`."""
 
 
 class SessionRow(NamedTuple):
@@ -37,7 +35,7 @@ class SessionRow(NamedTuple):
     deleted_at: int | None
     message_count: int
     message_bytes: int
-    tail_position: int
+    last_id: str
     reshaped_revision: int
     head_revision: int
     question_count: int
@@ -68,7 +66,7 @@ class SessionRow(NamedTuple):
 
 COLUMNS: Final = ", ".join(SessionRow._fields)
 _FIND: Final = f"SELECT {COLUMNS} FROM sessions WHERE namespace = ? AND session_id = ?"  # noqa: S608 - constants
-
+_AT: Final = f"SELECT namespace, {COLUMNS} FROM sessions WHERE key = ?"  # noqa: S608 - constants
 _REVISION: Final = "SELECT revision FROM sessions WHERE namespace = ? AND session_id = ? AND deleted_at IS NULL"
 
 
@@ -76,6 +74,12 @@ def find(connection: apsw.Connection, key: SessionKey) -> SessionRow | None:
     """The row of a session, living or deleted, or `None`."""
     row = row_of(connection, _FIND, key)
     return None if row is None else SessionRow(*row)
+
+
+def row_at(connection: apsw.Connection, session: int) -> tuple[str, SessionRow]:
+    """The namespace and the row of the session with this key."""
+    namespace, *columns = rows_of(connection, _AT, (session,))[0]
+    return namespace, SessionRow(*columns)
 
 
 def living_revision(connection: apsw.Connection, key: SessionKey) -> int | None:
@@ -111,59 +115,57 @@ def storable(text: str | None) -> str | None:
 
 FILTERS: Final = "owner, kind, parent_id, root_id, pinned, archived, run_status"
 """Columns that repeat fields of the head for listings to filter by: the values are `filters_of(head)`."""
-_HEAD_FIELDS: Final = (
-    "namespace, session_id, revision, incarnation, metadata_version, updated_at, created_at, deleted_at, "
-    f"head_revision, question_count, open_questions, {FILTERS}"
-)
-_INSERT: Final = (
-    f"INSERT INTO sessions ({_HEAD_FIELDS}, message_count, message_bytes, tail_position, reshaped_revision) "  # noqa: S608 - constants
-    f"VALUES ({', '.join('?' * 18)}, 0, 0, 0, 0)"
-)
-_UPDATE: Final = f"UPDATE sessions SET ({_HEAD_FIELDS}) = ({', '.join('?' * 18)}) WHERE key = ?"  # noqa: S608 - constants
+_FILTERS: Final = tuple(FILTERS.split(", "))
+_KEPT: Final = f"SELECT created_at, question_count, open_questions, {FILTERS} FROM sessions WHERE key = ?"  # noqa: S608
+_KEPT_NAMES: Final = ("created_at", "question_count", "open_questions", *_FILTERS)
+
+
+def head_columns(head: SessionHead, admission: Admission) -> dict[str, Any]:
+    """The columns that go with a head."""
+    return {
+        "metadata_version": max(head.metadata_version, admission.metadata_version_min),
+        "created_at": to_micros(head.created_at),
+        "head_revision": admission.revision,
+        "question_count": len(head.questions),
+        "open_questions": sum(question.is_open for question in head.questions),
+        **dict(zip(_FILTERS, filters_of(head), strict=True)),
+    }
+
+
+def insert_row(connection: apsw.Connection, key: SessionKey, columns: Mapping[str, Any]) -> int:
+    """Make the row of a session, with the head's columns among `columns`. Returns its key."""
+    values = {"namespace": key.namespace, "session_id": key.session_id, "lease_token": 0, **columns}
+    sql = f"INSERT INTO sessions ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})"  # noqa: S608 - fixed names
+    connection.execute(sql, tuple(values.values()))
+    return connection.last_insert_rowid()
+
+
+def update_row(connection: apsw.Connection, session: int, columns: Mapping[str, Any]) -> None:
+    """Change a session's row. Of the head's columns only those that differ are named: each name costs an index."""
+    changed = dict(columns)
+    if "head_revision" in columns:
+        kept = dict(zip(_KEPT_NAMES, rows_of(connection, _KEPT, (session,))[0], strict=True))
+        changed = {name: value for name, value in changed.items() if name not in kept or kept[name] != value}
+    sql = f"UPDATE sessions SET {', '.join(f'{name} = ?' for name in changed)} WHERE key = ?"  # noqa: S608 - fixed names
+    connection.execute(sql, (*changed.values(), session))
 
 
 def write_head(
     connection: apsw.Connection,
-    key: SessionKey,
+    session: int,
     head: SessionHead,
-    admission: Admission,
+    document: bytes,
+    columns: Mapping[str, Any],
     *,
-    row: SessionRow | None,
-) -> int:
-    """Store a head: the session's row, its document, its questions. Returns the key of the row."""
-    document = head_document(head)
-    columns = _columns(key, head, admission)
-    if row is None:
-        connection.execute(_INSERT, columns)
-        session = connection.last_insert_rowid()
-    else:
-        session = row.key
-        connection.execute(_UPDATE, (*columns, session))
-    _, _, _, incarnation, metadata_version, _, created_at, _, head_revision, *_ = columns
-    sealed = checksum(document, incarnation, metadata_version, created_at, head_revision)
+    has_questions: bool,
+) -> None:
+    """Store a head's document and its questions; `has_questions`: it has some already."""
+    sealed = checksum(document, columns["metadata_version"], columns["created_at"], columns["head_revision"])
     connection.execute(
         "INSERT OR REPLACE INTO heads (session, document, checksum) VALUES (?, ?, ?)", (session, document, sealed)
     )
-    if head.questions or (row is not None and row.question_count):
+    if head.questions or has_questions:
         _write_questions(connection, session, head.questions)
-    return session
-
-
-def _columns(key: SessionKey, head: SessionHead, admission: Admission) -> tuple[Any, ...]:
-    return (
-        key.namespace,
-        key.session_id,
-        admission.revision,
-        admission.incarnation,
-        max(head.metadata_version, admission.metadata_version_min),
-        to_micros(admission.updated_at),
-        to_micros(head.created_at),
-        None,
-        admission.revision,
-        len(head.questions),
-        sum(question.is_open for question in head.questions),
-        *filters_of(head),
-    )
 
 
 def filters_of(head: SessionHead) -> tuple[Any, ...]:
@@ -197,6 +199,6 @@ def _write_questions(connection: apsw.Connection, session: int, questions: Quest
                     seq,
                     question.state,
                     document,
-                    checksum(document, question.id, seq, question.state),
+                    checksum(document, question.id, seq, question.state, session),
                 ),
             )

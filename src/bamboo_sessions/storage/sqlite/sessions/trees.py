@@ -12,8 +12,12 @@ from bamboo_sessions.domain.errors import PreconditionFailedError
 from bamboo_sessions.domain.ids import new_id
 from bamboo_sessions.storage.commit import SessionKey, taken
 from bamboo_sessions.storage.query import DeleteQuery
+from bamboo_sessions.storage.sqlite.history import ids
+from bamboo_sessions.storage.sqlite.history.lines import bits_of, stored_id
+from bamboo_sessions.storage.sqlite.history.writing import CommitRow, write_commit
 from bamboo_sessions.storage.sqlite.sessions import leases
-from bamboo_sessions.storage.sqlite.sessions.rows import DELETED, SessionRow, find
+from bamboo_sessions.storage.sqlite.sessions.made import find_made
+from bamboo_sessions.storage.sqlite.sessions.rows import SessionRow, find
 from bamboo_sessions.storage.sqlite.transactions.connection import row_of, rows_of, value_of
 
 TREE: Final = """
@@ -35,16 +39,17 @@ _PINNED: Final = """
 
 _BURY: Final = """
     UPDATE sessions SET revision = ?, updated_at = ?, deleted_at = ?, message_count = 0, message_bytes = 0,
-    tail_position = 0, reshaped_revision = 0, question_count = 0, open_questions = 0, pinned = 0, run_status = NULL
+    last_id = '', reshaped_revision = 0, question_count = 0, open_questions = 0, pinned = 0, run_status = NULL
     WHERE key = ?"""
-_LOG: Final = """
-    INSERT INTO changes (session, revision, incarnation, commit_id, kinds, at, logged_at, updated_at, message_count)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)"""
-_KINDS: Final = "SELECT kinds FROM changes WHERE commit_id = ? AND session = ?"
 _BELOW: Final = """
-    SELECT session_id FROM changes JOIN sessions ON sessions.key = changes.session
-    WHERE commit_id = ? ORDER BY position"""
-_OWNED: Final = ("heads", "tool_calls", "questions", "token_usage", "leases")
+    SELECT session_id FROM commits JOIN sessions ON sessions.key = commits.session
+    WHERE position = ? AND commit_id = ? AND kinds <> 0"""
+_LINES: Final = "SELECT position, kinds, commit_id, body FROM commits WHERE session = ? AND lines > 0"
+_EMPTY: Final = """
+    UPDATE commits SET body = NULL, shape = NULL, lines = 0, ended = 0, checksum = NULL
+    WHERE session = ? AND {condition}"""
+_OWNED: Final = ("heads", "shapes", "questions", "token_usage", "leases")
+_DELETED: Final = bits_of(("deleted",))
 
 
 class _Member(NamedTuple):
@@ -54,15 +59,6 @@ class _Member(NamedTuple):
     incarnation: int
     updated_at: int
     message_count: int
-
-
-class _Burial(NamedTuple):
-    """What the log says of all members; times in microseconds."""
-
-    commit_id: str
-    kinds: str
-    at: int
-    logged_at: int
 
 
 def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery, now: datetime) -> tuple[str, ...]:
@@ -89,19 +85,23 @@ def delete_tree(connection: apsw.Connection, key: SessionKey, query: DeleteQuery
     commit_id = query.commit_id or new_id()
     for member in members:
         its = commit_id if member.key == row.key else _id_below(commit_id, row)
-        _bury(connection, key.namespace, member, _Burial(its, DELETED, to_micros(query.at), to_micros(now)))
+        _bury(connection, member, its, to_micros(query.at), to_micros(now))
     return tuple(member.session_id for member in members)
 
 
 def _replayed(connection: apsw.Connection, row: SessionRow, commit_id: str | None) -> tuple[str, ...] | None:
     """What was deleted if this very call was made before (G4)."""
-    kinds = None if commit_id is None else value_of(connection, _KINDS, (commit_id, row.key))
-    if commit_id is None or kinds is None:
+    made = None if commit_id is None else find_made(connection, row.key, commit_id)
+    if commit_id is None or made is None:
         return None
-    if kinds != DELETED:
+    if not made.is_deletion:
         raise taken(row.session_id, commit_id)
-    below = rows_of(connection, _BELOW, (_id_below(commit_id, row),))
-    return (row.session_id, *(session_id for (session_id,) in below))
+    its = _id_below(commit_id, row)
+    below = (
+        value_of(connection, _BELOW, (position, stored_id(its)))
+        for position in ids.positions_of_commit(connection, its)
+    )
+    return (row.session_id, *(session_id for session_id in below if session_id is not None))
 
 
 def _id_below(commit_id: str, row: SessionRow) -> str:
@@ -115,16 +115,25 @@ def _spares(member: _Member, query: DeleteQuery) -> bool:
     return query.updated_before is not None and member.updated_at >= to_micros(query.updated_before)
 
 
-def _bury(connection: apsw.Connection, namespace: str, member: _Member, burial: _Burial) -> None:
-    updated_at = max(burial.at, member.updated_at + 1)
-    revision = member.revision + 1
-    for condition in ("IS NULL", "IS NOT NULL"):  # one index each
-        connection.execute(f"DELETE FROM messages WHERE session = ? AND removed_revision {condition}", (member.key,))  # noqa: S608
+def _bury(connection: apsw.Connection, member: _Member, commit_id: str, at: int, now: int) -> None:
+    """Empty a session, and log that; times in microseconds."""
+    for row in connection.execute(_LINES, (member.key,)):
+        ids.remove(connection, [entry for entry in ids.entries_of(member.key, *row) if entry[0] != ids.COMMIT])
+    for condition in ("lines > 0", "shape IS NOT NULL"):  # one index each
+        connection.execute(_EMPTY.format(condition=condition), (member.key,))
     for table in _OWNED:
         connection.execute(f"DELETE FROM {table} WHERE session = ?", (member.key,))  # noqa: S608 - constants
-    connection.execute(
-        "DELETE FROM records WHERE namespace = ? AND scope_type = 'session' AND scope = ?",
-        (namespace, member.session_id),
+    connection.execute("DELETE FROM records WHERE scope = ?", (member.key,))
+    row = CommitRow(
+        session=member.key,
+        revision=member.revision + 1,
+        incarnation=member.incarnation,
+        commit_id=stored_id(commit_id),
+        kinds=_DELETED,
+        at=at,
+        logged_at=now,
+        updated_at=max(at, member.updated_at + 1),
+        message_count=0,
     )
-    connection.execute(_BURY, (revision, updated_at, burial.at, member.key))
-    connection.execute(_LOG, (member.key, revision, member.incarnation, *burial, updated_at))
+    connection.execute(_BURY, (row.revision, row.updated_at, at, member.key))
+    write_commit(connection, row, None)

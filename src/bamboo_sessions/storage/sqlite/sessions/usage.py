@@ -43,7 +43,7 @@ def write(connection: apsw.Connection, session: int, records: Sequence[TokenUsag
     for record in records:
         columns = (record.id, to_micros(record.at), *(getattr(record, name) for name in COUNTS))
         document = json.encode(record)
-        row = (session, *columns, document, checksum(document, *columns))
+        row = (session, *columns, document, checksum(document, *columns, session))
         connection.execute(_INSERT, row)
 
 

@@ -42,6 +42,12 @@ class Budget:
         if self._bytes < 0:
             raise TooLong
 
+    def spend_value(self, value: bytes | int) -> None:
+        """Take note of a value that is one of `bounded`; raises `TooLong` if it is too long."""
+        if isinstance(value, int):
+            raise TooLong
+        self.spend(len(value))
+
     def rows(self, connection: apsw.Connection, sql: str, args: Args) -> list[Row]:
         """All rows. The last column is one of `bounded`, and counts."""
         cursor = connection.execute(sql, args)
@@ -88,7 +94,7 @@ def check_short(count: int, size: int, budget: Budget | None) -> None:
 
 
 def weight_of(commit: Commit) -> int | None:
-    """How much work a commit is, in bytes; `None` if only its transaction can tell: it may renumber a whole session.
+    """How much work a commit is, in bytes; `None` if only its transaction can tell: it copies, or changes the order.
 
     Of long heads and metadata it is only said that they are too long.
     """

@@ -18,6 +18,11 @@ DATA_VERSION: Final = "PRAGMA data_version"
 """A number of 32 bits that changes once another connection has committed anything; means nothing to other ones."""
 
 
+def library_version() -> str:
+    """Which SQLite this is: apsw brings its own."""
+    return apsw.sqlite_lib_version()
+
+
 def connect(path: str, *, busy_timeout_ms: int) -> apsw.Connection:
     """A connection without further settings: what the schema is made with. Makes no file."""
     connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=tuning.STATEMENTS_MAX)

@@ -184,6 +184,18 @@ class Engine:
         self.search.written()
         return result
 
+    def write_behind(self, work: Work[bool]) -> None:
+        """Run `work`, which writes what is derived, behind the writers, and again as long as it returns `True`.
+
+        Nobody waits for it. It is called once more if a transaction fails, and not again once the store is closed.
+        """
+
+        def again(connection: apsw.Connection) -> None:
+            if work(connection):
+                self._writing.post(again)
+
+        self._writing.post(again)
+
     async def read(self, work: Work[T]) -> T:
         """Run `work` on the reader thread."""
         self.check_usable()

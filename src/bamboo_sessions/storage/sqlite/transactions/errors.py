@@ -27,8 +27,8 @@ _RETRYABLE: Final = (
 )
 
 
-NONSENSE: Final = (TypeError, ValueError, OverflowError, AssertionError)
-"""What reading a row raises if the row has values that it can't have: a null, a text, a time beyond all times."""
+NONSENSE: Final = (TypeError, ValueError, OverflowError, AssertionError, IndexError)
+"""What reading a row raises if it is gone, or has what it can't have: a null, a text, a time beyond all times."""
 
 
 def translated(exc: apsw.Error, location: str, *, system_errno: int = 0, outcome_unknown: bool = False) -> StorageError:

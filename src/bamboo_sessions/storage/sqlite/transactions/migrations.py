@@ -19,7 +19,7 @@ from bamboo_sessions.storage.sqlite.transactions.connection import close, connec
 from bamboo_sessions.storage.sqlite.transactions.open_file import make_file
 from bamboo_sessions.storage.sqlite.transactions.tuning import APPLICATION_ID
 
-STEPS: Final = ("schema.sql", "feed.sql", "leases.sql", "checksums.sql")
+STEPS: Final = ("schema.sql",)
 """The files of the steps, in order; the schema version is how many were applied."""
 
 _PAUSE_SECONDS: Final = 0.01
@@ -87,7 +87,8 @@ def _migrate(connection: apsw.Connection, path: str) -> None:
             connection.execute(sql).fetchall()
             if number == 0:
                 connection.execute(
-                    "INSERT INTO meta (name, value) VALUES ('epoch', ?), ('pruned_up_to', 0), ('pruned_mark', '')",
+                    "INSERT INTO meta (name, value) VALUES ('epoch', ?), ('pruned_up_to', 0), ('pruned_mark', ''), "
+                    "('ids_through', 0), ('record_version', 0), ('lease_change', 0)",
                     (new_id(),),
                 )
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}").fetchall()

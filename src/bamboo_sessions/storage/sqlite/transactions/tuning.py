@@ -92,9 +92,6 @@ LOOP_GROUP_BYTES_MAX: Final = 256 * 1024
 LOOP_ROW_BYTES: Final = 1024
 """What a row counts for beside its contents: writing one takes as long as this many bytes more."""
 
-POSITION_STEP: Final = 1 << 20
-"""Distance of two messages added at the end: twenty insertions fit between any two."""
-
 LOG_PAGES_GROWN_FROM: Final = 32
 """Pages in the write-ahead log from which on it is made longer ahead: about four commits. Many processes make fewer."""
 
@@ -163,3 +160,15 @@ SEARCH_ATTEMPTS: Final = 3
 
 SEARCH_PIECES_MAX: Final = 32
 """Words, or stretches of three characters, that candidates are asked to have: more hardly leave fewer of them."""
+
+IDS_COMMITS: Final = 32
+"""Commits whose ids are indexed at once: whoever looks for an id reads through so many rows, some 30 µs."""
+
+IDS_LINES_MAX: Final = 1_024
+"""Messages whose ids are indexed in one transaction at most: about 10 ms."""
+
+ROW_LINES_MAX: Final = 256
+"""Messages in one row of `commits`; a longer commit has several: whoever reads one message reads its row."""
+
+ROW_BYTES_MAX: Final = 64 * 1024
+"""Bytes of messages in one row, likewise, unless it is a single one."""

@@ -8,6 +8,7 @@ What can be worked out from messages and heads (counts, columns to filter by, wh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -16,19 +17,23 @@ from typing import Final, NamedTuple
 import apsw
 import msgspec
 
+from bamboo_sessions.domain import json
 from bamboo_sessions.domain.errors import StorageCorruptError
-from bamboo_sessions.domain.message import Message, from_body, hash_of_body
+from bamboo_sessions.domain.message import from_body
 from bamboo_sessions.domain.report import Problem
-from bamboo_sessions.storage.sqlite.history.versions import VERSIONS
+from bamboo_sessions.domain.runs import END, Order, Runs
+from bamboo_sessions.storage.sqlite.history import ids
+from bamboo_sessions.storage.sqlite.history.lines import Line, is_ascending_id, is_purged, lines_of, seal
+from bamboo_sessions.storage.sqlite.history.log import Log, replayed, shapes_of
+from bamboo_sessions.storage.sqlite.history.writing import SEALED
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
 from bamboo_sessions.storage.sqlite.sessions.rows import (
     COLUMNS,
     FILTERS,
     SessionRow,
     filters_of,
-    storable,
 )
-from bamboo_sessions.storage.sqlite.transactions.connection import Row, reading, row_of, rows_of, value_of
+from bamboo_sessions.storage.sqlite.transactions.connection import reading, row_of, rows_of, value_of
 from bamboo_sessions.storage.sqlite.transactions.errors import NONSENSE
 from bamboo_sessions.storage.sqlite.transactions.tuning import (
     CHECK_MESSAGES,
@@ -40,36 +45,25 @@ from bamboo_sessions.storage.sqlite.upkeep.damage import (
     changed_counters,
     changed_in_session,
     changed_records,
-    checksum,
     gaps,
 )
 
-OWNED: Final = ("heads", "messages", "tool_calls", "questions", "token_usage", "leases")
-"""Tables whose rows belong to a session."""
+OWNED: Final = ("heads", "shapes", "questions", "token_usage", "leases")
+"""Tables whose rows belong to a session, and go with it."""
 
-COUNTED: Final = f"""
-    SELECT count(*), coalesce(sum(length(body)), 0),
-           (SELECT coalesce(max(position), 0) FROM ({VERSIONS}))
-    FROM messages WHERE session = ?1 AND removed_revision IS NULL"""  # noqa: S608 - constants
-"""A session's living messages, their bytes, and its highest position."""
 COUNTED_QUESTIONS: Final = "SELECT count(*), count(*) FILTER (WHERE state = 'open') FROM questions WHERE session = ?1"
 
 _LOOKED_AT: Final = "SELECT key FROM sessions WHERE deleted_at IS NULL AND (?1 IS NULL OR namespace = ?1)"
-_MESSAGES_LOOKED_AT: Final = (
-    f"SELECT count(*) FROM messages WHERE removed_revision IS NULL AND session IN ({_LOOKED_AT})"  # noqa: S608 - constants
-)
+_MESSAGES_LOOKED_AT: Final = f"SELECT coalesce(sum(message_count), 0) FROM sessions WHERE key IN ({_LOOKED_AT})"  # noqa: S608 - constants
+_COMMITS: Final = f"""
+    SELECT position, {SEALED}, shape, body, checksum FROM commits WHERE session = ? AND {{condition}}
+    ORDER BY position"""  # noqa: S608 - constants
+_BARE: Final = f"""
+    SELECT namespace, session_id, position, {", ".join(f"commits.{name}" for name in SEALED.split(", "))},
+    shape, body, checksum FROM commits JOIN sessions ON sessions.key = commits.session
+    WHERE lines = 0 AND shape IS NULL AND checksum IS NOT NULL AND (?1 IS NULL OR namespace = ?1)"""  # noqa: S608
 DELETED: Final = "session IN (SELECT key FROM sessions WHERE deleted_at IS NOT NULL)"
 _UNKNOWN: Final = "session NOT IN (SELECT key FROM sessions)"
-
-
-class Version(NamedTuple):
-    """A stored version of a message: its row, whether it lives, the message if it can be read, and what is wrong."""
-
-    row: int
-    is_living: bool
-    message_id: str
-    message: Message | None
-    problem: Problem | None
 
 
 class Found(NamedTuple):
@@ -129,8 +123,9 @@ def parts(namespace: str | None) -> Iterator[Part]:
     """What is looked at beside sessions, in order: in a namespace, or in the whole file (`None`)."""
     yield _damaged_pages
     if namespace is None:
-        yield from (partial(_orphans, table=table) for table in (*OWNED, "changes"))
+        yield from (partial(_orphans, table=table) for table in (*OWNED, "commits"))
         yield gaps
+    yield partial(_changed_commits, namespace=namespace)
     yield partial(changed_records, namespace=namespace)
     yield partial(changed_counters, namespace=namespace)
 
@@ -182,22 +177,7 @@ def _problems_of(connection: apsw.Connection, row: SessionRow) -> Iterator[Probl
     """What is wrong with one living session."""
     yield from _head_problems(connection, row)
     yield from changed_in_session(connection, row.key)
-    calls: set[tuple[str, int]] = set()
-    living: set[str] = set()
-    for version in versions_of(connection, row.key):
-        if version.problem is not None:
-            yield version.problem
-        if version.message is not None:
-            calls.update((storable(call.id), version.row) for call in version.message.tool_calls)
-        if version.is_living:
-            if version.message_id in living:
-                yield Problem(kind="duplicate", detail=f"Message {version.message_id!r} lives more than once.")
-            living.add(version.message_id)
-    yield from _count_problems(connection, row)
-    noted = rows_of(connection, "SELECT call_id, message_row FROM tool_calls WHERE session = ?", (row.key,))
-    if {(call_id, number) for call_id, number in noted} != calls:
-        detail = "Which messages make which tool calls is out of step."
-        yield Problem(kind="tool_calls", detail=detail, repair="Notes the calls anew.")
+    yield from _log_problems(connection, row)
 
 
 def _head_problems(connection: apsw.Connection, row: SessionRow) -> Iterator[Problem]:
@@ -218,38 +198,97 @@ def _head_problems(connection: apsw.Connection, row: SessionRow) -> Iterator[Pro
         yield Problem(kind="questions", detail="The counts of questions are out of step.", repair="Counts them anew.")
 
 
-def versions_of(connection: apsw.Connection, session: int) -> Iterator[Version]:
-    """Each stored version of a session's messages, but for removed ones whose body was purged."""
-    sql = (
-        "SELECT row, removed_revision, message_id, content_hash, body, checksum, role, tool_call_id "
-        "FROM messages WHERE row = ?"
-    )
-    for number, _ in rows_of(connection, VERSIONS, (session,)):
-        found = row_of(connection, sql, (number,))
-        if found is not None and (found[1] is None or found[4] is not None):
-            yield _version(found)
+# --- its log
 
 
-def _version(found: Row) -> Version:
-    row, removed, message_id, content_hash, body, expected, role, tool_call_id = found
-    message: Message | None = None
-    problem: Problem | None = None
+class Counted(NamedTuple):
+    """What a session's log comes to: the counters and the order that are derived from it."""
+
+    runs: Runs
+    message_count: int
+    message_bytes: int
+    last_id: str
+    living: list[Line]
+
+
+def counted(connection: apsw.Connection, row: SessionRow) -> Counted:
+    """Work out what is derived from a session's log. Raises `StorageCorruptError` if its shapes can't be read."""
+    runs = replayed(shapes_of(connection, row.key), row.revision)
+    log = Log(connection, row.key, row.session_id, Order(runs))
+    lines = log.all_living()
+    last_id = max((id_ for line in log.lines([(0, END)]) if is_ascending_id(id_ := _id_of(line))), default="")
+    return Counted(runs, len(lines), sum(len(line.body) for line in lines), last_id, lines)
+
+
+def _id_of(line: Line) -> str:
     try:
-        message = from_body(body or b"")
-        columns = (message.id, message.role, storable(message.tool_call_id))
-        is_changed = hash_of_body(body) != content_hash or columns != (message_id, role, tool_call_id)
-        if is_changed or (expected is not None and checksum(body) != expected):
-            problem = Problem(kind="hash", detail=f"Message {message_id!r} isn't what was written.")
-    except (StorageCorruptError, ValueError) as exc:
-        problem = Problem(kind="undecodable", detail=f"Message {message_id!r}: {exc}")
-    return Version(row, removed is None, message_id, message, problem)
+        return line.head.id
+    except StorageCorruptError:
+        return ""
 
 
-def _count_problems(connection: apsw.Connection, row: SessionRow) -> Iterator[Problem]:
-    count, size, tail = rows_of(connection, COUNTED, (row.key,))[0]
-    if (count, size) != (row.message_count, row.message_bytes):
-        detail = f"{row.message_count} messages ({row.message_bytes} bytes) are counted, {count} ({size}) are there."
+def _log_problems(connection: apsw.Connection, row: SessionRow) -> Iterator[Problem]:
+    through = value_of(connection, ids.THROUGH)
+    is_indexed = True
+    for condition in ("lines > 0", "lines = 0 AND shape IS NOT NULL"):
+        for position, *columns, shape, body, checksum in connection.execute(
+            _COMMITS.format(condition=condition), (row.key,)
+        ):
+            if seal(body, shape, *columns) != checksum:
+                yield _changed_commit(position)
+            yield from _line_problems(position, columns[-1], body)
+            entries = ids.entries_of(row.key, position, columns[4], columns[3], body)
+            its = [entry for entry in entries if entry[0] != ids.COMMIT]
+            is_indexed &= position > through or ids.has_all(connection, its)
+    if not is_indexed:
+        yield Problem(kind="ids", detail="The index of ids lacks some of its own.", repair="Makes it anew.")
+    try:
+        found = counted(connection, row)
+    except StorageCorruptError as exc:
+        yield Problem(kind="undecodable", detail=str(exc))
+        return
+    yield from _derived_problems(connection, row, found)
+
+
+def _line_problems(position: int, lines: int, body: bytes | None) -> Iterator[Problem]:
+    found = [] if body is None else lines_of(position, body)
+    if len(found) != lines:
+        yield Problem(kind="undecodable", detail=f"Commit {position} has {len(found)} lines where {lines} are counted.")
+    for line in found:
+        try:
+            if not is_purged(line.body):
+                from_body(line.body)
+        except (StorageCorruptError, ValueError) as exc:
+            yield Problem(kind="undecodable", detail=f"Message {_id_of(line)!r} of commit {position}: {exc}")
+
+
+def _derived_problems(connection: apsw.Connection, row: SessionRow, found: Counted) -> Iterator[Problem]:
+    for id_, count in Counter(map(_id_of, found.living)).items():
+        if count > 1 and id_:
+            yield Problem(kind="duplicate", detail=f"Message {id_!r} lives more than once.")
+    counts = (row.message_count, row.message_bytes)
+    if counts != (found.message_count, found.message_bytes):
+        detail = (
+            f"{counts[0]} messages ({counts[1]} bytes) are counted, "
+            f"{found.message_count} ({found.message_bytes}) are there."
+        )
         yield Problem(kind="count", detail=detail, repair="Counts the messages anew.")
-    if tail > row.tail_position:
-        detail = "The next place for a message is in use."
-        yield Problem(kind="positions", detail=detail, repair="Looks for the last place anew.")
+    if row.last_id < found.last_id:
+        yield Problem(kind="ids", detail="Its highest id isn't noted.", repair="Notes it anew.")
+    if row.reshaped_revision and value_of(connection, _RUNS, (row.key,)) != json.encode(found.runs):
+        detail = "The order of its messages isn't that of its commits."
+        yield Problem(kind="order", detail=detail, repair="Works it out anew.")
+
+
+_RUNS: Final = "SELECT runs FROM shapes WHERE session = ?"
+
+
+def _changed_commits(connection: apsw.Connection, namespace: str | None) -> Iterator[Problem]:
+    """Commits without messages that aren't what was written."""
+    for owner, session_id, position, *columns, shape, body, checksum in connection.execute(_BARE, (namespace,)):
+        if seal(body, shape, *columns) != checksum:
+            yield msgspec.structs.replace(_changed_commit(position), namespace=owner, session_id=session_id)
+
+
+def _changed_commit(position: int) -> Problem:
+    return Problem(kind="checksum", detail=f"Commit {position} isn't what was written.")

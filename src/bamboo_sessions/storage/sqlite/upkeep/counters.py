@@ -9,24 +9,26 @@ import apsw
 
 from bamboo_sessions.storage.sqlite.transactions.connection import reading, value_of
 
+_KEPT: Final = "kinds <> 0 AND position > (SELECT value FROM meta WHERE name = 'pruned_up_to')"
 _OF_STORE: Final = {
-    "sessions": "sessions WHERE deleted_at IS NULL",
-    "deleted_sessions": "sessions WHERE deleted_at IS NOT NULL",
-    "messages": "messages WHERE removed_revision IS NULL",
-    "message_versions": "messages",
-    "changes": "changes",
-    "questions": "questions",
-    "records": "records",
+    "sessions": "count(*) FROM sessions WHERE deleted_at IS NULL",
+    "deleted_sessions": "count(*) FROM sessions WHERE deleted_at IS NOT NULL",
+    "messages": "coalesce(sum(message_count), 0) FROM sessions WHERE deleted_at IS NULL",
+    "message_versions": "coalesce(sum(lines), 0) FROM commits",
+    "changes": f"count(*) FROM commits WHERE {_KEPT}",
+    "questions": "count(*) FROM questions",
+    "records": "count(*) FROM records",
 }
 _OWN: Final = "session IN (SELECT key FROM sessions WHERE namespace = ?1)"
 _OF_NAMESPACE: Final = {
     "sessions": "count(*) FROM sessions WHERE namespace = ?1 AND deleted_at IS NULL",
     "deleted_sessions": "count(*) FROM sessions WHERE namespace = ?1 AND deleted_at IS NOT NULL",
     "messages": "coalesce(sum(message_count), 0) FROM sessions WHERE namespace = ?1 AND deleted_at IS NULL",
-    "message_versions": f"count(*) FROM messages WHERE {_OWN}",
-    "changes": f"count(*) FROM changes WHERE {_OWN}",
+    "message_versions": f"coalesce(sum(lines), 0) FROM commits WHERE {_OWN} AND lines > 0",
+    "changes": f"count(*) FROM commits WHERE {_OWN} AND {_KEPT}",
     "questions": f"count(*) FROM questions WHERE {_OWN}",
-    "records": "count(*) FROM records WHERE namespace = ?1",
+    "records": """count(*) FROM records WHERE scope IN (SELECT key FROM sessions WHERE namespace = ?1
+        UNION ALL SELECT -number FROM shared_scopes WHERE namespace = ?1)""",
     "bytes": "coalesce(sum(message_bytes), 0) FROM sessions WHERE namespace = ?1 AND deleted_at IS NULL",
 }
 
@@ -35,7 +37,7 @@ def of_store(connection: apsw.Connection, path: Path) -> dict[str, int]:
     """Counters of the store; bytes of the file and of its write-ahead log."""
     log = path.with_name(path.name + "-wal")
     with reading(connection):
-        result = {name: value_of(connection, f"SELECT count(*) FROM {what}") for name, what in _OF_STORE.items()}  # noqa: S608
+        result = {name: value_of(connection, f"SELECT {what}") for name, what in _OF_STORE.items()}
         pages = value_of(connection, "PRAGMA page_count") * value_of(connection, "PRAGMA page_size")
     return {**result, "bytes": pages, "wal_bytes": log.stat().st_size if log.exists() else 0}
 

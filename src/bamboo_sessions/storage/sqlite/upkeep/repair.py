@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import apsw
 
 from bamboo_sessions.domain.errors import StorageCorruptError
 from bamboo_sessions.storage.commit import SessionKey
-from bamboo_sessions.storage.sqlite.history.versions import add_tool_calls
+from bamboo_sessions.storage.sqlite.history import ids
+from bamboo_sessions.storage.sqlite.history.log import write_runs
 from bamboo_sessions.storage.sqlite.sessions.heads import read_head
 from bamboo_sessions.storage.sqlite.sessions.rows import FILTERS, SessionRow, filters_of, find
 from bamboo_sessions.storage.sqlite.transactions.connection import value_of
-from bamboo_sessions.storage.sqlite.upkeep.check import COUNTED, COUNTED_QUESTIONS, DELETED, versions_of
+from bamboo_sessions.storage.sqlite.upkeep.check import COUNTED_QUESTIONS, DELETED, counted
+
+_COUNT: Final = "UPDATE sessions SET message_count = ?, message_bytes = ?, last_id = max(last_id, ?) WHERE key = ?"
 
 
 def backup_path(path: Path, moment: datetime) -> Path:
@@ -40,16 +45,17 @@ def mend_session(connection: apsw.Connection, namespace: str, session_id: str) -
 
 
 def _mend(connection: apsw.Connection, row: SessionRow) -> None:
-    """Work out anew what is derived from a session's messages, questions and head."""
+    """Work out anew what is derived from a session's log, questions and head."""
     connection.execute(
-        f"UPDATE sessions SET (message_count, message_bytes, tail_position) = ({COUNTED}), "  # noqa: S608 - constants
-        f"(question_count, open_questions) = ({COUNTED_QUESTIONS}) WHERE key = ?1",
+        f"UPDATE sessions SET (question_count, open_questions) = ({COUNTED_QUESTIONS}) WHERE key = ?1",  # noqa: S608
         (row.key,),
     )
-    connection.execute("DELETE FROM tool_calls WHERE session = ?", (row.key,))
-    for version in versions_of(connection, row.key):
-        if version.message is not None:
-            add_tool_calls(connection, row.key, version.row, version.message)
+    with suppress(StorageCorruptError):  # reported, and left
+        found = counted(connection, row)
+        connection.execute(_COUNT, (found.message_count, found.message_bytes, found.last_id, row.key))
+        if row.reshaped_revision:
+            write_runs(connection, row.key, found.runs)
+    ids.rebuild(connection, row.key)
     try:
         head = read_head(connection, row)
     except StorageCorruptError:  # reported, and left

@@ -7,6 +7,7 @@ from bamboo_sessions.testing.conformance.repository.call_groups import CallGroup
 from bamboo_sessions.testing.conformance.repository.changing import ChangingConformance
 from bamboo_sessions.testing.conformance.repository.fencing import FencingConformance
 from bamboo_sessions.testing.conformance.repository.following import FollowingConformance
+from bamboo_sessions.testing.conformance.repository.keeping import KeepingConformance
 from bamboo_sessions.testing.conformance.repository.lease_face import LeaseFaceConformance
 from bamboo_sessions.testing.conformance.repository.leasing import LeasingConformance
 from bamboo_sessions.testing.conformance.repository.lifecycle import LifecycleConformance
@@ -27,6 +28,7 @@ __all__ = [
     "ChangingConformance",
     "FencingConformance",
     "FollowingConformance",
+    "KeepingConformance",
     "LeaseFaceConformance",
     "LeasingConformance",
     "LifecycleConformance",
@@ -56,6 +58,7 @@ class RepositoryConformance(
     PagesConformance,
     SearchingConformance,
     LifecycleConformance,
+    KeepingConformance,
     FollowingConformance,
     LeasingConformance,
     FencingConformance,

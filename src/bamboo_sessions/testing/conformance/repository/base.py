@@ -13,6 +13,7 @@ from bamboo_sessions.repository.repository import SessionRepository
 from bamboo_sessions.storage.port import SessionStorage
 from bamboo_sessions.testing.clock import ManualClock
 from bamboo_sessions.testing.conformance.base import Conformance
+from bamboo_sessions.testing.conformance.kit import user
 from bamboo_sessions.testing.faults import FaultyStorage
 
 
@@ -59,6 +60,15 @@ async def saved(sessions: SessionRepository, *messages: Message, id: str = "s", 
         session.add_message(message)
     await sessions.save(session)
     return session
+
+
+async def planted(sessions: SessionRepository) -> None:
+    """A root, a child of it, and a child of that; and a session beside them."""
+    root = await saved(sessions, id="root")
+    child = root.new_child("child")
+    await sessions.save(child)
+    await sessions.save(child.new_child("leaf"))
+    await saved(sessions, user("a"), id="beside")
 
 
 def ids_of(session: Session | None) -> list[str]:
