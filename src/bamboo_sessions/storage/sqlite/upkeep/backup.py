@@ -42,6 +42,8 @@ def _begin(connection: apsw.Connection, half: Path, target: Path, copying: Copyi
     _check_free(target)
     remove_half(half)
     copy(connection, half, copying)
+    if copying.is_over:  # whoever gave up removed the half copy, perhaps before it was made
+        remove_half(half)
 
 
 def _publish(half: Path, target: Path) -> None:
