@@ -53,6 +53,19 @@ async def test_L135_a_rename_that_looks_done_is_made(here: SessionRepository, th
         assert loaded.title == "first"
 
 
+async def test_L135_an_edit_begins_with_the_newest_state(here: SessionRepository, there: SessionRepository) -> None:
+    """A block changes what is so in truth, not what the cache shows: nobody changed the title on both sides."""
+    await here.create(Session("s", title="first"))
+    await there.rename("s", "second")
+    assert (await here.get("s")).title == "first"
+    async with here.edit("s") as session:
+        assert session.title == "second"
+        session.title = "third"
+    loaded = await there.load("s", fresh=True)
+    assert loaded is not None
+    assert loaded.title == "third"
+
+
 async def test_L118_the_commit_that_an_error_names_can_still_be_made(database: LaggingDatabase) -> None:
     """G4: the look-up after a lost connection finds nothing, and burns nothing: trying again with the id is safe."""
     host = database.connect()

@@ -10,7 +10,9 @@ from bamboo_sessions import (
     PendingQuestion,
     Session,
 )
+from bamboo_sessions.domain.snapshot import Snapshot
 from bamboo_sessions.domain.working_copy import is_clean
+from bamboo_sessions.storage.commit import SessionKey
 from bamboo_sessions.testing.conformance.kit import SECOND
 from tests.model.machine import ERRORS, Copy, Machine, outcome_of
 from tests.model.plain import PlainStore, Refused, Work
@@ -175,8 +177,19 @@ class Operations(Machine):
         except Refused as refused:
             expected.append(ERRORS[refused.why].code)
         assert unsaved == expected
+        self._may_take_title(work)
         self.clock.move(SECOND)
         self.check(work.sid)
+
+    def _may_take_title(self, work: Work) -> None:
+        """A title that was accepted beside the newest state that was *heard of* stands: its version is higher."""
+        kept = self.plain.living.get(work.sid)
+        state = self.run(self.storages[0].read(SessionKey("default", work.sid)))
+        if kept is None or not isinstance(state, Snapshot) or self.storages[0].is_exact:
+            return
+        if state.head.title == work.title != kept.title:
+            kept.title = work.title
+            kept.bump()
 
     # --- changes of the latest state
 

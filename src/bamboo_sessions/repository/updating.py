@@ -88,7 +88,8 @@ class Edit(AsyncBlock):
             raise InputError("This `edit` block was entered already.", hint="Call `edit` again for another block.")
         self._is_entered = True
         await self._bound.store.save_waiting(self._key)
-        self._session = self._bound.copy(self._key, await self._bound.store.load(self._key))
+        is_exact = self._bound.storage.is_exact  # else the block may change what another host changed long ago (L135)
+        self._session = self._bound.copy(self._key, await self._bound.store.load(self._key, fresh=not is_exact))
         open_edits.set((*open_edits.get(), self._block))
         return self._session
 
