@@ -40,6 +40,11 @@ class Worker:
         await self._out.read()
         assert kind is not None or code in {0, -9}, f"{self._command} ended with {code}"
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
     async def line(self) -> str:
         """What it says next; empty once it has ended. A line that it was killed in the middle of wasn't said."""
         line = await self._out.readline()

@@ -296,7 +296,7 @@ def _merge_metadata(
         return durable.metadata
     authoritative = mine.authoritative_keys | durable.authoritative_keys
     result: dict[str, Any] = {}
-    for key in {**durable.metadata, **mine.metadata}:
+    for key in sorted(durable.metadata.keys() | mine.metadata.keys()):  # so that conflicts have one order
         if key in authoritative:
             value = winner.metadata.get(key, _ABSENT)
         else:
