@@ -182,10 +182,10 @@ class Operations(Machine):
         self.check(work.sid)
 
     def _may_take_title(self, work: Work) -> None:
-        """A title that was accepted beside the newest state that was *heard of* stands: its version is higher."""
+        """A title that was accepted beside the newest state that was *known* stands: its version is higher."""
         kept = self.plain.living.get(work.sid)
         state = self.run(self.storages[0].read(SessionKey("default", work.sid)))
-        if kept is None or not isinstance(state, Snapshot) or self.storages[0].is_exact:
+        if kept is None or not isinstance(state, Snapshot):
             return
         if state.head.title == work.title != kept.title:
             kept.title = work.title
